@@ -1,0 +1,23 @@
+"""The one interface between the loop and whatever delivers frames."""
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from agent.contract.observation import Frame
+
+
+class FrameSource(Protocol):
+    """Delivers the newest frame; a context manager that owns its capture resources."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    def read(self) -> Frame:
+        """Return the newest frame; the same index twice means that no new one has come.
+
+        Raises:
+            CaptureError: If no frame can be had.
+        """

@@ -1,0 +1,158 @@
+"""The description that travels with a set of weights: spec.json."""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from agent.contract.errors import SpecError, WeightsError
+from agent.contract.profile import Rectangle
+
+SPEC_FILE = "spec.json"
+WEIGHTS_FILE = "weights.safetensors"
+GRAPH_FILE = "network.onnx"
+
+PREPROCESSING = "halve-area-then-linear/1"
+"""Version of :func:`agent.contract.preprocess.preprocess`. Weights trained with another version are refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """One head of the network: its name and the closed range of its label."""
+
+    name: str
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.name or not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise SpecError(
+                f"output {self.name!r} has range [{self.low}, {self.high}], expected a name and two finite numbers, "
+                "the lower first. Correct the entry under \"outputs\" in spec.json."
+            )
+
+
+STEERING_THROTTLE_BRAKE = (
+    OutputSpec("steering", -1.0, 1.0),
+    OutputSpec("throttle", 0.0, 1.0),
+    OutputSpec("brake", 0.0, 1.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What must be known to feed a network and to read what it says.
+
+    Attributes:
+        name: Folder name of the model, such as ``carracing``.
+        backbone: Name of the network's body, such as ``xception``.
+        game: The game profile the weights were trained on.
+        width_px: Width of the observation.
+        height_px: Height of the observation.
+        rate_hz: Control rate the demonstrations were recorded at; the default of ``drive``.
+        outputs: The heads, in the order the network returns them.
+        masks: Parts of the frame painted black before the network sees it, as fractions of the frame.
+        preprocessing: Version of the preprocessing the weights were trained with.
+        sha256: Checksum (hexadecimal) by file name, of every file that is loaded beside the spec.
+    """
+
+    name: str
+    backbone: str
+    game: str
+    width_px: int = 480
+    height_px: int = 270
+    rate_hz: float = 25.0
+    outputs: tuple[OutputSpec, ...] = STEERING_THROTTLE_BRAKE
+    masks: tuple[Rectangle, ...] = ()
+    preprocessing: str = PREPROCESSING
+    sha256: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("width_px", "height_px"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 1 <= value <= 8192:
+                raise SpecError(f"{name} is {value!r}, expected a whole number of pixels from 1 to 8192.")
+        if not (isinstance(self.rate_hz, (int, float)) and 0 < self.rate_hz <= 1000):
+            raise SpecError(f"rate_hz is {self.rate_hz!r}, expected a number above 0 and at most 1000.")
+        if not self.outputs or len({output.name for output in self.outputs}) != len(self.outputs):
+            raise SpecError("outputs is empty or names one output twice, expected at least one, each named once.")
+        if self.preprocessing != PREPROCESSING:
+            raise SpecError(
+                f"the weights want preprocessing {self.preprocessing!r}, this version has {PREPROCESSING!r}. "
+                "Install the version that made the weights, or export them again."
+            )
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the heads in order."""
+        return tuple(output.name for output in self.outputs)
+
+    def to_json(self) -> str:
+        """Return the text of spec.json."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Parse the text of spec.json.
+
+        Raises:
+            SpecError: If the text is not JSON, a key is missing or unknown, or a value is out of range.
+        """
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            if not isinstance(raw, dict):
+                raise TypeError(f"a {type(raw).__name__} where an object was expected")
+            raw["outputs"] = tuple(OutputSpec(**output) for output in raw["outputs"])
+            raw["masks"] = tuple(Rectangle(**mask) for mask in raw["masks"])
+            return cls(**raw)
+        except SpecError:
+            raise
+        except (ValueError, TypeError, KeyError, RecursionError) as exc:
+            raise SpecError(f"spec.json cannot be read ({exc}). Export the weights again.") from exc
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read ``folder/spec.json``.
+
+        Raises:
+            SpecError: If the file is missing, unreadable or inconsistent; the message names the file.
+        """
+        path = folder / SPEC_FILE
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as exc:
+            raise SpecError(
+                f"{path} cannot be read ({exc}), expected a model folder with {SPEC_FILE}, {WEIGHTS_FILE} and "
+                f"{GRAPH_FILE}. Pass one with --weights, such as model_weights/carracing."
+            ) from exc
+        try:
+            return cls.from_json(text)
+        except SpecError as exc:
+            raise SpecError(f"{path}: {exc}") from exc
+
+    def verify_files(self, folder: Path, *names: str) -> None:
+        """Check files beside the spec against their stored checksums before anything parses them.
+
+        Raises:
+            WeightsError: If a file is missing, is not listed in the spec, or differs from its checksum.
+        """
+        for name in names:
+            path = folder / name
+            expected = self.sha256.get(name)
+            if expected is None:
+                raise WeightsError(f"{folder / SPEC_FILE} lists no checksum for {name}. Export the weights again.")
+            try:
+                with path.open("rb") as file:
+                    actual = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as exc:
+                raise WeightsError(
+                    f"{path} cannot be read ({exc.strerror or exc}), expected the file that {SPEC_FILE} describes. "
+                    "Restore the folder (`git checkout model_weights`) or pass another with --weights."
+                ) from exc
+            if actual != expected:
+                raise WeightsError(
+                    f"{path} has SHA-256 {actual[:12]}…, {SPEC_FILE} says {expected[:12]}…: the file is truncated, "
+                    "changed, or from another export. Restore the folder (`git checkout model_weights`) or export again."
+                )
