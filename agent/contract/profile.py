@@ -26,8 +26,8 @@ class Rectangle:
         values = (self.left, self.top, self.width, self.height)
         if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in values):
             raise GameError(f"rectangle {values} has a value that is no finite number, expected fractions from 0 to 1.")
-        inside = 0 <= self.left and 0 <= self.top and self.left + self.width <= 1 and self.top + self.height <= 1
-        if not inside or self.width <= 0 or self.height <= 0:
+        beyond = self.left + self.width > 1 or self.top + self.height > 1
+        if beyond or min(self.left, self.top) < 0 or min(self.width, self.height) <= 0:
             raise GameError(
                 f"rectangle {values} leaves the frame or is empty, expected (left, top, width, height) as fractions "
                 "from 0 to 1."

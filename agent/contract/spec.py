@@ -30,7 +30,7 @@ class OutputSpec:
         if not self.name or not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise SpecError(
                 f"output {self.name!r} has range [{self.low}, {self.high}], expected a name and two finite numbers, "
-                "the lower first. Correct the entry under \"outputs\" in spec.json."
+                'the lower first. Correct the entry under "outputs" in spec.json.'
             )
 
 
@@ -154,5 +154,5 @@ class ModelSpec:
             if actual != expected:
                 raise WeightsError(
                     f"{path} has SHA-256 {actual[:12]}…, {SPEC_FILE} says {expected[:12]}…: the file is truncated, "
-                    "changed, or from another export. Restore the folder (`git checkout model_weights`) or export again."
+                    "changed, or from another export. Restore it (`git checkout model_weights`) or export again."
                 )

@@ -6,15 +6,15 @@ from typing import Any
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws into memory; no display is opened
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
-import numpy as np  # noqa: E402
-import numpy.typing as npt  # noqa: E402
-import pygame  # noqa: E402
-from gymnasium.envs.box2d import car_racing  # noqa: E402
+import numpy as np
+import numpy.typing as npt
+import pygame
+from gymnasium.envs.box2d import car_racing
 
-from agent.contract.controls import Controls  # noqa: E402
-from agent.contract.observation import Pixels  # noqa: E402
-from agent.contract.profile import GameProfile, Rectangle  # noqa: E402
-from agent.games.base import DriveState, Outcome  # noqa: E402
+from agent.contract.controls import Controls
+from agent.contract.observation import Pixels
+from agent.contract.profile import GameProfile, Rectangle
+from agent.games.base import DriveState, Outcome
 
 FRAME_WIDTH_PX = car_racing.WINDOW_W
 FRAME_HEIGHT_PX = car_racing.WINDOW_H
@@ -87,7 +87,7 @@ class CarRacing:
 
     @property
     def state(self) -> DriveState:
-        hull = self._env.car.hull
+        hull = self.car.hull
         return DriveState(
             time_s=self._ticks * TICK_S,
             episode_return=self._return,
@@ -119,12 +119,10 @@ class CarRacing:
     def render(self) -> Pixels:
         self._env.drawing = True
         try:
-            pixels: Pixels = self._env.render()
+            pixels: Pixels = self._env.render()  # type: ignore[no-untyped-call]
         finally:
             self._env.drawing = False
         return pixels
 
     def close(self) -> None:
-        self._env.close()
-
-
+        self._env.close()  # type: ignore[no-untyped-call]
