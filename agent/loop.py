@@ -1,0 +1,230 @@
+"""The drive: capture, preprocess, one forward pass, controls sent; again at the next deadline."""
+
+import gc
+import logging
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from agent.capture.base import FrameSource
+from agent.contract.controls import Controls
+from agent.contract.observation import Frame
+from agent.contract.preprocess import preprocess
+from agent.controllers.base import Controller
+from agent.engines.base import Engine
+from agent.observers.base import TickObserver, TickRecord
+from agent.pacing import Pacer, TickStats
+
+_log = logging.getLogger(__name__)
+
+_PRESSED = 0.05  # a raw pedal above this counts as pressed; the regression heads hover a little above zero at rest
+
+# Of a period, the share a forward pass may take when measured on an otherwise idle process: the rest is for capture,
+# preprocessing, sending, and for the game beside us.
+_INFERENCE_SHARE = 0.75
+
+
+class DriveSummary:
+    """What happened in a drive, kept up to date while it runs so that an interrupted drive has one too.
+
+    Args:
+        stats: The pacer's.
+
+    Attributes:
+        stats: Timing, rates and missed deadlines.
+        frames: Distinct frames the source delivered, those that passed unseen between two ticks included.
+        predictions: Predictions made and sent.
+        repeated_frames: Ticks that found no new frame and acted on the previous one again.
+        co_pressed: Predictions that pressed throttle and brake at once, before arbitration.
+        problems: What went wrong without stopping the drive, such as a recording that failed; one line each.
+    """
+
+    def __init__(self, stats: TickStats) -> None:
+        self.stats = stats
+        self.frames = 0
+        self.predictions = 0
+        self.repeated_frames = 0
+        self.co_pressed = 0
+        self.problems: list[str] = []
+        self._last_index: int | None = None
+
+    @property
+    def co_pressed_share(self) -> float:
+        """Share of predictions that pressed both pedals."""
+        return self.co_pressed / self.predictions if self.predictions else 0.0
+
+    def count(self, frame: Frame, prediction: Controls) -> None:
+        """Take one tick into account.
+
+        Args:
+            frame: The frame it acted on.
+            prediction: The raw prediction.
+        """
+        if self._last_index is None:
+            self.frames = 1
+        else:
+            self.frames += max(0, frame.index - self._last_index)
+            self.repeated_frames += frame.index == self._last_index
+        self._last_index = frame.index
+        self.predictions += 1
+        self.co_pressed += min(prediction.throttle, prediction.brake) > _PRESSED
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        timing = self.stats.summarise()
+        elapsed_s = timing.interval_mean_s * (timing.ticks - 1)
+        return {
+            "frames": self.frames,
+            "frames_per_second": (self.frames - 1) / elapsed_s if elapsed_s > 0 else 0.0,
+            "repeated_frames": self.repeated_frames,
+            "predictions": self.predictions,
+            "predictions_per_second": timing.rate_hz,
+            "co_pressed_share": self.co_pressed_share,
+            "problems": list(self.problems),
+            "timing": asdict(timing),
+        }
+
+
+def drive(
+    source: FrameSource,
+    controller: Controller,
+    engine: Engine,
+    pacer: Pacer,
+    observers: Sequence[TickObserver] = (),
+    until: Callable[[], bool] = lambda: False,
+    summary: DriveSummary | None = None,
+) -> DriveSummary:
+    """Drive until told to stop. However the drive ends, the controller is left neutral.
+
+    Args:
+        source: Where frames come from; opened and closed here.
+        controller: What moves the car; opened and closed here, first of all to be closed.
+        engine: What runs the network; stays open.
+        pacer: Sets the rate, on the clock that stamps the frames.
+        observers: Side jobs; opened and closed here. One that fails while driving is dropped and named in
+            ``summary.problems``; one that cannot be opened prevents the drive.
+        until: Asked before every tick; true ends the drive.
+        summary: Filled in while driving. Pass one to have it after an exception or Ctrl-C too.
+
+    Returns:
+        The summary.
+
+    Raises:
+        AgentError: If a frame, a prediction or the controller fails.
+    """
+    summary = summary or DriveSummary(pacer.stats)
+    gc.freeze()  # what was loaded so far will live to the end: collections need not walk through it in mid-drive
+    try:
+        with ExitStack() as stack:
+            watchers = [stack.enter_context(_Watcher(observer, summary.problems)) for observer in observers]
+            stack.enter_context(source)
+            stack.enter_context(controller)
+            for tick in pacer.ticks():
+                if until():
+                    break
+                with tick.section("capture"):
+                    frame = source.read()
+                with tick.section("preprocess"):
+                    observation = preprocess(frame, engine.spec)
+                with tick.section("infer"):
+                    prediction = engine.infer(observation)
+                with tick.section("send"):
+                    raw = Controls.from_prediction(prediction)
+                    controls = raw.clip().arbitrate()
+                    controller.send(controls)
+                latency_s = tick.mark_sent(frame.captured_ns)
+                summary.count(frame, raw)
+                record = TickRecord(tick.index, frame, observation, prediction, controls, latency_s, tick.sections_s)
+                for watcher in watchers:
+                    watcher.on_tick(record)
+    finally:
+        gc.unfreeze()
+    return summary
+
+
+class _Watcher:
+    """An observer that cannot stop the drive: its first failure is written down and it is left out from then on."""
+
+    def __init__(self, observer: TickObserver, problems: list[str]) -> None:
+        self._observer = observer
+        self._problems = problems
+        self._failed = False
+
+    def __enter__(self) -> Self:
+        self._observer.__enter__()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self._observer.__exit__(exc_type, exc, traceback)
+        except Exception as problem:
+            self._report(problem)
+
+    def on_tick(self, record: TickRecord) -> None:
+        if self._failed:
+            return
+        try:
+            self._observer.on_tick(record)
+        except Exception as problem:
+            self._report(problem)
+
+    def _report(self, problem: Exception) -> None:
+        if self._failed:
+            return
+        self._failed = True
+        line = f"{type(self._observer).__name__} failed and was left out ({type(problem).__name__}: {problem})"
+        self._problems.append(line)
+        _log.warning("%s; driving goes on", line)
+        _log.debug("the observer's failure", exc_info=problem)
+
+
+def warm_up(engine: Engine, runs: int = 10) -> float:
+    """Run the network on noise until it has settled, before anything depends on its speed.
+
+    Args:
+        engine: What runs the network.
+        runs: Forward passes to measure, after two that are not (the first compiles, the second allocates).
+
+    Returns:
+        Median seconds of a forward pass.
+
+    Raises:
+        ValueError: If ``runs`` is not positive.
+        AgentError: If the network cannot be run, or its prediction is unusable.
+    """
+    if runs < 1:
+        raise ValueError(f"cannot warm up in {runs} runs, expected at least 1")
+    spec = engine.spec
+    observation = np.random.default_rng(0).integers(0, 256, (spec.height_px, spec.width_px, 3), np.uint8)
+    durations_s = []
+    for _ in range(2 + runs):
+        started_ns = time.monotonic_ns()
+        prediction = engine.infer(observation)
+        durations_s.append((time.monotonic_ns() - started_ns) / 1e9)
+        Controls.from_prediction(prediction)
+    return statistics.median(durations_s[2:])
+
+
+def sustainable_rate(wanted_hz: float, inference_s: float) -> float:
+    """Return the rate that this machine can hold, at most the wanted one.
+
+    Args:
+        wanted_hz: The rate asked for.
+        inference_s: Median seconds of a forward pass, from :func:`warm_up`.
+
+    Returns:
+        ``wanted_hz`` if forward passes leave a quarter of the period for the rest of a tick and for the game;
+        otherwise the highest rate at which they do, rounded down to a tenth of a hertz, at least 0.1.
+    """
+    if inference_s * wanted_hz <= _INFERENCE_SHARE:
+        return wanted_hz
+    return min(wanted_hz, max(0.1, math.floor(10 * _INFERENCE_SHARE / inference_s) / 10))

@@ -1,0 +1,295 @@
+"""A fixed rate without drift: absolute deadlines, and an account of how well they were kept."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+_NS = 1e9
+_REMEMBERED_TICKS = 60 * 60 * 60  # an hour at 60 Hz; percentiles of a longer drive are those of its last hour
+
+# How late a tick may start, as a share of the period, before its slot is given up. A tick that is a hair late should
+# run at once (waiting for the next slot would halve the rate); one that is very late would be followed by the next
+# almost immediately, and the gamepad would see a burst. A quarter keeps every interval at 3/4 of the period or more.
+_LATE_START_SHARE = 0.25
+
+
+class VirtualClock:
+    """A clock that moves only when told to, for tests and for simulators that wait.
+
+    Call it for the time in nanoseconds; pass it and its ``sleep`` to :class:`Pacer`.
+    """
+
+    def __init__(self, now_ns: int = 0) -> None:
+        self._now_ns = now_ns
+
+    def __call__(self) -> int:
+        """Return the virtual time in nanoseconds."""
+        return self._now_ns
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass at once."""
+        self.advance_to(self._now_ns + round(seconds * _NS))
+
+    def advance_to(self, now_ns: int) -> None:
+        """Set the time.
+
+        Raises:
+            ValueError: If that would turn the clock back.
+        """
+        if now_ns < self._now_ns:
+            raise ValueError(f"a clock at {self._now_ns} ns cannot go back to {now_ns} ns")
+        self._now_ns = now_ns
+
+
+class Tick:
+    """One pass of the loop.
+
+    Attributes:
+        index: Running number, from 0.
+        deadline_ns: When the tick was due.
+        started_ns: When it began.
+        sections_s: Seconds spent in each named section so far.
+        latency_s: From the capture of the frame to the controls sent, in seconds; None until they are sent.
+    """
+
+    __slots__ = ("_clock", "deadline_ns", "index", "latency_s", "sections_s", "started_ns")
+
+    def __init__(self, index: int, deadline_ns: int, started_ns: int, clock: Callable[[], int]) -> None:
+        self.index = index
+        self.deadline_ns = deadline_ns
+        self.started_ns = started_ns
+        self.sections_s: dict[str, float] = {}
+        self.latency_s: float | None = None
+        self._clock = clock
+
+    @property
+    def lateness_s(self) -> float:
+        """Seconds from the deadline to the actual start."""
+        return (self.started_ns - self.deadline_ns) / _NS
+
+    def section(self, name: str) -> "_Section":
+        """Time a ``with`` block under this name."""
+        return _Section(name, self.sections_s, self._clock)
+
+    def mark_sent(self, captured_ns: int) -> float:
+        """Note that the controls for the frame captured at ``captured_ns`` have just been sent.
+
+        Returns:
+            The latency in seconds.
+        """
+        self.latency_s = (self._clock() - captured_ns) / _NS
+        return self.latency_s
+
+
+class _Section:
+    """Adds the duration of a ``with`` block to a dictionary; half a microsecond of overhead."""
+
+    __slots__ = ("_clock", "_name", "_sections_s", "_started_ns")
+
+    def __init__(self, name: str, sections_s: dict[str, float], clock: Callable[[], int]) -> None:
+        self._name = name
+        self._sections_s = sections_s
+        self._clock = clock
+
+    def __enter__(self) -> Self:
+        self._started_ns = self._clock()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._sections_s[self._name] = (self._clock() - self._started_ns) / _NS
+
+
+class _Recent:
+    """The newest values of a series in an array of fixed size."""
+
+    def __init__(self, capacity: int) -> None:
+        self._array = np.empty(capacity, np.float64)
+        self._count = 0
+
+    def add(self, value: float) -> None:
+        self._array[self._count % len(self._array)] = value
+        self._count += 1
+
+    def values(self) -> npt.NDArray[np.float64]:
+        return self._array[: min(self._count, len(self._array))]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How well a drive kept its rate; 0.0 where there was nothing to measure.
+
+    Attributes:
+        period_s: Nominal control period.
+        ticks: Ticks completed.
+        missed_deadlines: Deadlines that passed while the loop was still busy with an earlier tick.
+        missed_share: Those as a share of all deadlines.
+        rate_hz: Achieved rate, from the first tick to the last.
+        interval_mean_s: Mean time from the start of one tick to the start of the next.
+        interval_sd_s: Its standard deviation (jitter).
+        interval_p99_error_s: 99th percentile of the distance between an interval and the nominal period.
+        latency_p50_s: Median time from a frame's capture to the controls sent.
+        latency_p90_s: 90th percentile of it.
+        latency_p99_s: 99th percentile of it.
+        latency_max_s: The worst.
+        sections_s: Median seconds of each named section.
+    """
+
+    period_s: float
+    ticks: int
+    missed_deadlines: int
+    missed_share: float
+    rate_hz: float
+    interval_mean_s: float
+    interval_sd_s: float
+    interval_p99_error_s: float
+    latency_p50_s: float
+    latency_p90_s: float
+    latency_p99_s: float
+    latency_max_s: float
+    sections_s: dict[str, float]
+
+
+class TickStats:
+    """Collects ticks in bounded memory: counts over the whole drive, percentiles over its last hour at 60 Hz.
+
+    Attributes:
+        period_s: Nominal control period.
+        ticks: Ticks completed.
+        missed: Deadlines that passed while the loop was still busy with an earlier tick.
+    """
+
+    def __init__(self, period_s: float, remembered_ticks: int = _REMEMBERED_TICKS) -> None:
+        self.period_s = period_s
+        self.ticks = 0
+        self.missed = 0
+        self._skipped = 0
+        self._remembered_ticks = remembered_ticks
+        self._first_started_ns = 0
+        self._last_started_ns = 0
+        self._intervals = _Recent(remembered_ticks)
+        self._latencies = _Recent(remembered_ticks)
+        self._sections: dict[str, _Recent] = {}
+
+    @property
+    def rate_hz(self) -> float:
+        """Achieved rate, from the first tick to the last; 0.0 before the second."""
+        elapsed_ns = self._last_started_ns - self._first_started_ns
+        return (self.ticks - 1) * _NS / elapsed_ns if elapsed_ns else 0.0
+
+    def add(self, tick: Tick, missed: int = 0, skipped: int = 0) -> None:
+        """Take a completed tick into account.
+
+        Args:
+            tick: The tick.
+            missed: Deadlines that passed while it ran.
+            skipped: Those of them whose slot is given up, so that no tick will start for them.
+        """
+        if self.ticks:
+            self._intervals.add((tick.started_ns - self._last_started_ns) / _NS)
+        else:
+            self._first_started_ns = tick.started_ns
+        self._last_started_ns = tick.started_ns
+        self.ticks += 1
+        self.missed += missed
+        self._skipped += skipped
+        if tick.latency_s is not None:
+            self._latencies.add(tick.latency_s)
+        for name, seconds in tick.sections_s.items():
+            if name not in self._sections:
+                self._sections[name] = _Recent(self._remembered_ticks)
+            self._sections[name].add(seconds)
+
+    def summarise(self) -> Timing:
+        """Return the account so far."""
+        intervals = self._intervals.values()
+        latencies = self._latencies.values()
+        deadlines = self.ticks + self._skipped
+        return Timing(
+            period_s=self.period_s,
+            ticks=self.ticks,
+            missed_deadlines=self.missed,
+            missed_share=self.missed / deadlines if deadlines else 0.0,
+            rate_hz=self.rate_hz,
+            interval_mean_s=float(intervals.mean()) if intervals.size else 0.0,
+            interval_sd_s=float(intervals.std()) if intervals.size else 0.0,
+            interval_p99_error_s=_percentile(np.abs(intervals - self.period_s), 99),
+            latency_p50_s=_percentile(latencies, 50),
+            latency_p90_s=_percentile(latencies, 90),
+            latency_p99_s=_percentile(latencies, 99),
+            latency_max_s=_percentile(latencies, 100),
+            sections_s={name: _percentile(recent.values(), 50) for name, recent in self._sections.items()},
+        )
+
+
+def _percentile(values: npt.NDArray[np.float64], percent: float) -> float:
+    return float(np.percentile(values, percent)) if values.size else 0.0
+
+
+class Pacer:
+    """Hands out ticks at a fixed rate: tick k is due at ``start + k * period_s``, however long the others took.
+
+    A tick that overruns never causes a burst: the slots it has eaten are skipped and counted, unless the latest of
+    them is so recent that starting it late still leaves most of a period before the next.
+
+    Args:
+        period_s: Control period.
+        clock: Monotonic time in nanoseconds, the one that stamps the frames.
+        sleep: Waits for a number of seconds. (``time.sleep`` uses the high-resolution timer on Windows since
+            Python 3.11; on Linux it wakes about 0.1 ms late, too little to be worth a spinning processor.)
+
+    Attributes:
+        period_s: Control period.
+        stats: The account of all ticks handed out so far.
+
+    Raises:
+        ValueError: If the period is not a positive, finite number.
+    """
+
+    def __init__(
+        self,
+        period_s: float,
+        clock: Callable[[], int] = time.monotonic_ns,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        if not (math.isfinite(period_s) and period_s > 0):
+            raise ValueError(f"a control period of {period_s} s is impossible, expected a positive number of seconds")
+        self.period_s = period_s
+        self.stats = TickStats(period_s)
+        self._clock = clock
+        self._sleep = sleep
+
+    def ticks(self) -> Iterator[Tick]:
+        """Yield ticks for ever, each at its deadline; a tick ends when the next one is asked for."""
+        start_ns = self._clock()
+        grace_ns = self.period_s * _LATE_START_SHARE * _NS
+        slot = 0
+        index = 0
+        while True:
+            deadline_ns = self._due(start_ns, slot)
+            while (wait_ns := deadline_ns - self._clock()) > 0:
+                self._sleep(wait_ns / _NS)
+            tick = Tick(index, deadline_ns, self._clock(), self._clock)
+            yield tick
+            ended_ns = self._clock()
+            index += 1
+            slot += 1
+            missed = 0
+            while self._due(start_ns, slot) < ended_ns:
+                missed += 1
+                slot += 1
+            starts_late = missed > 0 and ended_ns - self._due(start_ns, slot - 1) <= grace_ns
+            if starts_late:
+                slot -= 1
+            self.stats.add(tick, missed, skipped=missed - starts_late)
+
+    def _due(self, start_ns: int, slot: int) -> int:
+        """Return when a slot is due, from the slot's number alone so that no rounding accumulates."""
+        return start_ns + round(slot * self.period_s * _NS)
