@@ -43,6 +43,9 @@ class GameProfile:
         title: What to call it in front of people.
         rate_hz: Control rate demonstrations are recorded at.
         masks: Parts of the frame painted black before the network sees it.
+        mirrored: Parts that each mirror about their own middle when a picture is flipped left to right for training
+            (the scene, an instrument that swings both ways); the rest of the picture stays as it is. Empty if the
+            game's pictures must not be flipped.
         notes: What was verified on a running game, and what was not.
     """
 
@@ -50,4 +53,5 @@ class GameProfile:
     title: str
     rate_hz: float
     masks: tuple[Rectangle, ...] = ()
+    mirrored: tuple[Rectangle, ...] = ()
     notes: str = ""

@@ -31,12 +31,15 @@ MASKS = (
     Rectangle(0.0, _BAR_TOP, 4.5 / 40, 5 / 40),
     Rectangle(6.5 / 40, _BAR_TOP, 18.5 / 40, 5 / 40),
 )
+# Left and right swap in the scene, and about its own zero line in the yaw-rate bar; the speed bar stays where it is.
+MIRRORED = (Rectangle(0.0, 0.0, 1.0, _BAR_TOP), Rectangle(25 / 40, _BAR_TOP, 10 / 40, 5 / 40))
 
 PROFILE = GameProfile(
     name="carracing",
     title="CarRacing-v3 (embedded)",
     rate_hz=1.0 / (HOLD_TICKS * TICK_S),
     masks=MASKS,
+    mirrored=MIRRORED,
     notes="Runs inside this process or in a process of its own; verified on gymnasium 1.4.",
 )
 
