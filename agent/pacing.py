@@ -184,6 +184,11 @@ class TickStats:
         elapsed_ns = self._last_started_ns - self._first_started_ns
         return (self.ticks - 1) * _NS / elapsed_ns if elapsed_ns else 0.0
 
+    @property
+    def deadlines(self) -> int:
+        """Deadlines so far: those of the ticks and those whose slot was given up."""
+        return self.ticks + self._skipped
+
     def add(self, tick: Tick, missed: int = 0, skipped: int = 0) -> None:
         """Take a completed tick into account.
 
@@ -211,12 +216,11 @@ class TickStats:
         """Return the account so far."""
         intervals = self._intervals.values()
         latencies = self._latencies.values()
-        deadlines = self.ticks + self._skipped
         return Timing(
             period_s=self.period_s,
             ticks=self.ticks,
             missed_deadlines=self.missed,
-            missed_share=self.missed / deadlines if deadlines else 0.0,
+            missed_share=self.missed / self.deadlines if self.deadlines else 0.0,
             rate_hz=self.rate_hz,
             interval_mean_s=float(intervals.mean()) if intervals.size else 0.0,
             interval_sd_s=float(intervals.std()) if intervals.size else 0.0,

@@ -1,0 +1,51 @@
+"""The exact picture the network gets, as a file to look at."""
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import cv2
+
+from agent.contract.errors import AgentError
+from agent.observers.base import TickRecord
+
+_PERIOD_NS = 1_000_000_000
+
+
+class ShowInput:
+    """Writes what the network sees as a PNG at the first tick and again about once a second, always a whole file.
+
+    Args:
+        path: Where to; overwritten.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._partial = path.with_name(f".{path.name}.partial")
+        self._written_at_ns: int | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._partial.touch()
+        except OSError as exc:
+            raise AgentError(
+                f"{self._path} cannot be written ({exc.strerror or exc}), expected a PNG in a folder open to you. "
+                "Pass another path with --show-input."
+            ) from exc
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._partial.unlink(missing_ok=True)
+
+    def on_tick(self, record: TickRecord) -> None:
+        captured_ns = record.frame.captured_ns
+        if self._written_at_ns is not None and captured_ns - self._written_at_ns < _PERIOD_NS:
+            return
+        _, png = cv2.imencode(".png", cv2.cvtColor(record.observation, cv2.COLOR_RGB2BGR))
+        self._partial.write_bytes(png.tobytes())
+        os.replace(self._partial, self._path)  # a viewer sees the old picture or the new one, never half of one
+        self._written_at_ns = captured_ns

@@ -1,0 +1,152 @@
+"""A video of the drive with the controls drawn below the picture."""
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import cv2
+import numpy as np
+
+from agent.contract.controls import Controls
+from agent.contract.errors import AgentError
+from agent.contract.observation import Pixels
+from agent.observers.base import TickRecord
+
+VIDEO_SUFFIXES = (".mp4", ".webp", ".gif")
+
+_ANIMATION_FRAMES = 500  # an animated picture is held in memory until it is written: 20 s at 25 Hz, 300 MB at half size
+
+_PANEL_HEIGHT_PX = 40
+_BACKGROUND = (32, 32, 32)
+_TRACK = (72, 72, 72)
+_TEXT = (220, 220, 220)
+_STEERING_COLOUR = (230, 170, 60)  # all colours BGR
+_THROTTLE_COLOUR = (90, 190, 90)
+_BRAKE_COLOUR = (70, 70, 220)
+
+
+class VideoWriter:
+    """Writes every frame that was acted on, with what was done below it.
+
+    An ``.mp4`` (MPEG-4 part 2, which every OpenCV build can write) may be of any length; a ``.webp`` or ``.gif`` is
+    animated and ends after 500 ticks. The file appears under its name when it is complete, however the drive ended.
+
+    Args:
+        path: Where to; overwritten. The suffix decides the format.
+        rate_hz: Ticks per second, so that the video plays at the speed of the drive.
+        scale: Size of the picture relative to the frame.
+
+    Raises:
+        ValueError: If the suffix is none of ``VIDEO_SUFFIXES``, or the rate or scale is not positive.
+    """
+
+    def __init__(self, path: Path, rate_hz: float, scale: float = 0.5) -> None:
+        if path.suffix.lower() not in VIDEO_SUFFIXES:
+            raise ValueError(f"{path.name} is no video I can write, expected a name ending in .mp4, .webp or .gif")
+        if not (rate_hz > 0 and scale > 0):
+            raise ValueError(f"a video at {rate_hz} Hz and scale {scale} is impossible, expected positive numbers")
+        self._path = path
+        self._partial = path.with_name(f".{path.stem}.partial{path.suffix.lower()}")
+        self._rate_hz = rate_hz
+        self._scale = scale
+        self._stream: cv2.VideoWriter | None = None
+        self._pictures: list[Pixels] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._partial.touch()
+        except OSError as exc:
+            raise AgentError(
+                f"{self._path} cannot be written ({exc.strerror or exc}), expected a file in a folder open to you. "
+                "Pass another path with --video."
+            ) from exc
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if self._stream is not None:
+                self._stream.release()
+                os.replace(self._partial, self._path)
+            elif self._pictures:
+                self._write_animation()
+                os.replace(self._partial, self._path)
+        finally:
+            self._pictures = []
+            self._partial.unlink(missing_ok=True)
+
+    def on_tick(self, record: TickRecord) -> None:
+        picture = compose(record.frame.pixels, record.controls, self._scale)
+        if self._path.suffix.lower() == ".mp4":
+            if self._stream is None:
+                self._stream = self._open_stream(picture)
+            self._stream.write(picture)
+        elif len(self._pictures) < _ANIMATION_FRAMES:
+            self._pictures.append(picture)
+        else:
+            raise AgentError(
+                f"{self._path.name} ends after {_ANIMATION_FRAMES} ticks, the limit of an animated picture. "
+                "Record longer drives as .mp4."
+            )
+
+    def _open_stream(self, picture: Pixels) -> cv2.VideoWriter:
+        height, width = picture.shape[:2]
+        codec = cv2.VideoWriter.fourcc(*"mp4v")
+        stream = cv2.VideoWriter(str(self._partial), codec, self._rate_hz, (width, height))
+        if not stream.isOpened():
+            raise AgentError(
+                f"OpenCV {cv2.__version__} cannot write {self._path.name}, expected a build with FFmpeg. "
+                "Install opencv-python-headless from PyPI, or record a .webp."
+            )
+        return stream
+
+    def _write_animation(self) -> None:
+        animation = cv2.Animation()
+        animation.frames = self._pictures
+        animation.durations = [round(1000 / self._rate_hz)] * len(self._pictures)
+        if not cv2.imwriteanimation(str(self._partial), animation):
+            raise AgentError(f"OpenCV {cv2.__version__} cannot write {self._path.name}. Record an .mp4 instead.")
+
+
+def compose(pixels: Pixels, controls: Controls, scale: float) -> Pixels:
+    """Return a scaled picture with bars for steering, throttle and brake below it.
+
+    Args:
+        pixels: BGR or BGRA.
+        controls: What was sent.
+        scale: Size of the picture relative to the frame.
+
+    Returns:
+        uint8, shape (even height, even width, 3), BGR; video codecs want even sizes.
+    """
+    height, width = (max(2, 2 * round(side * scale / 2)) for side in pixels.shape[:2])
+    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    if small.shape[2] == 4:
+        small = cv2.cvtColor(small, cv2.COLOR_BGRA2BGR)
+    return np.asarray(np.vstack([small, _panel(width, controls)]), np.uint8)
+
+
+def _panel(width: int, controls: Controls) -> Pixels:
+    """Draw three bars side by side: steering from its middle, the pedals from the left."""
+    panel = np.full((_PANEL_HEIGHT_PX, width, 3), _BACKGROUND, np.uint8)
+    bars = (
+        ("steering", controls.steering, _STEERING_COLOUR, 0.5),
+        ("throttle", controls.throttle, _THROTTLE_COLOUR, 0.0),
+        ("brake", controls.brake, _BRAKE_COLOUR, 0.0),
+    )
+    third = width // 3
+    margin = third // 16
+    top, bottom = 22, _PANEL_HEIGHT_PX - 8
+    for number, (name, value, colour, origin) in enumerate(bars):
+        left = number * third + margin
+        length = third - 2 * margin
+        start = left + round(origin * length)
+        end = start + round(value * (1 - origin) * length)
+        cv2.putText(panel, f"{name} {value:.2f}", (left, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.4, _TEXT, 1, cv2.LINE_AA)
+        cv2.rectangle(panel, (left, top), (left + length, bottom), _TRACK, cv2.FILLED)
+        if start != end:
+            cv2.rectangle(panel, (min(start, end), top), (max(start, end), bottom), colour, cv2.FILLED)
+    return panel

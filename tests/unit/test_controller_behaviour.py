@@ -1,0 +1,120 @@
+"""What every controller must do, and what a simulator in lockstep must do beyond it."""
+
+import numpy as np
+import pytest
+
+from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.observation import Pixels
+from agent.contract.profile import GameProfile
+from agent.controllers.memory import MemoryController
+from agent.games.base import DriveState
+from agent.games.lockstep import Lockstep
+from agent.pacing import Pacer, VirtualClock
+
+LEFT = Controls(-0.5, 0.25, 0.0)
+
+
+class FakeGame:
+    """Counts physics ticks and paints the count."""
+
+    profile = GameProfile("fake", "Fake", 30.0)
+    tick_s = 1 / 60
+
+    def __init__(self) -> None:
+        self.commands: list[tuple[Controls, int]] = []
+        self.ticks = 0
+
+    @property
+    def state(self) -> DriveState:
+        return DriveState(self.ticks * self.tick_s, 0.0, 0.0, "driving", 0.0)
+
+    def reset(self, seed: int) -> None:
+        self.ticks = 0
+
+    def advance(self, controls: Controls, ticks: int = 1) -> None:
+        self.commands.append((controls, ticks))
+        self.ticks += ticks
+
+    def render(self) -> Pixels:
+        return np.full((2, 3, 3), self.ticks, np.uint8)
+
+    def close(self) -> None:
+        pass
+
+
+class Probe:
+    """A controller and a way to see what the car is doing."""
+
+    def __init__(self, kind: str) -> None:
+        self.memory = MemoryController()
+        self.lockstep = Lockstep(FakeGame(), VirtualClock(), 2)
+        self.controller = self.memory if kind == "memory" else self.lockstep
+        self._kind = kind
+
+    @property
+    def current(self) -> Controls:
+        return self.memory.current if self._kind == "memory" else self.lockstep.held
+
+
+@pytest.fixture(params=["memory", "lockstep"])
+def probe(request: pytest.FixtureRequest) -> Probe:
+    return Probe(request.param)
+
+
+def test_a_controller_opens_neutral(probe: Probe) -> None:
+    with probe.controller:
+        assert probe.current == NEUTRAL
+
+
+def test_a_controller_holds_what_it_was_sent_last(probe: Probe) -> None:
+    with probe.controller:
+        probe.controller.send(Controls(1.0, 0.0, 1.0))
+        probe.controller.send(LEFT)
+        assert probe.current == LEFT
+
+
+@pytest.mark.parametrize("reason", [None, RuntimeError, KeyboardInterrupt])
+def test_a_controller_left_for_any_reason_is_neutral(probe: Probe, reason: type[BaseException] | None) -> None:
+    def drive() -> None:
+        with probe.controller:
+            probe.controller.send(LEFT)
+            if reason is not None:
+                raise reason
+
+    if reason is None:
+        drive()
+    else:
+        with pytest.raises(reason):
+            drive()
+    assert probe.current == NEUTRAL
+
+
+def test_lockstep_holds_each_decision_and_time_passes_with_it() -> None:
+    game, clock = FakeGame(), VirtualClock(1_000)
+    with Lockstep(game, clock, hold_ticks=3) as lockstep:
+        before = lockstep.read()
+        again = lockstep.read()
+        lockstep.send(LEFT)
+        after = lockstep.read()
+    assert (before.index, again.index, after.index) == (0, 0, 3)
+    assert (before.captured_ns, after.captured_ns) == (1_000, 50_001_000)
+    assert (before.pixels.max(), after.pixels.max()) == (0, 3)
+    assert game.commands == [(LEFT, 3)]  # leaving costs no simulated time
+
+
+def test_lockstep_and_its_pacer_agree_to_the_nanosecond() -> None:
+    clock = VirtualClock()
+    lockstep = Lockstep(FakeGame(), clock, hold_ticks=2)  # 33.3 ms, no whole number of nanoseconds
+    pacer = Pacer(lockstep.period_s, clock, clock.sleep)
+    for tick in pacer.ticks():
+        assert tick.lateness_s == 0.0
+        assert clock() == tick.deadline_ns
+        if tick.index == 2_000:
+            break
+        lockstep.send(LEFT)
+    assert pacer.stats.missed == 0
+
+
+def test_lockstep_refuses_to_hold_for_nothing() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        Lockstep(FakeGame(), VirtualClock(), 0)

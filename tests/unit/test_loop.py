@@ -1,0 +1,289 @@
+"""The loop with fakes on a virtual clock: what is sent, and that leaving is always neutral."""
+
+import gc
+import json
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pytest
+
+from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.errors import CaptureError, ControllerError, ControlsError, EngineError
+from agent.contract.observation import Frame, Observation
+from agent.contract.spec import ModelSpec
+from agent.controllers.memory import MemoryController
+from agent.engines.base import Prediction
+from agent.loop import DriveSummary, drive, sustainable_rate, warm_up
+from agent.observers.base import TickRecord
+from agent.pacing import Pacer, VirtualClock
+
+SPEC = ModelSpec("fake", "none", "fake", width_px=6, height_px=4)
+
+
+class FakeSource:
+    """Delivers frames with the given indices, then fails."""
+
+    def __init__(self, clock: VirtualClock, indices: list[int], then: BaseException | None = None) -> None:
+        self.events: list[str] = []
+        self._clock = clock
+        self._indices = list(indices)
+        self._then = then
+
+    def __enter__(self) -> Self:
+        self.events.append("open")
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.events.append("close")
+
+    @property
+    def empty(self) -> bool:
+        return not self._indices
+
+    def read(self) -> Frame:
+        if self._then is not None and self.empty:
+            raise self._then
+        pixels = np.arange(8 * 12 * 3, dtype=np.uint8).reshape(8, 12, 3)
+        return Frame(pixels, self._clock(), self._indices.pop(0))
+
+
+class FakeEngine:
+    """Returns a fixed prediction after a fixed virtual time."""
+
+    name = "fake"
+    spec = SPEC
+
+    def __init__(
+        self, prediction: Any = (0.5, 0.25, 0.0), clock: VirtualClock | None = None, takes_s: float = 0.0
+    ) -> None:
+        self.prediction = prediction
+        self.observations: list[Observation] = []
+        self._clock = clock
+        self._takes_s = takes_s
+
+    def infer(self, observation: Observation) -> Prediction:
+        self.observations.append(observation)
+        if isinstance(self.prediction, BaseException):
+            raise self.prediction
+        if self._clock is not None:
+            self._clock.sleep(self._takes_s)
+        return np.array(self.prediction, np.float32)
+
+    def close(self) -> None:
+        pass
+
+
+class Watcher:
+    """Keeps records; fails where it is told to."""
+
+    def __init__(self, fail_at: str | int | None = None) -> None:
+        self.records: list[TickRecord] = []
+        self.closed = 0
+        self._fail_at = fail_at
+
+    def __enter__(self) -> Self:
+        if self._fail_at == "open":
+            raise OSError("disk full")
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.closed += 1
+        if self._fail_at == "close":
+            raise OSError("disk full")
+
+    def on_tick(self, record: TickRecord) -> None:
+        if record.index == self._fail_at:
+            raise OSError("disk full")
+        self.records.append(record)
+
+
+def setup(indices: list[int], then: BaseException | None = None) -> tuple[VirtualClock, FakeSource, Pacer]:
+    clock = VirtualClock()
+    return clock, FakeSource(clock, indices, then), Pacer(0.04, clock, clock.sleep)
+
+
+def test_predictions_are_clipped_and_arbitrated_before_they_are_sent() -> None:
+    _, source, pacer = setup([0])
+    controller, engine, watcher = MemoryController(), FakeEngine((-1.5, 0.4, 0.75)), Watcher()
+    summary = drive(source, controller, engine, pacer, [watcher], until=lambda: source.empty)
+    assert list(controller.sent) == [Controls(-1.0, 0.0, 0.75), NEUTRAL]
+    assert summary.co_pressed_share == 1.0
+    (record,) = watcher.records
+    assert record.prediction.tolist() == [-1.5, np.float32(0.4), 0.75]
+    assert record.controls == Controls(-1.0, 0.0, 0.75)
+    assert record.observation is engine.observations[0]
+    assert record.observation.shape == (4, 6, 3)
+    assert list(record.sections_s) == ["capture", "preprocess", "infer", "send"]
+
+
+def test_latency_runs_from_capture_to_sent() -> None:
+    clock, source, pacer = setup([0, 1, 2])
+    watcher = Watcher()
+    engine = FakeEngine(clock=clock, takes_s=0.015)
+    summary = drive(source, MemoryController(), engine, pacer, [watcher], until=lambda: source.empty)
+    assert [record.latency_s for record in watcher.records] == [0.015] * 3
+    assert summary.stats.summarise().latency_max_s == 0.015
+    assert summary.stats.rate_hz == 25.0
+
+
+def test_frames_are_counted_by_index() -> None:
+    _, source, pacer = setup([10, 12, 12, 14])  # 11 and 13 passed unseen, one tick found nothing new
+    summary = drive(source, MemoryController(), FakeEngine(), pacer, until=lambda: source.empty)
+    assert (summary.frames, summary.predictions, summary.repeated_frames) == (5, 4, 1)
+    raw = json.loads(json.dumps(summary.to_dict()))
+    assert raw["frames_per_second"] == pytest.approx(4 / 0.12)
+    assert raw["predictions_per_second"] == pytest.approx(25.0)
+    assert raw["timing"]["ticks"] == 4
+
+
+@pytest.mark.parametrize("failure", [CaptureError("gone"), KeyboardInterrupt(), RuntimeError("bug")])
+def test_leaving_in_the_middle_is_neutral(failure: BaseException) -> None:
+    _, source, pacer = setup([0, 1], then=failure)
+    controller, watcher = MemoryController(), Watcher()
+    summary = DriveSummary(pacer.stats)
+    with pytest.raises(type(failure)):
+        drive(source, controller, FakeEngine(), pacer, [watcher], summary=summary)
+    assert list(controller.sent)[-2:] == [Controls(0.5, 0.25, 0.0), NEUTRAL]
+    assert (source.events, watcher.closed) == (["open", "close"], 1)
+    assert (summary.predictions, summary.stats.ticks) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "error"),
+    [
+        ((float("nan"), 0.0, 0.0), ControlsError),
+        ((0.0, float("inf"), 0.0), ControlsError),
+        ((0.0, 0.0), ControlsError),
+        ([[0.0, 0.0, 0.0]], ControlsError),
+        (EngineError("lost the device"), EngineError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_an_unusable_prediction_ends_the_drive_and_is_never_sent(prediction: Any, error: type[BaseException]) -> None:
+    _, source, pacer = setup([0])
+    controller = MemoryController()
+    with pytest.raises(error):
+        drive(source, controller, FakeEngine(prediction), pacer)
+    assert list(controller.sent) == [NEUTRAL]
+
+
+def test_a_controller_that_fails_is_still_closed_before_the_source() -> None:
+    _, source, pacer = setup([0])
+
+    class Broken(MemoryController):
+        def send(self, controls: Controls) -> None:
+            super().send(controls)
+            if controls != NEUTRAL:
+                raise ControllerError("unplugged")
+            source.events.append("neutral")
+
+    controller = Broken()
+    with pytest.raises(ControllerError, match="unplugged"):
+        drive(source, controller, FakeEngine(), pacer)
+    assert controller.current == NEUTRAL
+    assert source.events == ["open", "neutral", "close"]
+
+
+def test_a_failing_observer_is_reported_once_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    _, source, pacer = setup([0, 1, 2])
+    controller, broken, other = MemoryController(), Watcher(fail_at=1), Watcher()
+    summary = drive(source, controller, FakeEngine(), pacer, [broken, other], until=lambda: source.empty)
+    assert len(controller.sent) == 4
+    assert ([record.index for record in broken.records], broken.closed) == ([0], 1)
+    assert [record.index for record in other.records] == [0, 1, 2]
+    assert summary.problems == ["Watcher failed and was left out (OSError: disk full)"]
+    assert caplog.text.count("disk full") == 1
+
+
+def test_an_observer_that_fails_to_close_is_reported_and_hides_nothing() -> None:
+    _, source, pacer = setup([0], then=CaptureError("gone"))
+    summary = DriveSummary(pacer.stats)
+    with pytest.raises(CaptureError, match="gone"):
+        drive(source, MemoryController(), FakeEngine(), pacer, [Watcher(fail_at="close")], summary=summary)
+    assert len(summary.problems) == 1
+
+
+def test_an_observer_that_cannot_be_opened_prevents_the_drive() -> None:
+    _, source, pacer = setup([0])
+    first, controller = Watcher(), MemoryController()
+    with pytest.raises(OSError, match="disk full"):
+        drive(source, controller, FakeEngine(), pacer, [first, Watcher(fail_at="open")])
+    assert (source.events, first.closed, len(controller.sent)) == ([], 1, 0)
+
+
+def test_an_observer_interrupted_by_the_user_ends_the_drive() -> None:
+    _, source, pacer = setup([0, 1])
+
+    class Interrupted(Watcher):
+        def on_tick(self, record: TickRecord) -> None:
+            raise KeyboardInterrupt
+
+    controller = MemoryController()
+    with pytest.raises(KeyboardInterrupt):
+        drive(source, controller, FakeEngine(), pacer, [Interrupted()])
+    assert controller.current == NEUTRAL
+
+
+def test_the_collector_is_thawed_after_the_drive() -> None:
+    _, source, pacer = setup([0])
+    frozen_before = gc.get_freeze_count()
+    frozen: list[int] = []
+
+    def until() -> bool:
+        frozen.append(gc.get_freeze_count())
+        return source.empty
+
+    drive(source, MemoryController(), FakeEngine(), pacer, until=until)
+    assert frozen[0] > 0
+    assert gc.get_freeze_count() <= frozen_before
+
+
+def test_the_memory_controller_is_bounded() -> None:
+    controller = MemoryController(remembered=2)
+    for steering in (0.1, 0.2, 0.3):
+        controller.send(Controls(steering))
+    assert list(controller.sent) == [Controls(0.2), Controls(0.3)]
+
+
+def test_warm_up_returns_the_median_after_two_unmeasured_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = VirtualClock()
+    monkeypatch.setattr("agent.loop.time.monotonic_ns", clock)
+    durations_s = iter((5.0, 1.0, 0.03, 0.01, 0.02))
+    engine = FakeEngine()
+    infer = engine.infer
+
+    def slow(observation: Observation) -> Prediction:
+        clock.sleep(next(durations_s))
+        return infer(observation)
+
+    monkeypatch.setattr(engine, "infer", slow)
+    assert warm_up(engine, runs=3) == 0.02
+    assert engine.observations[0].shape == (4, 6, 3)
+    assert engine.observations[0].std() > 0
+
+
+def test_warm_up_finds_an_unusable_network() -> None:
+    with pytest.raises(ControlsError):
+        warm_up(FakeEngine((0.0,)))
+    with pytest.raises(ValueError, match="at least 1"):
+        warm_up(FakeEngine(), runs=0)
+
+
+@pytest.mark.parametrize(
+    ("wanted_hz", "inference_s", "expected_hz"),
+    [
+        (25.0, 0.02, 25.0),
+        (25.0, 0.03, 25.0),
+        (25.0, 0.05, 15.0),
+        (30.0, 0.031, 24.1),
+        (25.0, 60.0, 0.1),
+        (0.05, 60.0, 0.05),
+    ],
+)
+def test_the_rate_is_lowered_only_as_far_as_needed(wanted_hz: float, inference_s: float, expected_hz: float) -> None:
+    assert sustainable_rate(wanted_hz, inference_s) == expected_hz
