@@ -1,0 +1,666 @@
+"""The episode format: one file to record into, to replay from and to train from.
+
+While a drive is being recorded, ``NAME.recording`` grows by one Arrow IPC record batch a second, each flushed to the
+disk and carrying its own checksum: after a kill or a power cut everything up to the last full second reads back.
+Closing the recording seals it as ``NAME.parquet``, which pandas and Hugging Face ``datasets`` open as they are (the
+frame column is declared an ``Image`` feature). Both files hold the same columns, one row a tick:
+
+==================================================  ==========================================================
+``tick``                                            int32, the frame's running number given by its source
+``captured_ns``                                     int64, monotonic time of the capture in nanoseconds
+``frame``                                           struct<bytes: binary, path: string>, a PNG
+``steering``, ``throttle``, ``brake``               float32, the label: what the driver wanted
+``executed_steering``, ..., ``executed_brake``      float32, what was really sent, injected noise included
+``speed``                                           float32, in the game's own units, null where unknown
+``intervention``                                    bool, a person or an expert had taken over
+``telemetry``                                       struct of float32 by name; the column is absent without any
+==================================================  ==========================================================
+
+**Why PNG at level 3 without a filter.** Mean size and median thread time of 12 CarRacing frames of 1000 x 800 px, one
+thread of a two-core EPYC, OpenCV 5.0:
+
+=====================================  =======  ==========  ==========
+settings                               size     encode      decode
+=====================================  =======  ==========  ==========
+PNG, OpenCV's defaults                 27.3 KB    4.8 ms      6.9 ms
+PNG 1, no filter                       34.8 KB    4.0 ms      2.0 ms
+**PNG 3, no filter**                   32.7 KB    4.0 ms      1.9 ms
+PNG 3, filter "up"                     34.0 KB    5.0 ms      2.8 ms
+PNG 3, filter chosen row by row        33.8 KB   13.6 ms      3.7 ms
+PNG 6, no filter                       21.0 KB   10.2 ms      3.3 ms
+WebP, lossless                          8.5 KB   35.2 ms      2.7 ms
+=====================================  =======  ==========  ==========
+
+Flat game graphics compress well without prediction between pixels; encoding has to share two cores with the network,
+and training decodes every frame. The reader takes any lossless picture OpenCV knows, so a game with photographic
+pictures may be given other settings without a new version of the format.
+"""
+
+import json
+import math
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+from agent.contract.controls import Controls
+from agent.contract.errors import EpisodeError
+from agent.contract.observation import Frame
+
+SEALED_SUFFIX = ".parquet"
+RECORDING_SUFFIX = ".recording"
+FORMAT = "hoodcam-episode"
+FORMAT_VERSION = 1
+
+Floats = npt.NDArray[np.float32]
+"""float32, shape (rows,), or (rows, 3) for steering, throttle, brake."""
+
+_METADATA_KEY = b"hoodcam"
+_METADATA_CHECKSUM_KEY = b"hoodcam_crc32"
+_BATCH_CHECKSUM_KEY = b"crc32"
+_END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # Arrow IPC: continuation marker, empty message
+_NS = 1_000_000_000
+
+_LABELS = ("steering", "throttle", "brake")
+_EXECUTED = ("executed_steering", "executed_throttle", "executed_brake")
+_FRAME_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_COLUMN_TYPES: dict[str, Any] = {
+    "tick": pa.int32(),
+    "captured_ns": pa.int64(),
+    "frame": _FRAME_TYPE,
+    **{name: pa.float32() for name in _LABELS + _EXECUTED},
+    "speed": pa.float32(),
+    "intervention": pa.bool_(),
+}
+_NULLABLE = {"speed", "telemetry"}
+
+# What pyarrow raises on bytes that are not what they claim to be; ArrowInvalid is a ValueError, a page that fails its
+# checksum an OSError, an absurd length in a damaged footer a MemoryError.
+_READ_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError)
+
+_PNG_SETTINGS = (
+    cv2.IMWRITE_PNG_COMPRESSION,
+    3,
+    cv2.IMWRITE_PNG_STRATEGY,
+    cv2.IMWRITE_PNG_STRATEGY_DEFAULT,
+    cv2.IMWRITE_PNG_FILTER,
+    cv2.IMWRITE_PNG_FILTER_NONE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeHeader:
+    """What is true of a whole episode.
+
+    Attributes:
+        game: Name of the game's profile.
+        driver: Who gave the labels, such as ``expert`` or ``policy:carracing``.
+        rate_hz: Nominal rows a second.
+        seed: Seed of the track where the game has one.
+        profile_notes: What the reader should know of the game's settings.
+    """
+
+    game: str
+    driver: str
+    rate_hz: float
+    seed: int | None = None
+    profile_notes: str = ""
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.rate_hz, (int, float)) and math.isfinite(self.rate_hz) and self.rate_hz > 0):
+            raise ValueError(f"rate_hz is {self.rate_hz!r}, expected a positive number of rows a second")
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRow:
+    """One tick of an episode.
+
+    Attributes:
+        frame: The picture acted on; recorded without its alpha channel.
+        controls: The label: what the driver wanted.
+        executed: What was really sent, injected noise included.
+        speed: In the game's own units of length per second; None where unknown.
+        intervention: Whether a person or an expert had taken over.
+        telemetry: Further numbers by name; every row of an episode has the same names.
+    """
+
+    frame: Frame
+    controls: Controls
+    executed: Controls
+    speed: float | None = None
+    intervention: bool = False
+    telemetry: dict[str, float] = field(default_factory=dict)
+
+
+class EpisodeWriter:
+    """Records rows into ``NAME.recording`` and seals them as ``NAME.parquet`` on closing, whatever the reason.
+
+    A context manager. An episode without rows leaves no file behind.
+
+    Args:
+        path: The sealed file, ending in ``.parquet``; its folder is created.
+        header: What is true of the whole episode.
+
+    Raises:
+        EpisodeError: If the file or its recording exists already, or the folder cannot be written.
+    """
+
+    def __init__(self, path: Path, header: EpisodeHeader) -> None:
+        if path.suffix != SEALED_SUFFIX:
+            raise ValueError(f"an episode's path ends in {SEALED_SUFFIX}, not in {path.suffix!r}: {path}")
+        self.path = path
+        self.header = header
+        self.rows = 0
+        """Rows recorded so far: on the disk, or waiting for their second to fill."""
+        self._recording = path.with_suffix(RECORDING_SUFFIX)
+        self._rows_per_batch = max(1, math.floor(header.rate_hz))
+        self._pending: list[dict[str, Any]] = []
+        self._schema: Any = None  # known with the first row, which names the telemetry
+        self._telemetry_names: set[str] = set()
+        self._size = 0
+        _refuse_existing(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # "x": a leftover recording is somebody's drive. Unbuffered: what write() took is with the system.
+            self._file = self._recording.open("xb", buffering=0)
+        except FileExistsError as exc:
+            raise EpisodeError(
+                f"{self._recording} exists: an earlier recording was cut off there, or is still going on. "
+                "Recover it (`agent.contract.episode.recover`), move it away, or record under another name."
+            ) from exc
+        except OSError as exc:
+            raise EpisodeError(
+                f"{self._recording} cannot be created ({exc.strerror}), expected a folder that can be written. "
+                "Choose another one."
+            ) from exc
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, row: EpisodeRow) -> None:
+        """Add a row; once a second of them is complete it is on the disk when this returns.
+
+        Raises:
+            EpisodeError: If the disk takes no more. The rows of the unfinished second are lost, those before are
+                safe, and recording may go on.
+            ValueError: If the row's telemetry has other names than the first row's.
+        """
+        if self._schema is None:
+            self._schema = _schema(self.header, sorted(row.telemetry))
+            self._telemetry_names = set(row.telemetry)
+        elif row.telemetry.keys() != self._telemetry_names:
+            raise ValueError(
+                f"a row has telemetry {sorted(row.telemetry)}, the episode's first row had "
+                f"{sorted(self._telemetry_names)}: expected the same names in every row"
+            )
+        captured_ns = row.frame.captured_ns
+        # Slower than the nominal rate: what is a second old must not wait for the batch to fill.
+        if self._pending and captured_ns - self._pending[0]["captured_ns"] >= _NS:
+            self._flush()
+        self._pending.append(
+            {
+                "tick": row.frame.index,
+                "captured_ns": captured_ns,
+                "frame": {"bytes": _encode(row.frame), "path": f"{self.rows:06d}.png"},
+                **dict(zip(_LABELS, row.controls.to_array().tolist(), strict=True)),
+                **dict(zip(_EXECUTED, row.executed.to_array().tolist(), strict=True)),
+                "speed": row.speed,
+                "intervention": row.intervention,
+                "telemetry": row.telemetry,
+            }
+        )
+        self.rows += 1
+        if len(self._pending) >= self._rows_per_batch:
+            self._flush()
+
+    def close(self) -> None:
+        """Seal the episode; calling it twice is harmless.
+
+        Raises:
+            EpisodeError: If the sealed file cannot be written; the recording stays and can be recovered later.
+        """
+        if self._file.closed:
+            return
+        try:
+            if self._pending:
+                self._flush()
+            if self.rows:
+                self._append(_END_OF_STREAM)
+        finally:
+            self._file.close()
+            if self.rows:
+                _seal(self._recording, self.path)
+            else:
+                self._recording.unlink()
+
+    def _flush(self) -> None:
+        """Put the pending rows on the disk as one record batch, or lose them and say so."""
+        rows, self._pending = self._pending, []
+        try:
+            columns = [pa.array([row[field.name] for row in rows], field.type) for field in self._schema]
+            batch = pa.record_batch(columns, schema=self._schema)
+            self._append((b"" if self._size else self._schema.serialize().to_pybytes()) + _message(batch))
+        except Exception:
+            self.rows -= len(rows)
+            raise
+
+    def _append(self, data: bytes) -> None:
+        """Write and sync; after a failure the file ends where it ended before."""
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+        except OSError as exc:
+            self._file.seek(self._size)
+            self._file.truncate()
+            raise EpisodeError(
+                f"{self._recording} cannot be written ({exc.strerror}): up to a second of the drive is lost, "
+                f"{self.rows - len(self._pending)} rows before it are safe. Free space on the disk."
+            ) from exc
+        self._size += len(data)
+
+
+class Episode:
+    """A recorded episode; columns are arrays in memory, frames stay on the disk until they are asked for.
+
+    Build it with :meth:`open`. Not safe for use from several threads at once.
+
+    Attributes:
+        path: The file.
+        header: What is true of the whole episode.
+        created: When recording began, UTC, ISO 8601.
+        recovered: None for a sealed episode; for the remains of a recording what was recovered, as one sentence.
+        tick: int32, shape (rows,): the frames' running numbers; a gap means frames missed or dropped.
+        captured_ns: int64, shape (rows,): monotonic capture time in nanoseconds.
+        controls: float32, shape (rows, 3): the label's steering, throttle, brake.
+        executed: float32, shape (rows, 3): what was really sent.
+        speed: float32, shape (rows,): in the game's own units; NaN where unknown.
+        intervention: bool, shape (rows,).
+        telemetry: float32, shape (rows,), by name.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        schema: Any,
+        columns: Any,
+        chunk_rows: list[int],
+        read_chunk: Callable[[int], Any],
+        recovered: str | None = None,
+    ) -> None:
+        self.path = path
+        self.recovered = recovered
+        self.header, self.created, names = _parse_metadata(path, schema)
+        self.tick: npt.NDArray[np.int32] = columns["tick"].to_numpy()
+        self.captured_ns: npt.NDArray[np.int64] = columns["captured_ns"].to_numpy()
+        self.controls: Floats = np.column_stack([columns[name].to_numpy() for name in _LABELS])
+        self.executed: Floats = np.column_stack([columns[name].to_numpy() for name in _EXECUTED])
+        self.speed: Floats = _floats(columns["speed"])
+        self.intervention: npt.NDArray[np.bool_] = columns["intervention"].to_numpy()
+        self.telemetry: dict[str, Floats] = {
+            name: _floats(columns["telemetry"].combine_chunks().field(name)) for name in names
+        }
+        self._chunk_starts = np.concatenate([[0], np.cumsum(chunk_rows)])
+        self._read_chunk = read_chunk
+        self._chunk_index = -1
+        self._chunk: Any = None
+        if not (np.isfinite(self.controls).all() and np.isfinite(self.executed).all()):
+            raise _damaged(path, "it holds controls that are no finite numbers")
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a sealed episode, or what a killed recording left.
+
+        Raises:
+            EpisodeError: If the file is missing, empty, cut short, damaged, foreign, or of another format version.
+        """
+        return cls._open_recording(path) if path.suffix == RECORDING_SUFFIX else cls._open_sealed(path)
+
+    @classmethod
+    def _open_sealed(cls, path: Path) -> Self:
+        _check_readable(path)
+        try:
+            file = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
+            schema = file.schema_arrow
+            _check_schema(path, schema)
+            table = file.read(columns=[name for name in schema.names if name != "frame"], use_threads=False)
+            chunk_rows = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
+            _check_columns(path, table, sum(chunk_rows))
+        except _READ_ERRORS as exc:
+            raise _damaged(path, f"reading it as Parquet failed: {_one_line(exc)}") from exc
+
+        def read_chunk(index: int) -> Any:
+            return file.read_row_group(index, columns=["frame"], use_threads=False)["frame"].combine_chunks()
+
+        return cls(path, schema, table, chunk_rows, read_chunk)
+
+    @classmethod
+    def _open_recording(cls, path: Path) -> Self:
+        _check_readable(path)
+        with pa.memory_map(str(path)) as source:  # batches are views of the file: frames cost memory only when read
+            recording = _Recording(path, source)
+            batches = list(recording.batches())
+        if not batches:
+            raise EpisodeError(
+                f"{path} holds no full second of a drive ({recording.size} bytes): nothing can be recovered. Delete it."
+            )
+        table = pa.Table.from_batches(batches).drop_columns(["frame"])
+        _check_columns(path, table, table.num_rows)
+        return cls(
+            path,
+            recording.schema,
+            table,
+            [batch.num_rows for batch in batches],
+            lambda index: batches[index]["frame"],
+            recording.summary(table.num_rows),
+        )
+
+    def __len__(self) -> int:
+        return len(self.tick)
+
+    @cached_property
+    def duration_s(self) -> float:
+        """Seconds from the first capture to the last."""
+        return float(self.captured_ns[-1] - self.captured_ns[0]) / _NS
+
+    def encoded_frame(self, index: int) -> bytes:
+        """Return a frame's compressed picture as it is stored.
+
+        Raises:
+            EpisodeError: If that part of the file is damaged; the message says which rows are lost.
+            IndexError: If there is no such row.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"row {index} of an episode of {len(self)} rows")
+        chunk = int(np.searchsorted(self._chunk_starts, index, side="right")) - 1
+        first = int(self._chunk_starts[chunk])
+        try:
+            if chunk != self._chunk_index:
+                self._chunk, self._chunk_index = self._read_chunk(chunk).field("bytes"), chunk
+            encoded: bytes | None = self._chunk[index - first].as_py()
+        except _READ_ERRORS as exc:
+            last = int(self._chunk_starts[chunk + 1]) - 1
+            found = f"frames of rows {first} to {last} cannot be read ({_one_line(exc)}); other rows may be whole"
+            raise _damaged(self.path, found) from exc
+        if not encoded:
+            raise _damaged(self.path, f"row {index} has no picture")
+        return encoded
+
+    def frame(self, index: int) -> Frame:
+        """Return a decoded frame: uint8, shape (height, width, 3), BGR; a new array.
+
+        Raises:
+            EpisodeError: If that part of the file is damaged.
+            IndexError: If there is no such row.
+        """
+        encoded = np.frombuffer(self.encoded_frame(index), np.uint8)
+        try:
+            pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        except cv2.error as exc:
+            raise _damaged(self.path, f"the picture of row {index} cannot be decoded ({_one_line(exc)})") from exc
+        if pixels is None:
+            raise _damaged(self.path, f"the picture of row {index} cannot be decoded")
+        return Frame(np.asarray(pixels, np.uint8), int(self.captured_ns[index]), int(self.tick[index]))
+
+    def frames(self) -> Iterator[Frame]:
+        """Decode all frames in order."""
+        return (self.frame(index) for index in range(len(self)))
+
+
+def recover(path: Path) -> Episode:
+    """Seal what a killed recording left behind as ``NAME.parquet``.
+
+    The recording is removed once all of it is sealed; where bytes at its end could not be read it stays, and what
+    was recovered is said in :attr:`Episode.recovered`.
+
+    Args:
+        path: ``NAME.recording``; nobody may be writing it any more.
+
+    Raises:
+        EpisodeError: If there is nothing to recover, or ``NAME.parquet`` exists or cannot be written.
+    """
+    if path.suffix != RECORDING_SUFFIX:
+        raise ValueError(f"expected a path that ends in {RECORDING_SUFFIX}, not {path}")
+    remains = Episode.open(path)
+    summary = remains.recovered
+    del remains  # unmaps the file, which Windows would not let go otherwise
+    sealed = path.with_suffix(SEALED_SUFFIX)
+    _seal(path, sealed)
+    episode = Episode.open(sealed)
+    episode.recovered = summary
+    return episode
+
+
+class _Recording:
+    """Reads an unsealed recording up to its first incomplete or damaged batch."""
+
+    def __init__(self, path: Path, source: Any) -> None:
+        self.size = source.size()
+        self._good_size = 0
+        self._source = source
+        try:
+            self._reader = pa.ipc.open_stream(source)
+            self.schema = self._reader.schema
+        except _READ_ERRORS as exc:
+            raise _damaged(path, f"reading it as an Arrow IPC stream failed: {_one_line(exc)}") from exc
+        _check_schema(path, self.schema)
+
+    def batches(self) -> Iterator[Any]:
+        """Yield whole batches whose checksum holds."""
+        try:
+            while True:
+                batch, metadata = self._reader.read_next_batch_with_custom_metadata()
+                if metadata is None or metadata.get(_BATCH_CHECKSUM_KEY) != _checksum(batch):
+                    return
+                self._good_size = self._source.tell()
+                yield batch
+        except StopIteration:
+            self._good_size = self._source.tell()
+        except _READ_ERRORS:
+            return  # the summary tells where it ended
+
+    @property
+    def unread(self) -> int:
+        """Bytes behind the last good batch."""
+        return int(self.size - self._good_size)
+
+    def summary(self, rows: int) -> str:
+        end = f"; {self.unread} bytes after them are incomplete or damaged" if self.unread else ""
+        return f"the recording was cut off before it was sealed: {rows} rows recovered{end}."
+
+
+def _seal(recording: Path, sealed: Path) -> None:
+    """Turn a recording into Parquet batch by batch; the target appears whole or not at all."""
+    _refuse_existing(sealed)
+    temporary = sealed.with_suffix(".sealing")
+    try:
+        with pa.OSFile(str(recording)) as source:
+            reader = _Recording(recording, source)
+            with temporary.open("wb") as file:
+                # PNG does not compress further and floats barely; checksums make flipped bits an error on reading.
+                with pq.ParquetWriter(
+                    file,
+                    reader.schema,
+                    compression="NONE",
+                    use_dictionary=False,
+                    write_statistics=False,
+                    write_page_checksum=True,
+                ) as writer:
+                    for batch in reader.batches():
+                        writer.write_batch(batch)
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.rename(sealed)
+        _sync_folder(sealed.parent)
+        if not reader.unread:
+            recording.unlink()
+    except (pa.ArrowException, OSError) as exc:
+        raise EpisodeError(
+            f"{sealed} cannot be written ({_one_line(exc)}); the drive is safe in {recording.name}. Free space on the "
+            "disk and seal it with `agent.contract.episode.recover`."
+        ) from exc
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut; Windows has no such call and needs none."""
+    if os.name != "nt":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _message(batch: Any) -> bytes:
+    """Return a batch as one IPC message that carries the checksum of its content."""
+    sink = pa.BufferOutputStream()
+    writer = pa.ipc.new_stream(sink, batch.schema)
+    writer.write_batch(batch, custom_metadata={_BATCH_CHECKSUM_KEY: _checksum(batch)})
+    message: bytes = sink.getvalue().to_pybytes()
+    return message[batch.schema.serialize().size :]  # the schema leads every stream; the file has it already
+
+
+def _checksum(batch: Any) -> bytes:
+    return str(zlib.crc32(batch.serialize())).encode()
+
+
+def _encode(frame: Frame) -> bytes:
+    pixels = frame.pixels if frame.pixels.shape[2] == 3 else cv2.cvtColor(frame.pixels, cv2.COLOR_BGRA2BGR)
+    _, encoded = cv2.imencode(".png", pixels, _PNG_SETTINGS)
+    return encoded.tobytes()
+
+
+def _schema(header: EpisodeHeader, telemetry: list[str]) -> Any:
+    """Return the Arrow schema with our header and Hugging Face's feature declaration in its metadata."""
+    types = dict(_COLUMN_TYPES)
+    if telemetry:
+        types["telemetry"] = pa.struct([(name, pa.float32()) for name in telemetry])
+    about = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "header": asdict(header),
+        "telemetry": telemetry,
+    }
+    text = json.dumps(about).encode()
+    # Layout of datasets' own ArrowWriter; a feature counts only if its type equals the column's exactly.
+    features = {name: _feature(kind) for name, kind in types.items() if name != "frame"} | {"frame": {"_type": "Image"}}
+    metadata = {
+        _METADATA_KEY: text,
+        _METADATA_CHECKSUM_KEY: str(zlib.crc32(text)).encode(),
+        b"huggingface": json.dumps({"info": {"features": features}}).encode(),
+    }
+    return pa.schema(list(types.items()), metadata=metadata)
+
+
+def _feature(kind: Any) -> dict[str, Any]:
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
+    return {"dtype": kind.to_pandas_dtype().__name__, "_type": "Value"}
+
+
+def _parse_metadata(path: Path, schema: Any) -> tuple[EpisodeHeader, str, list[str]]:
+    """Return header, creation time and telemetry names; :func:`_check_schema` has seen the schema before."""
+    about = json.loads(schema.metadata[_METADATA_KEY])
+    try:
+        return EpisodeHeader(**about["header"]), about["created"], about["telemetry"]
+    except (KeyError, TypeError, ValueError) as exc:
+        raise _damaged(path, f"its header cannot be understood ({_one_line(exc)})") from exc
+
+
+def _check_schema(path: Path, schema: Any) -> None:
+    """Refuse foreign files, other versions of the format, and files whose description is damaged."""
+    metadata = schema.metadata or {}
+    text = metadata.get(_METADATA_KEY)
+    if text is None:
+        raise EpisodeError(
+            f"{path} is no episode: its columns are {_shortened(schema.names)} and it has no {FORMAT} header. "
+            "Pass a file recorded by this project."
+        )
+    if metadata.get(_METADATA_CHECKSUM_KEY) != str(zlib.crc32(text)).encode():
+        raise _damaged(path, "its header does not match its checksum")
+    about = json.loads(text)
+    if about.get("format") != FORMAT or about.get("version") != FORMAT_VERSION:
+        raise EpisodeError(
+            f"{path} has format {about.get('format')!r} version {about.get('version')!r}, this program reads "
+            f"{FORMAT!r} version {FORMAT_VERSION}. Use the version of this project that recorded it."
+        )
+    expected = dict(_COLUMN_TYPES)
+    if about["telemetry"]:
+        expected["telemetry"] = pa.struct([(name, pa.float32()) for name in about["telemetry"]])
+    if dict(zip(schema.names, schema.types, strict=True)) != expected:
+        raise _damaged(path, f"it has columns {_shortened(schema.names)}, expected {_shortened(expected)}")
+
+
+def _check_columns(path: Path, table: Any, rows: int) -> None:
+    table.validate(full=True)
+    empty = [name for name in table.column_names if name not in _NULLABLE and table[name].null_count]
+    if empty:
+        raise _damaged(path, f"values are missing in {_shortened(empty)}")
+    if not rows or table.num_rows != rows:
+        raise _damaged(path, f"it has {table.num_rows} rows of {rows}")
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as exc:
+        raise EpisodeError(
+            f"{path} cannot be read ({exc.strerror}), expected an episode ending in {SEALED_SUFFIX} or "
+            f"{RECORDING_SUFFIX}. Check the path."
+        ) from exc
+    if empty:
+        raise EpisodeError(f"{path} is empty (0 bytes): nothing can be recovered. Delete it.{_beside(path)}")
+
+
+def _refuse_existing(path: Path) -> None:
+    if path.exists():
+        raise EpisodeError(f"{path} exists, and a recording is never overwritten. Move it away or choose another name.")
+
+
+def _damaged(path: Path, found: str) -> EpisodeError:
+    return EpisodeError(
+        f"{path} is damaged, cut short or no episode: {found}. Restore the file from where it came from.{_beside(path)}"
+    )
+
+
+def _beside(path: Path) -> str:
+    """Point at the recording a sealed file was made from, where it is still there."""
+    recording = path.with_suffix(RECORDING_SUFFIX)
+    if path == recording or not recording.exists():
+        return ""
+    return f" Its recording {recording.name} is still beside it: move {path.name} away and recover that."
+
+
+def _floats(column: Any) -> Floats:
+    """Return a nullable float column with NaN for null."""
+    return np.asarray(column.to_numpy(zero_copy_only=False), np.float32)
+
+
+def _one_line(exc: BaseException) -> str:
+    return (str(exc).strip().splitlines() or [type(exc).__name__])[0].rstrip(".")
+
+
+def _shortened(names: Any) -> str:
+    listed = list(names)
+    return ", ".join(listed[:12]) + (", ..." if len(listed) > 12 else "")
