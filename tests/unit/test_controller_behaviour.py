@@ -104,7 +104,7 @@ def test_lockstep_holds_each_decision_and_time_passes_with_it() -> None:
 
 def test_lockstep_and_its_pacer_agree_to_the_nanosecond() -> None:
     clock = VirtualClock()
-    lockstep = Lockstep(FakeGame(), clock, hold_ticks=2)  # 33.3 ms, no whole number of nanoseconds
+    lockstep = Lockstep(FakeGame(), clock, hold_ticks=1)  # 16,666,666.7 ns: rounded steps would add up
     pacer = Pacer(lockstep.period_s, clock, clock.sleep)
     for tick in pacer.ticks():
         assert tick.lateness_s == 0.0

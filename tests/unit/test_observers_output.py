@@ -152,6 +152,7 @@ def test_bars_grow_with_the_controls() -> None:
     assert coloured(Controls(-1.0), 0, left) > 80
     assert coloured(Controls(-1.0), 0, right) == 0
     assert coloured(Controls(1.0), 0, right) > 80
+    assert coloured(Controls(1.0), 1, slice(None)) == 0  # stays within its own bar
     full, half = (coloured(Controls(0.0, throttle, 0.0), 1, slice(None)) for throttle in (1.0, 0.5))
     assert full == pytest.approx(2 * half, abs=2)
     assert coloured(Controls(0.0, 0.0, 1.0), 2, slice(None)) == full
