@@ -164,6 +164,7 @@ class RealTimeGame:
         self.controller = _Controller(self)
         self._context = multiprocessing.get_context("spawn")  # forking a process with threads (OpenVINO) can deadlock
         self._arguments = (make_simulator, seed, frames_per_s)
+        self._waiting_on: int | None = seed
         self._process: BaseProcess | None = None
         self._link: Connection[Any, Any]
         self._layout: _Layout
@@ -205,13 +206,17 @@ class RealTimeGame:
     def start(self) -> None:
         """Let the game's clock run, from now."""
         self._shared()
+        self._waiting_on = None
         self._command("start")
 
     def restart(self, seed: int) -> None:
-        """Put the car on the start of another track; the clock stands still again."""
+        """Put the car on the start of a track, controls neutral, clock standing still; does nothing if it is so."""
+        if seed == self._waiting_on:
+            return
         self.send_controls(NEUTRAL)
         self._command("restart", seed)
         self._answer("ready")
+        self._waiting_on = seed
 
     @property
     def state(self) -> DriveState:

@@ -1,0 +1,690 @@
+"""The driver's command line: wiring, errors to exit codes, and the only talk with the user.
+
+Nothing heavy is imported until a command needs it, so that ``--help`` and usage errors are instant.
+"""
+
+import argparse
+import itertools
+import json
+import logging
+import math
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.contract.controls import Controls
+from agent.contract.errors import AgentError, EngineError
+from agent.contract.spec import ModelSpec
+from agent.games.registry import Game, find_game, game_names
+
+if TYPE_CHECKING:
+    from agent.engines.base import Engine
+    from agent.evaluation import TrackResult
+    from agent.games.base import Simulator
+    from agent.games.realtime import RealTimeGame
+    from agent.live import Lap
+    from agent.observers.base import TickObserver
+    from agent.pacing import TickStats
+    from agent.replay import ReplayReport
+
+ENGINES = ("auto", "openvino", "openvino-bf16", "tensorflow", "constant")
+EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
+
+_CONSTANT_CONTROLS = Controls(0.0, 0.1, 0.0)  # slowly straight on: tries out everything but the network
+_MAX_SEED = 2**32 - 1
+_MAX_RATE_HZ = 1000.0
+_VIDEO_SUFFIXES = (".mp4", ".webp", ".gif")
+
+_ENDINGS = {
+    "lap": "lap finished",
+    "left": "left the field",
+    "timeout": "not finished in time",
+    "driving": "stopped on the way",
+}
+
+_EXAMPLES = """\
+examples:
+  python -m agent drive                                   one lap of CarRacing with the shipped weights
+  python -m agent evaluate --tracks 100 --seed-start 0    mean return over 100 tracks, the game waiting
+  python -m agent record --episodes 5 --out episodes      record the network's driving
+  python -m agent replay episodes/carracing-0.parquet     the network over a recording, against what was recorded
+
+exit codes: 0 done; 1 an error, told in one line; 2 bad usage; 130 interrupted (Ctrl-C), controls neutral
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Arguments without the program's name; the process's own if None.
+
+    Returns:
+        0 done, 1 an error, 130 interrupted. For bad usage argparse raises ``SystemExit(2)``.
+    """
+    started_ns = time.monotonic_ns()
+    arguments = _parser().parse_args(argv)
+    arguments.started_ns = started_ns
+    _set_up_logging(arguments.verbose)
+    try:
+        command: Callable[[argparse.Namespace], int] = arguments.command
+        return command(arguments)
+    except AgentError as exc:
+        if arguments.verbose:
+            traceback.print_exc()
+        _note(f"error: {exc}")
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        _note("interrupted")
+        return EXIT_INTERRUPTED
+
+
+def _set_up_logging(verbose: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("agent")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
+
+
+def _say(text: str) -> None:
+    """Write a result to standard output."""
+    sys.stdout.write(text.rstrip("\n") + "\n")
+    sys.stdout.flush()
+
+
+def _note(text: str) -> None:
+    """Write progress or a problem to standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def _say_json(report: dict[str, Any]) -> None:
+    _say(json.dumps(report, indent=2, allow_nan=False))
+
+
+# --- the arguments ----------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m agent",
+        description="Drives games from what a camera sees: one forward pass of a network, a virtual gamepad.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EXAMPLES,
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    drive = _add_command(
+        commands,
+        "drive",
+        _drive,
+        "drive in real time, the game running beside the agent",
+        "python -m agent drive --laps 3 --video lap.mp4",
+    )
+    _add_engine_options(drive)
+    _add_rate_option(drive)
+    drive.add_argument("--seed", type=_seed, default=0, metavar="S", help="track of the first lap (default: 0)")
+    length = drive.add_mutually_exclusive_group()
+    length.add_argument(
+        "--laps", type=_count, metavar="N", help="tracks to drive, one after the other (default: 1; see below)"
+    )
+    length.add_argument("--seconds", type=_positive, metavar="T", help="drive for T seconds, lap after lap, instead")
+    drive.add_argument("--record", type=Path, metavar="DIR", help="record one episode a lap into this folder")
+    drive.add_argument(
+        "--video", type=_video, metavar="FILE", help="film the drive: .mp4, or animated .webp or .gif (20 s at most)"
+    )
+    drive.add_argument(
+        "--show-input", type=_png, metavar="FILE", help="write the exact picture the network gets (.png), every second"
+    )
+    drive.add_argument("--dry-run", action="store_true", help="everything but the controls: the car stands still")
+    _add_json_option(drive)
+    drive.epilog = "A lap ends when it is finished, the car has left the field or the game's 20 s are up.\n" + str(
+        drive.epilog
+    )
+
+    evaluate = _add_command(
+        commands,
+        "evaluate",
+        _evaluate,
+        "drive many tracks and sum up: mean, spread, worst",
+        "python -m agent evaluate --tracks 100 --seed-start 500000 --json",
+    )
+    _add_engine_options(evaluate)
+    _add_rate_option(evaluate)
+    evaluate.add_argument("--tracks", type=_count, default=10, metavar="N", help="number of tracks (default: 10)")
+    _add_seed_start_option(evaluate)
+    evaluate.add_argument(
+        "--real-time",
+        action="store_true",
+        help="let the game run on its own clock (default: it waits for every decision, the same on every machine)",
+    )
+    evaluate.add_argument("--video", type=Path, metavar="DIR", help="film every track into this folder (.mp4)")
+    _add_json_option(evaluate)
+
+    record = _add_command(
+        commands,
+        "record",
+        _record,
+        "record episodes of the network driving, the game waiting",
+        "python -m agent record --episodes 5 --seed-start 10 --out episodes",
+    )
+    _add_engine_options(record)
+    record.add_argument(
+        "--driver",
+        choices=("policy", "expert"),
+        default="policy",
+        help="who drives: the network, or the simulator's expert, which belongs to `python -m training collect` "
+        "(default: policy)",
+    )
+    record.add_argument("--episodes", type=_count, default=1, metavar="N", help="number of tracks (default: 1)")
+    _add_seed_start_option(record)
+    record.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for GAME-SEED.parquet")
+
+    replay = _add_command(
+        commands,
+        "replay",
+        _replay,
+        "run the network over a recording: errors, correlations, stage times",
+        "python -m agent replay episodes/carracing-0.parquet --reference before.json",
+    )
+    replay.add_argument("episode", type=Path, metavar="EPISODE", help="a .parquet, or a .recording left by a kill")
+    _add_engine_options(replay, game=False)
+    reference = replay.add_mutually_exclusive_group()
+    reference.add_argument(
+        "--reference", type=Path, metavar="FILE", help="compare with these predictions; exit 1 where they differ"
+    )
+    reference.add_argument(
+        "--write-reference", type=Path, metavar="FILE", help="store the predictions for later comparisons"
+    )
+    replay.add_argument(
+        "--tolerance",
+        type=_not_negative,
+        default=1e-3,  # agent.replay.DEFAULT_TOLERANCE, which is too heavy to import for --help
+        metavar="X",
+        help="largest accepted difference of any output, in the outputs' own units (default: 0.001)",
+    )
+    _add_json_option(replay)
+    return parser
+
+
+def _add_command(
+    commands: Any, name: str, command: Callable[[argparse.Namespace], int], summary: str, example: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"example: {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=command)
+    parser.add_argument("--verbose", action="store_true", help="show details, and the traceback of an error")
+    return parser
+
+
+def _add_engine_options(parser: argparse.ArgumentParser, game: bool = True) -> None:
+    if game:
+        names = ", ".join(game_names())
+        parser.add_argument("--game", default="carracing", help=f"what to drive: {names} (default: carracing)")
+    parser.add_argument(
+        "--weights", type=Path, metavar="DIR", help="model folder (default: the shipped model_weights/GAME)"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="what runs the network: auto is openvino-bf16 where the processor has bfloat16, else openvino (float32); "
+        "constant runs none and rolls slowly straight on (default: auto)",
+    )
+    parser.add_argument(
+        "--threads", type=_count, metavar="N", help="processor threads for the network (default: the engine's choice)"
+    )
+
+
+def _add_rate_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rate",
+        type=_rate,
+        metavar="HZ",
+        help="control rate in Hz (default: the weights' own, in real time lowered to what this machine can hold)",
+    )
+
+
+def _add_seed_start_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seed-start", type=_seed, default=0, metavar="S", help="first track; the others follow it (default: 0)"
+    )
+
+
+def _add_json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text; units are in names")
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is no finite number")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = _number(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    value = _number(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
+def _rate(text: str) -> float:
+    value = _positive(text)
+    if value > _MAX_RATE_HZ:
+        raise argparse.ArgumentTypeError(f"{text} Hz is more than the {_MAX_RATE_HZ:g} Hz any loop here can pace")
+    return value
+
+
+def _whole(text: str, low: int, high: int | None = None) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+    if value < low or (high is not None and value > high):
+        expected = f"from {low} to {high}" if high is not None else f"of {low} or more"
+        raise argparse.ArgumentTypeError(f"{text} is out of range, expected a whole number {expected}")
+    return value
+
+
+def _count(text: str) -> int:
+    return _whole(text, 1)
+
+
+def _seed(text: str) -> int:
+    return _whole(text, 0, _MAX_SEED)
+
+
+def _video(text: str) -> Path:
+    return _with_suffix(text, _VIDEO_SUFFIXES)
+
+
+def _png(text: str) -> Path:
+    return _with_suffix(text, (".png",))
+
+
+def _with_suffix(text: str, suffixes: tuple[str, ...]) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in suffixes:
+        raise argparse.ArgumentTypeError(f"{text!r} should end in {' or '.join(suffixes)}")
+    return path
+
+
+# --- what the commands share ------------------------------------------------------------------------------------------
+
+
+def _make_engine(arguments: argparse.Namespace, game: str) -> "Engine":
+    """Load the network; ``game`` names the shipped weights where none are given."""
+    name: str = arguments.engine
+    threads: int | None = arguments.threads
+    if name == "constant":
+        from agent.engines.constant import ConstantEngine
+
+        return ConstantEngine(ModelSpec(name="constant", backbone="none", game=game), _CONSTANT_CONTROLS)
+    folder = arguments.weights if arguments.weights is not None else _shipped_weights(game)
+    spec = ModelSpec.load(folder)
+    if spec.game != game:
+        _note(f"{folder} was trained on {spec.game}, not on {game}; expect little")
+    if name == "tensorflow":
+        from agent.engines.tensorflow import TensorFlowEngine
+
+        return TensorFlowEngine(folder, threads)
+
+    from agent.engines.openvino import OpenVinoEngine
+
+    if name == "openvino":
+        return OpenVinoEngine(folder, "f32", threads)
+    if name == "openvino-bf16":
+        return OpenVinoEngine(folder, "bf16", threads)
+    try:
+        return OpenVinoEngine(folder, "bf16", threads)
+    except EngineError:  # no bfloat16 here, or trouble that float32 will meet again and tell of
+        return OpenVinoEngine(folder, "f32", threads)
+
+
+def _shipped_weights(game: str) -> Path:
+    """Return the folder below the current directory if there is one, or else the source checkout's."""
+    folder = Path("model_weights") / game
+    return folder if folder.exists() else Path(__file__).resolve().parents[1] / folder
+
+
+def _hold_ticks(rate_hz: float, simulator: "Simulator") -> int:
+    """Return the whole number of physics ticks that comes closest to the rate's period."""
+    return max(1, round(1.0 / (rate_hz * simulator.tick_s)))
+
+
+def _settle_rate(asked_hz: float | None, engine: "Engine") -> tuple[float, float]:
+    """Warm the network up beside the waiting, drawing game; return the rate to use and seconds a forward pass."""
+    from agent.loop import sustainable_rate, warm_up
+
+    inference_s = warm_up(engine)
+    wanted_hz = asked_hz if asked_hz is not None else engine.spec.rate_hz
+    rate_hz = sustainable_rate(wanted_hz, inference_s)
+    if rate_hz == wanted_hz:
+        return wanted_hz, inference_s
+    found = f"a forward pass takes {inference_s * 1e3:.0f} ms here, good for {rate_hz:g} Hz"
+    if asked_hz is not None:
+        _note(f"{found}; driving at {asked_hz:g} Hz all the same, as asked")
+        return asked_hz, inference_s
+    _note(f"{found}: driving at that instead of the weights' own {wanted_hz:g} Hz (--rate HZ insists)")
+    return rate_hz, inference_s
+
+
+def _peak_memory_mb() -> float | None:
+    """Return this process's largest resident memory so far in MB; None where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak: float = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6  # bytes there, KiB on Linux
+
+
+# --- drive ------------------------------------------------------------------------------------------------------------
+
+
+def _drive(arguments: argparse.Namespace) -> int:
+    from agent.games.realtime import RealTimeGame
+    from agent.live import drive_laps
+
+    game = find_game(arguments.game)
+    seeds: Iterable[int] = itertools.count(arguments.seed)
+    if arguments.seconds is None:
+        seeds = itertools.islice(seeds, arguments.laps or 1)
+    controller = None
+    if arguments.dry_run:
+        from agent.controllers.memory import MemoryController
+
+        controller = MemoryController()
+    laps: list[Lap] = []
+    interrupted = False
+    with (
+        RealTimeGame(game.make_simulator, arguments.seed) as running,  # starts up while the network is being loaded
+        closing(_make_engine(arguments, game.name)) as engine,
+    ):
+        running.wait_until_ready()
+        rate_hz, inference_s = _settle_rate(arguments.rate, engine)
+
+        def observers_for(seed: int, stats: "TickStats") -> "list[TickObserver]":
+            return _drive_observers(arguments, running, engine, rate_hz, seed, stats)
+
+        try:
+            for lap in drive_laps(running, engine, rate_hz, seeds, controller, observers_for, arguments.seconds):
+                laps.append(lap)
+                if not arguments.json:
+                    _say(_describe_lap(lap))
+        except KeyboardInterrupt:
+            interrupted = True
+        if arguments.json:
+            _say_json(_drive_report(arguments, engine, rate_hz, inference_s, laps, interrupted))
+    if not arguments.json and len(laps) > 1:
+        returns = [lap.state.episode_return for lap in laps]
+        _say(f"{len(laps)} laps: mean return {sum(returns) / len(returns):.1f}, minimum {min(returns):.1f}")
+    return EXIT_INTERRUPTED if interrupted else EXIT_DONE
+
+
+def _drive_observers(
+    arguments: argparse.Namespace,
+    running: "RealTimeGame",
+    engine: "Engine",
+    rate_hz: float,
+    seed: int,
+    stats: "TickStats",
+) -> "list[TickObserver]":
+    from agent.observers.status import StatusLine
+
+    observers: list[TickObserver] = [StatusLine(stats)]
+    if arguments.record is not None:
+        from agent.contract.episode import EpisodeHeader
+        from agent.observers.episode_writer import EpisodeRecorder
+
+        def telemetry() -> tuple[float | None, dict[str, float]]:
+            state = running.state
+            return state.speed, state.telemetry
+
+        # With the time of day, because two drives on one track are two recordings.
+        path = arguments.record / f"{arguments.game}-{seed}-{time.strftime('%Y%m%d-%H%M%S')}.parquet"
+        header = EpisodeHeader(arguments.game, f"policy:{engine.spec.name}", rate_hz, seed)
+        observers.append(EpisodeRecorder(path, header, telemetry))
+    if arguments.video is not None:
+        from agent.observers.video import VideoWriter
+
+        film: Path = arguments.video
+        several_laps = arguments.seconds is not None or (arguments.laps or 1) > 1
+        observers.append(VideoWriter(film.with_stem(f"{film.stem}-{seed}") if several_laps else film, rate_hz))
+    if arguments.show_input is not None:
+        from agent.observers.show_input import ShowInput
+
+        observers.append(ShowInput(arguments.show_input))
+    return observers
+
+
+def _describe_lap(lap: "Lap") -> str:
+    state = lap.state
+    stats = lap.summary.stats
+    timing = stats.summarise()
+    lines = [
+        f"track {lap.seed}: return {state.episode_return:.1f}, {_ENDINGS[state.outcome]} after {state.time_s:.1f} s, "
+        f"{state.progress:.0%} of the track",
+        f"  {timing.rate_hz:.2f} Hz of {1 / timing.period_s:g} Hz | period {timing.interval_mean_s * 1e3:.2f} ± "
+        f"{timing.interval_sd_s * 1e3:.2f} ms | latency p50 {timing.latency_p50_s * 1e3:.0f} ms, "
+        f"p99 {timing.latency_p99_s * 1e3:.0f} ms | missed {stats.missed}/{stats.deadlines}",
+    ]
+    return "\n".join(lines + [f"  {problem}" for problem in lap.summary.problems])
+
+
+def _drive_report(
+    arguments: argparse.Namespace,
+    engine: "Engine",
+    rate_hz: float,
+    inference_s: float,
+    laps: "list[Lap]",
+    interrupted: bool,
+) -> dict[str, Any]:
+    from agent.live import overall_timing
+
+    report: dict[str, Any] = {
+        "game": arguments.game,
+        "model": engine.spec.name,
+        "engine": engine.name,
+        "rate_asked_hz": arguments.rate if arguments.rate is not None else engine.spec.rate_hz,
+        "rate_used_hz": rate_hz,
+        "inference_s": inference_s,
+        "interrupted": interrupted,
+        "peak_memory_mb": _peak_memory_mb(),
+    }
+    if laps:
+        first_ns = laps[0].first_decision_ns
+        report |= {
+            "startup_s": None if first_ns is None else (first_ns - arguments.started_ns) / 1e9,
+            "return": sum(lap.state.episode_return for lap in laps) / len(laps),
+            "outcome": laps[-1].state.outcome,
+            "timing": overall_timing(laps),
+        }
+    return {**report, "laps": [lap.to_dict() for lap in laps]}
+
+
+# --- evaluate ---------------------------------------------------------------------------------------------------------
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from agent.evaluation import EvaluationReport
+
+    game = find_game(arguments.game)
+    seeds = range(arguments.seed_start, arguments.seed_start + arguments.tracks)
+    results: list[TrackResult] = []
+    facts: dict[str, Any] = {"real_time": arguments.real_time, "interrupted": False}
+    terminal = Console(stderr=True)
+    bar = Progress(
+        "tracks",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[mean]}"),
+        console=terminal,
+        disable=not terminal.is_terminal,
+    )
+    task = bar.add_task("tracks", total=len(seeds), mean="")
+
+    def count(result: "TrackResult") -> None:
+        results.append(result)
+        mean = sum(track.episode_return for track in results) / len(results)
+        bar.update(task, advance=1, mean=f"mean {mean:.1f}, last {result.episode_return:.1f}")
+
+    run = _evaluate_in_real_time if arguments.real_time else _evaluate_in_lockstep
+    with ExitStack() as stack:
+        engine = stack.enter_context(closing(_make_engine(arguments, game.name)))
+        stack.enter_context(bar)
+        try:
+            run(arguments, game, engine, seeds, count, facts)
+        except KeyboardInterrupt:
+            facts["interrupted"] = True
+        if not results:
+            raise KeyboardInterrupt
+        model, engine_name = engine.spec.name, engine.name
+    report = EvaluationReport(model, engine_name, game.name, 1.0 / facts["rate_used_hz"], tuple(results))
+    if arguments.json:
+        _say_json({**report.to_dict(), **facts, "peak_memory_mb": _peak_memory_mb()})
+    else:
+        Console().print(report.table())
+    return EXIT_INTERRUPTED if facts["interrupted"] else EXIT_DONE
+
+
+def _evaluate_in_lockstep(
+    arguments: argparse.Namespace,
+    game: Game,
+    engine: "Engine",
+    seeds: range,
+    count: "Callable[[TrackResult], None]",
+    facts: dict[str, Any],
+) -> None:
+    from agent.evaluation import evaluate
+
+    simulator = game.make_simulator()
+    hold_ticks = _hold_ticks(arguments.rate if arguments.rate is not None else engine.spec.rate_hz, simulator)
+    rate_hz = 1.0 / (hold_ticks * simulator.tick_s)
+    facts["rate_used_hz"] = rate_hz
+
+    def observers_for(seed: int) -> "list[TickObserver]":
+        return _film(arguments, seed, rate_hz)
+
+    evaluate(lambda: simulator, engine, seeds, hold_ticks, count, observers_for)
+
+
+def _evaluate_in_real_time(
+    arguments: argparse.Namespace,
+    game: Game,
+    engine: "Engine",
+    seeds: range,
+    count: "Callable[[TrackResult], None]",
+    facts: dict[str, Any],
+) -> None:
+    from agent.evaluation import track_result
+    from agent.games.realtime import RealTimeGame
+    from agent.live import drive_laps, overall_timing
+
+    with RealTimeGame(game.make_simulator, seeds[0]) as running:
+        running.wait_until_ready()
+        rate_hz, facts["inference_s"] = _settle_rate(arguments.rate, engine)
+        facts["rate_used_hz"] = rate_hz
+
+        def observers_for(seed: int, stats: "TickStats") -> "list[TickObserver]":
+            return _film(arguments, seed, rate_hz)
+
+        laps = []
+        for lap in drive_laps(running, engine, rate_hz, seeds, observers_for=observers_for):
+            if lap.state.outcome == "driving":
+                continue  # interrupted: no result, and the next round says so
+            laps.append(lap)
+            facts["timing"] = overall_timing(laps)
+            count(track_result(lap.seed, lap.state, lap.summary, lap.mean_speed))
+
+
+def _film(arguments: argparse.Namespace, seed: int, rate_hz: float) -> "list[TickObserver]":
+    if arguments.video is None:
+        return []
+    from agent.observers.video import VideoWriter
+
+    return [VideoWriter(arguments.video / f"{arguments.game}-{seed}.mp4", rate_hz)]
+
+
+# --- record and replay ------------------------------------------------------------------------------------------------
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    if arguments.driver == "expert":
+        raise AgentError(
+            "the expert is not part of the agent (it reads the track, the agent only sees pixels), expected "
+            f"`--driver policy`. Record the expert with `python -m training collect --out {arguments.out} "
+            f"--episodes {arguments.episodes} --seed-start {arguments.seed_start}`."
+        )
+    from agent.recording import record_episodes
+
+    game = find_game(arguments.game)
+    seeds = range(arguments.seed_start, arguments.seed_start + arguments.episodes)
+    with closing(_make_engine(arguments, game.name)) as engine, closing(game.make_simulator()) as simulator:
+        hold_ticks = _hold_ticks(engine.spec.rate_hz, simulator)
+        for path, state in record_episodes(simulator, engine, seeds, hold_ticks, arguments.out):
+            _say(f"{path}: return {state.episode_return:.1f}, {_ENDINGS[state.outcome]} after {state.time_s:.1f} s")
+    return EXIT_DONE
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from agent.contract.episode import Episode
+    from agent.replay import compare_with_reference, replay, save_reference
+
+    episode = Episode.open(arguments.episode)
+    if episode.recovered:
+        _note(episode.recovered)
+    with closing(_make_engine(arguments, episode.header.game)) as engine:
+        report = replay(episode, engine)
+        spec = engine.spec
+    if arguments.write_reference is not None:
+        save_reference(arguments.write_reference, report, spec)
+    comparison = None
+    if arguments.reference is not None:
+        comparison = compare_with_reference(arguments.reference, report, arguments.tolerance)
+    if arguments.json:
+        compared = None if comparison is None else {"passed": comparison.passed, **asdict(comparison)}
+        _say_json({**json.loads(report.to_json()), "comparison": compared})
+    else:
+        _say(_describe_replay(report))
+        if comparison is not None:
+            _say(comparison.message)
+    return EXIT_DONE if comparison is None or comparison.passed else EXIT_ERROR
+
+
+def _describe_replay(report: "ReplayReport") -> str:
+    lines = [f"{report.episode}: {len(report.predictions)} frames, engine {report.engine}"]
+    for name, output in report.outputs.items():
+        correlation = "undefined" if output.correlation is None else f"{output.correlation:.3f}"
+        lines.append(
+            f"  {name}: mean error {output.mean_absolute_error:.4f}, largest {output.max_error:.4f} "
+            f"(frame {output.max_error_row}), correlation {correlation}"
+        )
+    stages = ", ".join(f"{name} {stage.median_ms:.2f} / {stage.p99_ms:.2f}" for name, stage in report.stages.items())
+    return "\n".join([*lines, f"  ms per frame, median / p99: {stages}"])
