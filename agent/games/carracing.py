@@ -1,6 +1,7 @@
 """CarRacing-v3 from gymnasium: physics untouched, pictures drawn only when somebody looks."""
 
 import os
+import warnings
 from typing import Any
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws into memory; no display is opened
@@ -9,7 +10,10 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import numpy as np
 import numpy.typing as npt
 import pygame
-from gymnasium.envs.box2d import car_racing
+
+with warnings.catch_warnings():  # Box2D 2.3.10 crashes the interpreter where its deprecation warnings are errors
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from gymnasium.envs.box2d import car_racing
 
 from agent.contract.controls import Controls
 from agent.contract.observation import Pixels
