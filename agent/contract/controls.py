@@ -63,9 +63,9 @@ class Controls:
         Raises:
             ControlsError: If there are not exactly three values, or one is NaN or infinite.
         """
-        if len(values) != 3:
+        if np.shape(values) != (3,):
             raise ControlsError(
-                f"the network returned {len(values)} values, expected 3 (steering, throttle, brake). "
+                f"the network returned values of shape {np.shape(values)}, expected (3,): steering, throttle, brake. "
                 "The weights belong to another model; pass the matching folder with --weights."
             )
         steering, throttle, brake = (float(value) for value in values)

@@ -1,0 +1,122 @@
+"""Batches, flips and metrics on pictures made here."""
+
+import cv2
+import numpy as np
+import pytest
+
+from agent.contract.controls import Controls
+from agent.contract.profile import Rectangle
+from agent.games.carracing import MIRRORED, CarRacing
+from training.augment import flip_picture, flip_signs
+from training.dataset import Batches
+from training.metrics import measure
+from training.samples import Samples
+
+WIDTH, HEIGHT = 48, 28
+
+
+def make_samples(count: int) -> Samples:
+    rng = np.random.default_rng(7)
+    pictures = []
+    for index in range(count):
+        picture = rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+        picture[0, 0] = index  # tells the samples apart
+        pictures.append(cv2.imencode(".png", picture)[1].tobytes())
+    labels = np.stack((np.linspace(-1, 1, count), np.linspace(0, 1, count), np.zeros(count)), axis=1)
+    auxiliary = np.stack((np.arange(count), np.linspace(-3, 3, count)), axis=1)
+    return Samples(
+        pictures,
+        labels.astype(np.float32),
+        auxiliary.astype(np.float32),
+        ("steering", "throttle", "brake"),
+        ("speed", "yaw_rate"),
+        1,
+    )
+
+
+def batches(samples: Samples, **settings: object) -> Batches:
+    return Batches(samples, WIDTH, HEIGHT, batch_size=4, steps=5, **settings)  # type: ignore[arg-type]
+
+
+def drawn(stream: Batches, rounds: int) -> list[int]:
+    indices: list[int] = []
+    for _ in range(rounds):
+        for k in range(len(stream)):
+            indices += [int(picture[0, 0, 0]) for picture in stream[k][0]]
+        stream.on_epoch_end()
+    return indices
+
+
+def test_every_sample_is_drawn_once_before_any_is_drawn_again() -> None:
+    order = drawn(batches(make_samples(20)), rounds=3)
+    for start in range(0, 60, 20):
+        assert sorted(order[start : start + 20]) == list(range(20))
+    assert order[:20] != order[20:40] != order[40:60]
+
+
+def test_a_resumed_stream_goes_on_as_an_uninterrupted_one() -> None:
+    samples = make_samples(13)
+    whole = batches(samples, mirrored=(Rectangle(0, 0, 1, 1),), seed=3)
+    whole.on_epoch_end()
+    whole.on_epoch_end()
+    resumed = batches(samples, mirrored=(Rectangle(0, 0, 1, 1),), seed=3, first_round=2)
+    for k in range(5):
+        assert np.array_equal(whole[k][0], resumed[k][0])
+        assert np.array_equal(whole[k][1]["steering"], resumed[k][1]["steering"])
+    assert not np.array_equal(resumed[0][0], batches(samples, seed=4, first_round=2)[0][0])
+
+
+def test_a_flip_mirrors_the_picture_and_the_signs_together() -> None:
+    samples = make_samples(40)
+    plain = batches(samples, auxiliary=True)
+    flipping = batches(samples, auxiliary=True, mirrored=(Rectangle(0, 0, 1, 1),))
+    flipped = 0
+    for k in range(5):
+        for before, after, steering, turned, numbers, changed in zip(
+            plain[k][0],
+            flipping[k][0],
+            plain[k][1]["steering"],
+            flipping[k][1]["steering"],
+            plain[k][1]["auxiliary"],
+            flipping[k][1]["auxiliary"],
+            strict=True,
+        ):
+            if np.array_equal(before, after):
+                assert turned == steering
+                assert np.array_equal(changed, numbers)
+            else:
+                assert np.array_equal(before[:, ::-1], after)
+                assert turned == -steering
+                assert np.array_equal(changed, numbers * [1, -1])
+                flipped += 1
+    assert 3 <= flipped <= 17
+
+
+def test_signs_by_name() -> None:
+    names = ("steering", "throttle", "brake", "speed", "yaw_rate", "bearing_8", "wanted_speed", "lateral_offset")
+    assert flip_signs(names).tolist() == [-1, 1, 1, 1, -1, -1, 1, -1]
+
+
+def test_flipping_carracing_keeps_the_speed_bar_and_mirrors_the_road() -> None:
+    game = CarRacing()
+    game.reset(3)
+    game.advance(Controls(-0.3, 0.5), 60)
+    picture = np.ascontiguousarray(game.render()[:, :, 2::-1])
+    flipped = picture.copy()
+    flip_picture(flipped, MIRRORED)
+    bar = 700
+    assert np.array_equal(flipped[:bar], picture[:bar, ::-1])
+    assert np.array_equal(flipped[bar:, :600], picture[bar:, :600])
+    yaw, mirrored_yaw = picture[bar:, 625:875, 0] > 200, flipped[bar:, 625:875, 0] > 200
+    assert yaw.any()
+    assert np.array_equal(mirrored_yaw, yaw[:, ::-1])
+    flip_picture(flipped, MIRRORED)
+    assert np.array_equal(flipped, picture)
+
+
+def test_metrics_of_known_arrays() -> None:
+    labels = np.array([0, 1, 2, 3], np.float32)
+    assert measure(labels + 1, labels).mae == 1
+    assert measure(labels + 1, labels).rmse == 1
+    assert measure(-labels, labels).correlation == pytest.approx(-1)
+    assert measure(np.ones(4, np.float32), labels).correlation == 0

@@ -1,0 +1,42 @@
+"""Left-right flipping: the one augmentation, and it touches training data only."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.contract.observation import Observation
+from agent.contract.profile import Rectangle
+
+ANTISYMMETRIC_OUTPUTS = frozenset({"steering"})
+"""Outputs that change their sign when left and right swap."""
+
+ANTISYMMETRIC_TELEMETRY = ("yaw_rate", "lateral_offset", "heading_error", "bearing_")
+"""Beginnings of the names of telemetry that changes its sign when left and right swap."""
+
+
+def flip_picture(observation: Observation, mirrored: Sequence[Rectangle]) -> None:
+    """Mirror each of the given parts about its own middle, in place.
+
+    CarRacing's tracks run anticlockwise: left bends outnumber right ones in every recording, and flipping evens
+    them out. A dashboard does not flip as a whole: a speed bar stays where it is, a yaw-rate bar swings about its own
+    zero (see ``GameProfile.mirrored``).
+
+    Args:
+        observation: uint8, shape (height, width, 3).
+        mirrored: Parts as fractions of the picture.
+    """
+    height, width = observation.shape[:2]
+    for part in mirrored:
+        left, right = round(part.left * width), round((part.left + part.width) * width)
+        top, bottom = round(part.top * height), math.ceil((part.top + part.height) * height)
+        observation[top:bottom, left:right] = observation[top:bottom, left:right][:, ::-1].copy()
+
+
+def flip_signs(names: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Return float32, shape (len(names),): -1 for every label that changes its sign in a flip, 1 for the others."""
+    return np.array(
+        [-1.0 if name in ANTISYMMETRIC_OUTPUTS or name.startswith(ANTISYMMETRIC_TELEMETRY) else 1.0 for name in names],
+        np.float32,
+    )

@@ -1,0 +1,207 @@
+"""The trainer's command line: collect episodes, fit a network, export it."""
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from agent.contract.errors import AgentError
+
+HELD_OUT_SEED = 1_000_000  # seeds from here on are kept for judging; nothing may train on them
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns 0 done, 1 an ``AgentError``, 2 bad usage, 130 interrupted."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    command: Callable[[argparse.Namespace], None] = arguments.command
+    try:
+        command(arguments)
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept, the same command goes on", file=sys.stderr)  # noqa: T201
+        return 130
+    except AgentError as exc:
+        if arguments.verbose:
+            traceback.print_exc()
+        print(f"error: {exc}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training",
+        description="Makes the weights that `python -m agent drive` runs.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=(
+            "a whole training, from nothing to a driving car:\n"
+            "  python -m training collect --out data/expert --episodes 60\n"
+            "  python -m training fit --data data/expert --out runs/first --width 240 --height 135 --tracks 3\n"
+            "  python -m training collect --out data/dagger --seed-start 2000 --weights runs/first/best\n"
+            "  python -m training fit --data data/expert data/dagger --out runs/second --init runs/first/best\n"
+            "  python -m agent evaluate --weights runs/second/best --tracks 20"
+        ),
+    )
+    parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    collect = commands.add_parser("collect", help="record the expert's driving, or label the network's (DAgger)")
+    collect.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the episodes go")
+    collect.add_argument("--episodes", type=_positive, default=20, metavar="N", help="tracks (default: 20)")
+    collect.add_argument("--seed-start", type=_seed, default=0, metavar="S", help="first track's seed (default: 0)")
+    collect.add_argument(
+        "--noise", type=float, default=1.0, metavar="X", help="disturbances: 0 none, 1 about one a second (default: 1)"
+    )
+    collect.add_argument("--weights", type=Path, metavar="DIR", help="DAgger: this model drives, the expert labels")
+    collect.add_argument(
+        "--expert-share", type=float, default=0.0, metavar="X", help="DAgger: share the expert drives (default: 0)"
+    )
+    collect.add_argument("--workers", type=_positive, default=2, metavar="N", help="processes (default: 2)")
+    collect.set_defaults(command=_collect)
+
+    fit = commands.add_parser(
+        "fit", help="train a network; the same command goes on with an interrupted run", epilog="see also: --help above"
+    )
+    fit.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders with episodes")
+    fit.add_argument("--out", type=Path, required=True, metavar="DIR", help="the run's folder")
+    fit.add_argument("--backbone", default="xception", metavar="NAME", help="network body (default: xception)")
+    fit.add_argument(
+        "--init", default="none", metavar="none|imagenet|DIR", help="start from a model or run folder (default: none)"
+    )
+    fit.add_argument("--width", type=_positive, default=480, metavar="PX", help="trained at (default: 480)")
+    fit.add_argument("--height", type=_positive, default=270, metavar="PX", help="trained at (default: 270)")
+    fit.add_argument("--batch", type=_positive, default=16, metavar="N", help="samples a step (default: 16)")
+    fit.add_argument("--steps", type=_positive, default=2000, metavar="N", help="steps in all (default: 2000)")
+    fit.add_argument("--steps-per-round", type=_positive, default=200, metavar="N", help="between checkpoints (200)")
+    fit.add_argument("--learning-rate", type=float, default=1e-3, metavar="X", help="peak (default: 0.001)")
+    fit.add_argument("--warmup-steps", type=_positive, default=100, metavar="N", help="steps to the peak (100)")
+    fit.add_argument("--ema", type=float, default=0.99, metavar="X", help="momentum of the averaged weights (0.99)")
+    fit.add_argument("--no-auxiliary", action="store_true", help="do not predict telemetry during training")
+    fit.add_argument("--no-flip", action="store_true", help="do not mirror pictures")
+    fit.add_argument("--float32", action="store_true", help="compute in float32 (default: bfloat16 mixed)")
+    fit.add_argument("--validation-episodes", type=_positive, default=2, metavar="N", help="never trained on (2)")
+    fit.add_argument(
+        "--tracks", type=int, default=0, metavar="N", help="drive N tracks after a round and keep the best (default: 0)"
+    )
+    fit.add_argument("--drive-every", type=_positive, default=1, metavar="N", help="rounds between drives (default: 1)")
+    fit.add_argument("--seed", type=int, default=0, metavar="S", help="of order, flips and first weights (default: 0)")
+    fit.add_argument("--quiet", action="store_true", help="one line a round instead of a progress bar")
+    fit.set_defaults(command=_fit)
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < HELD_OUT_SEED:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {HELD_OUT_SEED - 1}; higher seeds are for judging")
+    return value
+
+
+def _collect(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from training.collect import CollectConfig, collect
+
+    config = CollectConfig(
+        folder=arguments.out,
+        seed_start=arguments.seed_start,
+        episodes=arguments.episodes,
+        noise=arguments.noise,
+        weights=arguments.weights,
+        expert_share=arguments.expert_share,
+        workers=arguments.workers,
+    )
+    returns: list[float] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("episodes", total=arguments.episodes)
+
+        def done(seed: int, episode_return: float) -> None:
+            returns.append(episode_return)
+            progress.advance(task)
+            if not console.is_terminal:
+                print(f"track {seed}: return {episode_return:.1f}", file=sys.stderr)  # noqa: T201
+
+        paths = collect(config, done)
+    progress_text = f"{len(paths)} episodes in {config.folder}, {len(returns)} of them new"
+    mean = f", mean return of the new ones {sum(returns) / len(returns):.1f}" if returns else ""
+    print(progress_text + mean)  # noqa: T201
+
+
+def _fit(arguments: argparse.Namespace) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes are not ours
+
+    from agent.games.carracing import PROFILE
+    from training.config import FitConfig
+    from training.fit import fit
+
+    config = FitConfig(
+        data=tuple(arguments.data),
+        out=arguments.out,
+        backbone=arguments.backbone,
+        init=_weights_file(arguments.init),
+        width_px=arguments.width,
+        height_px=arguments.height,
+        batch_size=arguments.batch,
+        steps=arguments.steps,
+        steps_per_round=arguments.steps_per_round,
+        learning_rate=arguments.learning_rate,
+        warmup_steps=arguments.warmup_steps,
+        ema=arguments.ema,
+        auxiliary=not arguments.no_auxiliary,
+        flip=not arguments.no_flip,
+        bfloat16=not arguments.float32,
+        validation_episodes=arguments.validation_episodes,
+        tracks=arguments.tracks,
+        drive_every=arguments.drive_every,
+        seed=arguments.seed,
+    )
+    drive = _closed_loop(config.tracks, config.tracks_start) if config.tracks else None
+    result = fit(config, PROFILE, drive, report=_say, verbose=2 if arguments.quiet else 1)
+    print(json.dumps({"model": str(result.model), "last": result.history[-1]}))  # noqa: T201
+
+
+def _weights_file(init: str) -> str:
+    """Accept a model or run folder where a weights file is meant."""
+    if init in ("none", "imagenet"):
+        return init
+    path = Path(init)
+    for candidate in (path, path / "weights.safetensors", path / "best" / "weights.safetensors"):
+        if candidate.is_file():
+            return str(candidate)
+    raise AgentError(f"--init {init} holds no weights.safetensors. Pass a model folder, a run folder or the file.")
+
+
+def _closed_loop(tracks: int, start: int) -> Callable[[Path], float]:
+    """Return a function that drives an exported model over the validation tracks and returns the mean return."""
+    from agent.engines.openvino import OpenVinoEngine
+
+    from agent.evaluation import evaluate
+    from agent.games.carracing import HOLD_TICKS, CarRacing
+
+    def drive(folder: Path) -> float:
+        engine = OpenVinoEngine(folder)
+        try:
+            report = evaluate(CarRacing, engine, range(start, start + tracks), HOLD_TICKS)
+        finally:
+            engine.close()
+        _say("drove " + ", ".join(f"{track.seed}: {track.episode_return:.0f}" for track in report.tracks))
+        return report.mean
+
+    return drive
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,101 @@
+"""Everything that decides the outcome of a training run, in one frozen record."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from agent.contract.errors import TrainingError
+
+
+@dataclass(frozen=True, slots=True)
+class FitConfig:
+    """Settings of one run; saved in its folder and compared when the run is resumed.
+
+    Attributes:
+        data: Folders with episodes.
+        out: Folder of the run: checkpoints, logs, the exported model.
+        name: Name of the exported model.
+        backbone: Body of the network, see ``training.network``.
+        init: Weights to start from: a ``weights.safetensors``, ``imagenet`` or ``none``.
+        width_px: Width trained at. The network ends in global average pooling, so any size can continue another.
+        height_px: Height trained at.
+        batch_size: Samples a step.
+        steps: Steps in all.
+        steps_per_round: Steps between checkpoints, each followed by validation.
+        learning_rate: Peak of AdamW's learning rate; warmed up linearly, then lowered along a cosine to a fiftieth.
+        warmup_steps: Steps of the warm-up.
+        weight_decay: AdamW's.
+        ema: Momentum of the exponential moving average of the weights; what is validated and exported.
+        auxiliary: Whether telemetry is predicted too, in training only.
+        auxiliary_weight: Weight of its loss beside the outputs' (each normalised by its variance).
+        flip: Whether half of the pictures are mirrored left to right.
+        bfloat16: Whether to compute in bfloat16 (variables stay float32).
+        validation_episodes: Episodes at the end of the first data folder that are never trained on.
+        tracks: Tracks driven in closed loop at every ``drive_every``-th checkpoint; the best is exported. 0: none.
+        tracks_start: First of those tracks' seeds.
+        drive_every: See ``tracks``.
+        seed: Of the sample order, the flips and the network's first weights.
+    """
+
+    data: tuple[Path, ...]
+    out: Path
+    name: str = "carracing"
+    backbone: str = "xception"
+    init: str = "none"
+    width_px: int = 480
+    height_px: int = 270
+    batch_size: int = 16
+    steps: int = 2000
+    steps_per_round: int = 200
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    weight_decay: float = 1e-4
+    ema: float = 0.99
+    auxiliary: bool = True
+    auxiliary_weight: float = 0.5
+    flip: bool = True
+    bfloat16: bool = True
+    validation_episodes: int = 2
+    tracks: int = 0
+    tracks_start: int = 20_000
+    drive_every: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("width_px", "height_px", "batch_size", "steps", "steps_per_round", "drive_every"):
+            if getattr(self, name) < 1:
+                raise TrainingError(f"{name} is {getattr(self, name)}, expected at least 1.")
+        if not 0 < self.learning_rate < 1:
+            raise TrainingError(f"learning_rate is {self.learning_rate}, expected a number between 0 and 1.")
+        if not 0 <= self.ema < 1:
+            raise TrainingError(f"ema is {self.ema}, expected a momentum of at least 0 and below 1.")
+
+    @classmethod
+    def debug(cls, data: tuple[Path, ...], out: Path) -> Self:
+        """Two steps of a small network on small pictures: what the tests run."""
+        return cls(
+            data=data,
+            out=out,
+            backbone="pilotnet",
+            width_px=120,
+            height_px=68,
+            batch_size=4,
+            steps=2,
+            steps_per_round=1,
+            warmup_steps=1,
+            bfloat16=False,
+            validation_episodes=1,
+        )
+
+    @property
+    def rounds(self) -> int:
+        """Number of checkpoints."""
+        return -(-self.steps // self.steps_per_round)
+
+    def to_json(self) -> str:
+        """Return the text of ``config.json``."""
+        values = asdict(self)
+        values["data"] = [str(path) for path in self.data]
+        values["out"] = str(self.out)
+        return json.dumps(values, indent=2, sort_keys=True) + "\n"

@@ -1,0 +1,320 @@
+"""The training run: rounds of steps, each closed by a checkpoint, a validation and, if asked, a drive."""
+
+import csv
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file, save_file
+
+from agent.contract.errors import TrainingError
+from agent.contract.profile import GameProfile
+from agent.contract.spec import ModelSpec
+from training.config import FitConfig
+from training.dataset import Batches
+from training.export import export_model
+from training.metrics import measure_outputs
+from training.network import build_network, load_weights, save_weights
+from training.samples import Samples, decode, find_episodes, load_samples
+
+CHECKPOINT = "checkpoint"
+SETTINGS = "config.json"
+LOG = "log.csv"
+
+Row = dict[str, float]
+Drive = Callable[[Path], float]
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """How a run ended.
+
+    Attributes:
+        model: Folder of the exported model: the best driver, or the lowest validation loss where nothing was driven.
+        history: One row a round: steps, seconds, losses, metrics, closed-loop return (NaN where not driven).
+    """
+
+    model: Path
+    history: list[Row]
+
+
+def fit(
+    config: FitConfig,
+    profile: GameProfile,
+    drive: Drive | None = None,
+    report: Callable[[str], None] = print,
+    verbose: int = 1,
+) -> FitResult:
+    """Train a network, or go on with the run that ``config.out`` holds.
+
+    Args:
+        config: All settings.
+        profile: The game the episodes come from.
+        drive: Drives an exported model in closed loop and returns its mean return; it then decides what is exported.
+        report: Receives one line at a time.
+        verbose: Keras' progress bar: 0 none, 1 a bar, 2 a line a round.
+
+    Raises:
+        TrainingError: If the data cannot be trained on, or ``config.out`` holds a run with other settings.
+    """
+    spec = ModelSpec(
+        name=config.name, backbone=config.backbone, game=profile.name, rate_hz=profile.rate_hz, masks=profile.masks
+    )
+    _claim_folder(config)
+    training, validation = _load(config, spec, report)
+    run = _Run(config, spec, profile, training, validation)
+    history = run.resume()
+    if history:
+        report(f"going on after round {len(history)} of {config.rounds}")
+    best = max((row["score"] for row in history if not math.isnan(row["score"])), default=-math.inf)
+    for index in range(len(history), config.rounds):
+        started = time.monotonic()
+        row = run.train_round(index, verbose)
+        row["seconds"] = time.monotonic() - started
+        with run.averaged_weights():
+            row |= run.validate()
+            export_model(run.model, run.spec, config.out / "last")
+            driven = math.nan
+            if drive is not None and ((index + 1) % config.drive_every == 0 or index + 1 == config.rounds):
+                driven = drive(config.out / "last")
+            row["return"] = driven
+            row["score"] = driven if drive is not None else -row["validation_loss"]
+            if row["score"] > best:
+                best = row["score"]
+                export_model(run.model, run.spec, config.out / "best")
+        history.append(row)
+        run.save(history)
+        _write_log(config.out / LOG, history)
+        report(_describe(index + 1, config.rounds, row, spec.output_names))
+    return FitResult(config.out / "best", history)
+
+
+class _Run:
+    """The network, its optimizer and its data between two checkpoints."""
+
+    def __init__(
+        self, config: FitConfig, spec: ModelSpec, profile: GameProfile, training: Samples, validation: Samples
+    ) -> None:
+        keras.utils.set_random_seed(config.seed)
+        keras.mixed_precision.set_dtype_policy("mixed_bfloat16" if config.bfloat16 else "float32")
+        self._config = config
+        self._training = training
+        self._validation = validation
+        self._mirrored = profile.mirrored if config.flip else ()
+        self._auxiliary = training.auxiliary_names if config.auxiliary else ()
+        # Exported at the size it was trained at; the same weights serve any size.
+        self.spec = replace(spec, width_px=config.width_px, height_px=config.height_px)
+        init = config.init if config.init in ("none", "imagenet") else Path(config.init)
+        self.model: Any = build_network(
+            config.backbone,
+            config.height_px,
+            config.width_px,
+            spec.outputs,
+            init=init,
+            auxiliary=self._auxiliary,
+            fused_batch_norm=True,
+        )
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0,
+            decay_steps=max(1, config.steps - config.warmup_steps),
+            warmup_target=config.learning_rate,
+            warmup_steps=config.warmup_steps,
+            alpha=0.02,
+        )
+        self._optimizer = keras.optimizers.AdamW(
+            schedule,
+            weight_decay=config.weight_decay,
+            global_clipnorm=1.0,
+            use_ema=config.ema > 0,
+            ema_momentum=config.ema or 0.99,
+            ema_overwrite_frequency=None,
+        )
+        # Dividing each output's squared error by its variance makes 1.0 "no better than the mean" for all of them:
+        # otherwise braking, rare and small, would count for nothing.
+        self._variance = np.maximum(training.labels.var(axis=0), 1e-4)
+        losses: dict[str, Any] = {output.name: "mse" for output in spec.outputs}
+        weights = {output.name: float(1 / v) for output, v in zip(spec.outputs, self._variance, strict=True)}
+        if self._auxiliary:
+            losses["auxiliary"] = _known_squared_error
+            known = training.auxiliary[~np.isnan(training.auxiliary)]
+            weights["auxiliary"] = config.auxiliary_weight / max(1e-4, float(known.var()))
+        self.model.compile(optimizer=self._optimizer, loss=losses, loss_weights=weights)
+        self._optimizer.build(self.model.trainable_variables)
+
+    def train_round(self, index: int, verbose: int) -> Row:
+        """Do one round of steps and return its mean training losses."""
+        config = self._config
+        steps = min(config.steps_per_round, config.steps - index * config.steps_per_round)
+        batches = self._batches(index)
+        fitted = self.model.fit(batches, steps_per_epoch=steps, epochs=1, verbose=verbose)
+        losses = {name: float(values[-1]) for name, values in fitted.history.items()}
+        if not all(math.isfinite(value) for value in losses.values()):
+            raise TrainingError(
+                f"the loss became {losses} in round {index + 1}. Start again with a lower --learning-rate; the last "
+                f"checkpoint in {config.out} is from before."
+            )
+        return {"step": float(index * config.steps_per_round + steps)} | losses
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Put the moving average in place of the weights, with batch statistics of its own, for a while."""
+        before = [np.array(variable) for variable in self.model.variables]
+        try:
+            if self._config.ema > 0:
+                self._optimizer.finalize_variable_values(self.model.trainable_variables)
+            batches = self._batches(1 << 20)
+            reestimate_batch_norm(self.model, (batches[k][0] for k in range(24)))
+            yield
+        finally:
+            for variable, value in zip(self.model.variables, before, strict=True):
+                variable.assign(value)
+
+    def validate(self) -> Row:
+        """Predict the validation samples and compare."""
+        count = len(self._validation)
+        chosen = np.arange(0, count, max(1, count // 400))  # neighbouring frames say the same
+        names = self._validation.output_names
+        rows = []
+        for start in range(0, len(chosen), 16):
+            indices = chosen[start : start + 16]
+            size = (self._config.width_px, self._config.height_px)
+            pictures = np.stack([decode(self._validation.pictures[k], *size) for k in indices])
+            predicted = self.model(pictures, training=False)
+            rows.append(np.concatenate([keras.ops.convert_to_numpy(predicted[name]) for name in names], axis=1))
+        predictions = np.concatenate(rows)
+        metrics = measure_outputs(predictions, self._validation.labels[chosen], names)
+        loss = sum(metrics[name].rmse ** 2 / float(v) for name, v in zip(names, self._variance, strict=True))
+        flat = {f"{name}_{key}": value for name, m in metrics.items() for key, value in asdict(m).items()}
+        return {"validation_loss": loss} | flat
+
+    def save(self, history: list[Row]) -> None:
+        """Write a checkpoint beside the last one, then put it in its place: a kill leaves one of the two whole."""
+        folder = self._config.out / CHECKPOINT
+        partial, old = folder.with_suffix(".partial"), folder.with_suffix(".old")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        save_weights(self.model, partial / "weights.safetensors")
+        save_file(self._optimizer_tensors(), partial / "optimizer.safetensors")
+        (partial / "history.json").write_text(json.dumps(history))
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        partial.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def resume(self) -> list[Row]:
+        """Load the checkpoint if there is one and return the rounds done so far."""
+        folder = self._config.out / CHECKPOINT
+        if not folder.exists():
+            old = folder.with_suffix(".old")
+            if not old.exists():
+                return []
+            folder = old
+        history: list[Row] = json.loads((folder / "history.json").read_text())
+        load_weights(self.model, folder / "weights.safetensors")
+        tensors = load_file(folder / "optimizer.safetensors")
+        for index, variable in enumerate(self._optimizer.variables):
+            variable.assign(tensors[f"{index:05d}"])
+        return history
+
+    def _optimizer_tensors(self) -> dict[str, npt.NDArray[Any]]:
+        return {
+            f"{index:05d}": np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
+            for index, variable in enumerate(self._optimizer.variables)
+        }
+
+    def _batches(self, round_: int) -> Batches:
+        config = self._config
+        return Batches(
+            self._training,
+            config.width_px,
+            config.height_px,
+            config.batch_size,
+            config.steps_per_round,
+            mirrored=self._mirrored,
+            auxiliary=bool(self._auxiliary),
+            seed=config.seed,
+            first_round=round_,
+        )
+
+
+def reestimate_batch_norm(model: Any, pictures: Iterator[npt.NDArray[np.uint8]]) -> None:
+    """Replace the moving statistics of every BatchNormalization by plain means over the given batches.
+
+    The moving averages lag behind the weights (and are meaningless for averaged ones, or at another picture size):
+    after a short training the network drives well in training mode and badly in inference mode.
+    """
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in layers]
+    for count, batch in enumerate(pictures):
+        for layer in layers:
+            layer.momentum = count / (count + 1)  # the running mean of all batches so far
+        model(batch, training=True)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def _known_squared_error(true: Any, predicted: Any) -> Any:
+    """Mean squared error over the telemetry that is known (not NaN)."""
+    known = keras.ops.logical_not(keras.ops.isnan(true))
+    error = keras.ops.where(known, predicted - keras.ops.where(known, true, 0.0), 0.0)
+    return keras.ops.mean(keras.ops.square(error), axis=-1)
+
+
+def _load(config: FitConfig, spec: ModelSpec, report: Callable[[str], None]) -> tuple[Samples, Samples]:
+    paths = find_episodes(config.data)
+    held_out = paths[: config.validation_episodes]
+    remaining = paths[config.validation_episodes :]
+    if not held_out or not remaining:
+        raise TrainingError(
+            f"{len(paths)} episodes, {config.validation_episodes} of them for validation: expected at least one for "
+            "each. Record more (`python -m training collect`) or lower --validation-episodes."
+        )
+    report(f"preprocessing {len(paths)} episodes (cached beside them)")
+    training, validation = load_samples(remaining, spec), load_samples(held_out, spec)
+    report(
+        f"{len(training)} samples from {training.episodes} episodes ({training.size_bytes / 1e6:.0f} MB encoded), "
+        f"{len(validation)} for validation"
+    )
+    return training, validation
+
+
+def _claim_folder(config: FitConfig) -> None:
+    """Write the run's settings, or refuse a folder that holds a run with others."""
+    path = config.out / SETTINGS
+    config.out.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.read_text() != config.to_json():
+        ours, theirs = json.loads(config.to_json()), json.loads(path.read_text())
+        differing = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+        raise TrainingError(
+            f"{config.out} holds a run with other settings ({', '.join(differing)}). Choose another --out, or repeat "
+            f"the command recorded in {path} to go on with it."
+        )
+    path.write_text(config.to_json())
+
+
+def _write_log(path: Path, history: list[Row]) -> None:
+    partial = path.with_suffix(".partial")
+    with partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[-1]))
+        writer.writeheader()
+        writer.writerows({key: row.get(key, math.nan) for key in history[-1]} for row in history)
+    partial.replace(path)
+
+
+def _describe(round_: int, rounds: int, row: Row, names: tuple[str, ...]) -> str:
+    correlations = ", ".join(f"{name} {row[f'{name}_correlation']:.3f}" for name in names)
+    driven = "" if math.isnan(row["return"]) else f" | return {row['return']:.0f}"
+    return (
+        f"round {round_}/{rounds} | step {row['step']:.0f} | {row['seconds']:.0f} s | loss {row['loss']:.3f} | "
+        f"validation {row['validation_loss']:.3f} | correlation {correlations}{driven}"
+    )
