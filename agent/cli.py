@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.controls import Controls
-from agent.contract.errors import AgentError, EngineError
-from agent.contract.spec import ModelSpec
+from agent.contract.errors import AgentError, EngineError, SpecError
+from agent.contract.spec import STEERING_THROTTLE_BRAKE, ModelSpec
 from agent.games.registry import Game, find_game, game_names
 
 if TYPE_CHECKING:
@@ -344,8 +344,23 @@ def _make_engine(arguments: argparse.Namespace, game: str) -> "Engine":
         return ConstantEngine(ModelSpec(name="constant", backbone="none", game=game), _CONSTANT_CONTROLS)
     folder = arguments.weights if arguments.weights is not None else _shipped_weights(game)
     spec = ModelSpec.load(folder)
+    if spec.outputs != STEERING_THROTTLE_BRAKE:
+        raise SpecError(
+            f"{folder} predicts {', '.join(spec.output_names)}, expected steering, throttle, brake in their ranges. "
+            "Pass a model that drives with --weights."
+        )
     if spec.game != game:
-        _note(f"{folder} was trained on {spec.game}, not on {game}; expect little")
+        _note(f"{folder} was trained on {spec.game}, not on {game}: expect little")
+    try:
+        return _load_engine(name, folder, threads)
+    except ImportError as exc:
+        raise EngineError(
+            f"the engine {name} cannot be imported ({exc}), expected its library to be installed. "
+            "Install the project again (`pip install .`), or choose another with --engine."
+        ) from exc
+
+
+def _load_engine(name: str, folder: Path, threads: int | None) -> "Engine":
     if name == "tensorflow":
         from agent.engines.tensorflow import TensorFlowEngine
 
