@@ -172,13 +172,14 @@ class EpisodeWriter:
         _refuse_existing(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # "x": a leftover recording is somebody's drive. Unbuffered: what write() took is with the system.
+            if self._recording.exists():
+                raise EpisodeError(
+                    f"{self._recording} exists: an earlier recording was cut off there, or is still going on. "
+                    "Recover it (`agent.contract.episode.recover`), move it away, or record under another name."
+                )
+            # "x" for two recordings that start at once. Unbuffered: what write() took is with the system.
             self._file = self._recording.open("xb", buffering=0)
-        except FileExistsError as exc:
-            raise EpisodeError(
-                f"{self._recording} exists: an earlier recording was cut off there, or is still going on. "
-                "Recover it (`agent.contract.episode.recover`), move it away, or record under another name."
-            ) from exc
+            _sync_folder(path.parent)
         except OSError as exc:
             raise EpisodeError(
                 f"{self._recording} cannot be created ({exc.strerror}), expected a folder that can be written. "
@@ -458,15 +459,16 @@ class _Recording:
         try:
             self._reader = pa.ipc.open_stream(source)
             self.schema = self._reader.schema
+            _check_schema(path, self.schema)
         except _READ_ERRORS as exc:
             raise _damaged(path, f"reading it as an Arrow IPC stream failed: {_one_line(exc)}") from exc
-        _check_schema(path, self.schema)
 
     def batches(self) -> Iterator[Any]:
         """Yield whole batches whose checksum holds."""
         try:
             while True:
                 batch, metadata = self._reader.read_next_batch_with_custom_metadata()
+                batch.validate(full=True)  # before anything follows its offsets; a checksum does not cover lengths
                 if metadata is None or metadata.get(_BATCH_CHECKSUM_KEY) != _checksum(batch):
                     return
                 self._good_size = self._source.tell()
@@ -521,7 +523,7 @@ def _seal(recording: Path, sealed: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut; Windows has no such call and needs none."""
+    """Make a new name survive a power cut; Windows has no such call and needs none."""
     if os.name != "nt":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
