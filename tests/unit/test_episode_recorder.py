@@ -1,0 +1,137 @@
+"""Recording must never make the drive wait, and never lose a row without counting it."""
+
+import errno
+import itertools
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agent.contract.controls import Controls
+from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.errors import EpisodeError
+from agent.contract.observation import Frame
+from agent.observers.base import TickRecord
+from agent.observers.episode_writer import QUEUE_ROWS, EpisodeRecorder
+
+HEADER = EpisodeHeader("carracing", "policy:test", rate_hz=5.0)
+
+
+def make_record(index: int) -> TickRecord:
+    """Return a tick whose picture, number and controls all tell its index."""
+    pixels = np.full((4, 6, 4), index, np.uint8)
+    frame = Frame(pixels, captured_ns=index * 200_000_000, index=index)
+    return TickRecord(
+        index, frame, pixels[..., :3], np.zeros(3, np.float32), Controls(index / 256), latency_s=0.01, sections_s={}
+    )
+
+
+def assert_nothing_shifted(episode: Episode, indices: list[int]) -> None:
+    assert list(episode.tick) == indices
+    assert [int(frame.pixels[0, 0, 0]) for frame in episode.frames()] == indices
+    assert [round(float(value) * 256) for value in episode.controls[:, 0]] == indices
+    np.testing.assert_array_equal(episode.controls, episode.executed)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """A disk that takes rows only while the gate is open."""
+    gate = threading.Event()
+    write = EpisodeWriter.write
+
+    def wait_and_write(self: EpisodeWriter, row: EpisodeRow) -> None:
+        gate.wait()
+        write(self, row)
+
+    monkeypatch.setattr(EpisodeWriter, "write", wait_and_write)
+    return gate
+
+
+def test_every_tick_is_recorded_with_what_was_sent(tmp_path: Path) -> None:
+    states = iter([(12.5, {"yaw_rate": 0.5}), (None, {"yaw_rate": 0.25})])
+    with EpisodeRecorder(tmp_path / "a.parquet", HEADER, lambda: next(states)) as recorder:
+        recorder.on_tick(make_record(0))
+        recorder.on_tick(make_record(1))
+    episode = Episode.open(tmp_path / "a.parquet")
+    assert_nothing_shifted(episode, [0, 1])
+    assert episode.header == HEADER
+    assert recorder.dropped == 0
+    assert recorder.problem is None
+    np.testing.assert_array_equal(episode.speed, [12.5, np.nan])
+    np.testing.assert_array_equal(episode.telemetry["yaw_rate"], [0.5, 0.25])
+
+
+def test_a_slow_disk_never_makes_the_drive_wait(
+    tmp_path: Path, gate: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    with EpisodeRecorder(tmp_path / "a.parquet", HEADER) as recorder:
+        recorder.on_tick(make_record(0))
+        while not recorder._queue.empty():  # the thread holds row 0
+            time.sleep(0.001)
+        for index in range(1, QUEUE_ROWS + 11):
+            recorder.on_tick(make_record(index))  # would never return if it waited
+        assert recorder.dropped == 10
+        gate.set()
+    assert_nothing_shifted(Episode.open(tmp_path / "a.parquet"), list(range(QUEUE_ROWS + 1)))
+    assert "lacks 10 ticks" in caplog.text
+
+
+def test_in_lockstep_nothing_is_dropped(tmp_path: Path, gate: threading.Event) -> None:
+    threading.Timer(0.05, gate.set).start()
+    with EpisodeRecorder(tmp_path / "a.parquet", HEADER, blocking=True) as recorder:
+        for index in range(3 * QUEUE_ROWS):
+            recorder.on_tick(make_record(index))
+    assert recorder.dropped == 0
+    assert_nothing_shifted(Episode.open(tmp_path / "a.parquet"), list(range(3 * QUEUE_ROWS)))
+
+
+def test_a_full_disk_is_reported_once_and_every_lost_row_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    synced = itertools.count()
+
+    def disk_full_for_two_seconds(descriptor: int) -> None:
+        if next(synced) in (2, 3):  # the calls before: the new file's name, the first second of rows
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", disk_full_for_two_seconds)
+    recorder = EpisodeRecorder(tmp_path / "a.parquet", HEADER, blocking=True)
+
+    def drive() -> None:
+        with recorder:
+            for index in range(17):
+                recorder.on_tick(make_record(index))
+
+    with caplog.at_level(logging.ERROR), pytest.raises(EpisodeError, match="10 ticks were not recorded"):
+        drive()
+    assert "No space left on device" in str(recorder.problem)
+    assert recorder.dropped == 10
+    assert len(caplog.records) == 1
+    assert_nothing_shifted(Episode.open(tmp_path / "a.parquet"), [0, 1, 2, 3, 4, 15, 16])
+
+
+def test_a_recording_that_cannot_start_says_so_before_the_drive(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"an earlier drive")
+    with pytest.raises(EpisodeError, match="never overwritten"):
+        EpisodeRecorder(tmp_path / "a.parquet", HEADER).__enter__()
+
+
+def test_recording_trouble_does_not_hide_why_the_drive_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: EpisodeWriter, row: EpisodeRow) -> Any:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(EpisodeWriter, "write", fail)
+
+    def drive() -> None:
+        with EpisodeRecorder(tmp_path / "a.parquet", HEADER) as recorder:
+            recorder.on_tick(make_record(0))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drive()
+    assert list(tmp_path.iterdir()) == []
