@@ -142,6 +142,7 @@ def disturb(rng: np.random.Generator, strength: float) -> Iterator[Callable[[Con
     while True:
         for _ in range(1 + int(rng.exponential(30.0 / max(strength, 1e-9)) if strength > 0 else 1000)):
             yield _unchanged
+        disturbance: Callable[[Controls], Controls]
         kind = rng.choice(5, p=(0.45, 0.25, 0.12, 0.08, 0.10))
         if kind == 0:  # the wheel is pulled aside
             offset, length = float(rng.normal(0.0, 0.45)), int(rng.integers(3, 13))

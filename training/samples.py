@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -170,7 +171,7 @@ def _preprocess_episode(path: Path, spec: ModelSpec, cache: Path) -> None:
     columns = {"speed": episode.speed} | dict(sorted(episode.telemetry.items()))
     columns = {name: values for name, values in columns.items() if not np.all(np.isnan(values))}
     scaled = [values / AUXILIARY_SCALE.get(name, 1.0) for name, values in columns.items()]
-    tensors = {
+    tensors: dict[str, npt.NDArray[Any]] = {
         "pictures": np.concatenate(encoded),
         "lengths": np.array([len(data) for data in encoded], np.int64),
         "labels": labels,

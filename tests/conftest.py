@@ -1,0 +1,17 @@
+"""Options that switch on the tests which need time or a running game."""
+
+import pytest
+
+OPTIONS = {"slow": "--run-slow", "game": "--run-game"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-slow", action="store_true", help="also run tests that take more than a few seconds")
+    parser.addoption("--run-game", action="store_true", help="also run tests that need a running game")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        for marker, option in OPTIONS.items():
+            if marker in item.keywords and not config.getoption(option):
+                item.add_marker(pytest.mark.skip(reason=f"marked {marker}: give {option}"))
