@@ -1,0 +1,322 @@
+"""The command line: what it prints, what it returns, and what it makes of bad input."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from agent.cli import main
+from agent.contract.controls import Controls
+from agent.contract.episode import Episode
+from agent.contract.spec import GRAPH_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec, OutputSpec
+from agent.games.base import Simulator
+from agent.games.registry import Game
+
+REPOSITORY = Path(__file__).parents[2]
+CONSTANT = ("--engine", "constant")
+
+
+@pytest.mark.parametrize("module", ["agent.cli", "agent.contract.preprocess"])
+def test_import_stays_light(module: str) -> None:
+    heavy = {"tensorflow", "vgamepad", "mss", "training", "openvino", "gymnasium", "pygame", "pyarrow", "rich"}
+    probe = f"import sys, {module}; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
+    run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=REPOSITORY)
+    assert run.returncode == 0, f"importing {module} failed or pulled in too much: {run.stderr.strip()}"
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
+    """Run a command that must succeed; return the one JSON object it printed."""
+    assert main([*argv, "--json"]) == 0
+    report: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return report
+
+
+@pytest.mark.parametrize("command", [(), ("drive",), ("evaluate",), ("record",), ("replay",)])
+def test_help_shows_an_example(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main([*command, "--help"])
+    assert raised.value.code == 0
+    assert f"python -m agent {' '.join(command)}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        ((), "required"),
+        (("fly",), "invalid choice"),
+        (("drive", "--rate", "0"), "not above 0"),
+        (("drive", "--rate", "-5"), "not above 0"),
+        (("drive", "--rate", "nan"), "no finite number"),
+        (("drive", "--rate", "inf"), "no finite number"),
+        (("drive", "--rate", "fast"), "no finite number"),
+        (("drive", "--rate", "1e9"), "more than the 1000 Hz"),
+        (("evaluate", "--rate", "0"), "not above 0"),
+        (("drive", "--seed", "one"), "no whole number"),
+        (("drive", "--seed", "1.5"), "no whole number"),
+        (("drive", "--seed", "-1"), "out of range"),
+        (("evaluate", "--seed-start", "4294967296"), "out of range"),
+        (("evaluate", "--tracks", "0"), "out of range"),
+        (("drive", "--laps", "0"), "out of range"),
+        (("drive", "--seconds", "nan"), "no finite number"),
+        (("drive", "--laps", "1", "--seconds", "5"), "not allowed with"),
+        (("drive", "--engine", "steam"), "invalid choice"),
+        (("drive", "--threads", "0"), "out of range"),
+        (("drive", "--video", "lap.avi"), "should end in .mp4"),
+        (("drive", "--show-input", "seen.txt"), "should end in .png"),
+        (("record",), "--out"),
+        (("replay",), "EPISODE"),
+        (("replay", "x.parquet", "--tolerance", "-1"), "below 0"),
+        (("replay", "x.parquet", "--reference", "a", "--write-reference", "b"), "not allowed with"),
+    ],
+)
+def test_bad_usage_exits_with_2_and_says_why(
+    argv: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(argv)
+    output = capsys.readouterr()
+    assert raised.value.code == 2
+    assert output.out == ""
+    assert complaint in output.err.splitlines()[-1]
+
+
+def fail(capsys: pytest.CaptureFixture[str], *argv: str | Path) -> str:
+    """Run a command that must fail with exit code 1; return its only line."""
+    assert main([str(argument) for argument in argv]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert len(output.err.splitlines()) == 1, output.err
+    assert output.err.startswith("error: ")
+    return output.err
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A folder whose files fit their checksums; what is in them is for the engines' own tests."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in (WEIGHTS_FILE, GRAPH_FILE):
+        (folder / name).write_bytes(name.encode() * 100)
+    write_spec(folder, ModelSpec("tiny", "pilotnet", "carracing"))
+    return folder
+
+
+def write_spec(folder: Path, spec: ModelSpec) -> None:
+    sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (WEIGHTS_FILE, GRAPH_FILE)}
+    (folder / SPEC_FILE).write_text(replace(spec, sha256=sums).to_json())
+
+
+@pytest.mark.parametrize("command", [("drive",), ("evaluate", "--tracks", "1"), ("record", "--out", "unused")])
+def test_missing_model_folder(command: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = fail(capsys, *command, "--weights", tmp_path / "nowhere")
+    assert "nowhere" in line
+    assert "--weights" in line
+
+
+@pytest.mark.parametrize("name", [WEIGHTS_FILE, GRAPH_FILE])
+def test_missing_or_truncated_files(name: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = model / name
+    path.write_bytes(path.read_bytes()[:50])
+    line = fail(capsys, "evaluate", "--tracks", "1", "--weights", model, "--engine", "openvino")
+    assert name in line
+    assert "truncated" in line
+    path.unlink()
+    line = fail(capsys, "evaluate", "--tracks", "1", "--weights", model, "--engine", "openvino")
+    assert name in line
+    assert "No such file" in line
+
+
+def test_file_that_is_no_graph(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert GRAPH_FILE in fail(capsys, "evaluate", "--tracks", "1", "--weights", model)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ('"rate_hz": 25.0', '"rate_hz": 0'),
+        ('"width_px": 480', '"width_px": "wide"'),
+        ('"backbone": "pilotnet",', ""),
+        ("{", ""),
+    ],
+)
+def test_damaged_spec(change: str, complaint: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = model / SPEC_FILE
+    assert change in path.read_text()
+    path.write_text(path.read_text().replace(change, complaint, 1))
+    assert str(path) in fail(capsys, "evaluate", "--tracks", "1", "--weights", model)
+
+
+def test_model_with_other_outputs(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_spec(model, ModelSpec("odd", "pilotnet", "carracing", outputs=(OutputSpec("altitude", 0, 1),)))
+    line = fail(capsys, "evaluate", "--tracks", "1", "--weights", model)
+    assert "altitude" in line
+    assert "expected steering, throttle, brake" in line
+
+
+@pytest.mark.parametrize("command", [("drive",), ("evaluate",), ("evaluate", "--real-time"), ("record", "--out", "x")])
+def test_unknown_game(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "expected one of: carracing" in fail(capsys, *command, "--game", "carracin", *CONSTANT)
+
+
+def test_unreadable_episodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "missing.parquet" in fail(capsys, "replay", tmp_path / "missing.parquet", *CONSTANT)
+    damaged = tmp_path / "damaged.parquet"
+    damaged.write_bytes(b"PAR1" + bytes(200))
+    assert "damaged.parquet" in fail(capsys, "replay", damaged, *CONSTANT)
+    assert sorted(tmp_path.iterdir()) == [damaged]
+
+
+@pytest.mark.parametrize("option", [("--record", ""), ("--video", "film.mp4"), ("--show-input", "seen.png")])
+def test_unwritable_output(option: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    blocker = tmp_path / "a-file"
+    blocker.write_text("not a folder")
+    line = fail(capsys, "drive", *CONSTANT, option[0], blocker / option[1])
+    assert "a-file" in line
+    assert sorted(tmp_path.iterdir()) == [blocker]
+
+
+def test_expert_is_left_to_the_trainer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = fail(capsys, "record", "--driver", "expert", "--out", tmp_path / "out")
+    assert "python -m training collect" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_traceback_only_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--game", "x"]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert main(["evaluate", "--game", "x", "--verbose"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_weights_for_another_game_are_used_with_a_warning(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_spec(model, ModelSpec("tiny", "pilotnet", "go-karts"))
+    assert main(["evaluate", "--tracks", "1", "--weights", str(model)]) == 1
+    assert "trained on go-karts, not on carracing" in capsys.readouterr().err
+
+
+def test_drive_for_seconds_with_everything_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = ("--record", str(tmp_path), "--video", str(tmp_path / "f.mp4"), "--show-input", str(tmp_path / "s.png"))
+    report = run_json(capsys, "drive", *CONSTANT, "--seed", "3", "--seconds", "1", "--rate", "10", *outputs)
+    assert (report["game"], report["engine"], report["outcome"]) == ("carracing", "constant", "driving")
+    assert report["rate_used_hz"] == report["rate_asked_hz"] == 10
+    assert 5 <= report["timing"]["ticks"] <= 11
+    assert report["timing"]["ticks"] == report["laps"][0]["timing"]["ticks"]
+    assert 0 < report["startup_s"] < 30
+    assert report["peak_memory_mb"] > 30
+    assert report["laps"][0]["problems"] == []
+    assert report["laps"][0]["mean_speed"] > 0, "the controls reached the car"
+    (episode,) = tmp_path.glob("*.parquet")
+    recorded = Episode.open(episode)
+    assert recorded.header.seed == 3
+    assert len(recorded) == report["timing"]["ticks"]
+    assert cv2.imread(str(tmp_path / "s.png")).shape == (270, 480, 3)
+    assert cv2.VideoCapture(str(tmp_path / "f-3.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == len(recorded)
+    assert len(list(tmp_path.iterdir())) == 3, "no half-written file is left"
+
+
+def test_dry_run_leaves_the_car_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    report = run_json(capsys, "drive", *CONSTANT, "--seconds", "1", "--rate", "10", "--dry-run")
+    assert report["timing"]["ticks"] >= 5
+    assert report["laps"][0]["mean_speed"] < 1e-3
+
+
+def test_drive_says_how_it_went(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["drive", *CONSTANT, "--seconds", "0.5"]) == 0
+    output = capsys.readouterr()
+    assert output.out.startswith("track 0: return ")
+    assert "stopped on the way" in output.out
+    assert "missed" in output.err, "the status line"
+
+
+def shorten_episodes(monkeypatch: pytest.MonkeyPatch, ticks: int) -> None:
+    def make_simulator() -> Simulator:
+        from agent.games.carracing import CarRacing
+
+        return CarRacing(episode_ticks=ticks)
+
+    monkeypatch.setattr("agent.cli.find_game", lambda name: Game(name, name, make_simulator))
+
+
+def test_recorded_episode_replays_and_matches_its_own_reference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorten_episodes(monkeypatch, ticks=20)
+    assert main(["record", *CONSTANT, "--episodes", "2", "--seed-start", "7", "--out", str(tmp_path)]) == 0
+    assert "not finished in time after 0.4 s" in capsys.readouterr().out
+    episode, other = tmp_path / "carracing-7.parquet", tmp_path / "carracing-8.parquet"
+    assert sorted(tmp_path.iterdir()) == [episode, other]
+    rows = Episode.open(episode)
+    assert len(rows) == 10
+    assert rows.speed[0] == 0
+    assert (rows.speed[1:] > 0).all()
+    assert "exists" in fail(capsys, "record", *CONSTANT, "--seed-start", "7", "--out", tmp_path)
+
+    reference = tmp_path / "reference.json"
+    report = run_json(capsys, "replay", str(episode), *CONSTANT, "--write-reference", str(reference))
+    assert report["outputs"]["throttle"]["max_error"] == 0
+    assert run_json(capsys, "replay", str(episode), *CONSTANT, "--reference", str(reference))["comparison"]["passed"]
+
+    monkeypatch.setattr("agent.cli._CONSTANT_CONTROLS", Controls(0.0, 0.2, 0.0))
+    assert main(["replay", str(episode), *CONSTANT, "--reference", str(reference)]) == 1
+    assert "10 of 10 frames differ" in capsys.readouterr().out
+    assert main(["replay", str(episode), *CONSTANT, "--reference", str(reference), "--tolerance", "0.11"]) == 0
+    capsys.readouterr()
+    assert (
+        "other frames" in fail(capsys, "replay", other, *CONSTANT, "--reference", reference).replace("\n", " ") + "\n"
+    )
+
+
+def test_evaluate_in_lockstep_is_the_same_every_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorten_episodes(monkeypatch, ticks=100)
+    first = run_json(capsys, "evaluate", *CONSTANT, "--tracks", "2", "--seed-start", "4")
+    again = run_json(capsys, "evaluate", *CONSTANT, "--tracks", "2", "--seed-start", "4")
+    assert [track["seed"] for track in first["tracks"]] == [4, 5]
+    assert first["summary"] == again["summary"]
+    assert first["tracks"] == again["tracks"]
+    assert (first["real_time"], first["rate_used_hz"], first["tracks"][0]["seconds"]) == (False, 25.0, 2.0)
+    half = run_json(capsys, "evaluate", *CONSTANT, "--tracks", "1", "--seed-start", "4", "--rate", "12.5")
+    assert half["rate_used_hz"] == 12.5
+    assert half["tracks"][0]["episode_return"] == pytest.approx(first["tracks"][0]["episode_return"], abs=50)
+
+
+def test_evaluate_prints_a_table_and_films(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorten_episodes(monkeypatch, ticks=20)
+    assert main(["evaluate", *CONSTANT, "--tracks", "1", "--video", str(tmp_path)]) == 0
+    output = capsys.readouterr()
+    assert "mean" in output.out
+    assert "timeout" in output.out
+    assert output.err == "", "a progress bar is for terminals"
+    assert [path.name for path in tmp_path.iterdir()] == ["carracing-0.mp4"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+def test_ctrl_c_ends_a_drive_with_its_summary_and_130(tmp_path: Path) -> None:
+    seen = tmp_path / "seen.png"
+    command = [sys.executable, "-m", "agent", "drive", *CONSTANT, "--show-input", str(seen)]
+    program = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, start_new_session=True
+    )
+    deadline = time.monotonic() + 30
+    while not seen.exists():  # written at the first tick
+        assert time.monotonic() < deadline
+        assert program.poll() is None, program.communicate()
+        time.sleep(0.02)
+    os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to the game's process too
+    output, errors = program.communicate(timeout=20)
+    assert program.returncode == 130
+    assert "stopped on the way" in output
+    assert "Traceback" not in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["seen.png"]
