@@ -133,7 +133,7 @@ def save_weights(
     for key, variable in named_variables(model).items():
         if not auxiliary and _is_auxiliary(key):
             continue
-        value: npt.NDArray[Any] = np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
+        value: npt.NDArray[Any] = np.asarray(variable.numpy(), np.float32)
         halved = dtype == "float16" and not key.endswith(("/moving_mean", "/moving_variance"))
         limit = float(np.finfo(np.float16 if halved else np.float32).max)
         largest = float(np.abs(value).max(initial=0.0))

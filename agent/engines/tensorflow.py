@@ -1,0 +1,214 @@
+"""The network on TensorFlow: slower than OpenVINO on a CPU, there to check it and to use a GPU that TensorFlow sees."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from onnx import helper, numpy_helper
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from agent.contract.errors import EngineError, WeightsError
+from agent.contract.observation import Observation
+from agent.contract.spec import GRAPH_FILE, WEIGHTS_FILE, ModelSpec
+from agent.engines.base import Prediction
+from agent.engines.model_folder import check_graph, check_observation, open_model_folder
+
+Array = npt.NDArray[Any]
+Attributes = dict[str, Any]
+
+
+class TensorFlowEngine:
+    """Runs a model folder's network as one compiled TensorFlow function.
+
+    The graph is ``network.onnx``, of which the few operations that ``training.export`` writes are understood: no Keras
+    file is deserialised and no training code is needed.
+
+    Args:
+        folder: The model: ``spec.json``, ``network.onnx``, ``weights.safetensors``.
+        threads: CPU threads; None lets TensorFlow decide. TensorFlow takes it once for the whole process.
+
+    Raises:
+        SpecError: If the spec is missing, unreadable or inconsistent.
+        WeightsError: If a file is missing, damaged, or disagrees with the spec.
+        EngineError: If the graph has an operation this engine does not know, or TensorFlow has started already with
+            another number of threads.
+    """
+
+    def __init__(self, folder: Path, threads: int | None = None) -> None:
+        self._spec = open_model_folder(folder)
+        if threads is not None:
+            _limit_threads(threads)
+        graph = _load_graph(folder)
+        check_graph(folder, self._spec, (_shape(graph.input[0]), _shape(graph.output[0])))
+        weights = _load_weights(folder, graph)
+
+        def run(observation: Any) -> Any:
+            return _interpret(graph, weights, observation)
+
+        shape = (1, self._spec.height_px, self._spec.width_px, 3)
+        try:
+            self._run: Any = tf.function(run).get_concrete_function(tf.TensorSpec(shape, tf.uint8))
+        except (tf.errors.OpError, ValueError, KeyError) as exc:
+            raise EngineError(
+                f"TensorFlow {tf.__version__} cannot build {folder / GRAPH_FILE} ({exc}). Use --engine openvino."
+            ) from exc
+
+    @property
+    def name(self) -> str:
+        """``tensorflow``."""
+        return "tensorflow"
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The description of the loaded weights."""
+        return self._spec
+
+    def infer(self, observation: Observation) -> Prediction:
+        """Return one prediction.
+
+        Raises:
+            ValueError: If the observation is not uint8 of the spec's size.
+            EngineError: If the engine is closed, or TensorFlow fails.
+        """
+        check_observation(self._spec, observation)
+        if self._run is None:
+            raise EngineError("the tensorflow engine is closed, expected an open one. Make a new one.")
+        try:
+            prediction: Prediction = self._run(tf.constant(observation[np.newaxis])).numpy()[0]
+        except tf.errors.OpError as exc:
+            raise EngineError(f"TensorFlow failed ({exc.message}). Use --engine openvino.") from exc
+        return prediction
+
+    def close(self) -> None:
+        """Release the network's memory."""
+        self._run = None
+
+
+def _limit_threads(threads: int) -> None:
+    if tf.config.threading.get_intra_op_parallelism_threads() == threads:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError as exc:
+        raise EngineError(
+            f"TensorFlow is running already and cannot be limited to {threads} threads now. Set the number of threads "
+            "with the first TensorFlow engine of the process."
+        ) from exc
+
+
+def _load_graph(folder: Path) -> onnx.GraphProto:
+    try:
+        return onnx.load(folder / GRAPH_FILE, load_external_data=False).graph
+    except DecodeError as exc:
+        raise WeightsError(f"{folder / GRAPH_FILE} is not an ONNX graph ({exc}). Export the model again.") from exc
+
+
+def _load_weights(folder: Path, graph: onnx.GraphProto) -> dict[str, Array]:
+    try:
+        tensors = load_file(folder / WEIGHTS_FILE)
+    except SafetensorError as exc:
+        raise WeightsError(f"{folder / WEIGHTS_FILE} is not safetensors ({exc}). Export the model again.") from exc
+    for wanted in graph.initializer:
+        tensor = tensors.get(wanted.name)
+        if tensor is None or tensor.shape != tuple(wanted.dims):
+            raise WeightsError(
+                f"{folder / WEIGHTS_FILE} has {wanted.name} in shape {None if tensor is None else tensor.shape}, but "
+                f"{GRAPH_FILE} says {tuple(wanted.dims)}: they come from different exports. Export the model again."
+            )
+    return tensors
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    return tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)
+
+
+def _interpret(graph: onnx.GraphProto, weights: dict[str, Array], observation: Any) -> Any:
+    """Build the TensorFlow operations of the graph.
+
+    Pictures stay in TensorFlow's NHWC order although the graph says NCHW: its one transposition of a picture is left
+    out, and the operations below read their kernels and axes accordingly. What depends on weights alone is computed
+    here, once, with numpy.
+    """
+    values: dict[str, Any] = {**weights, graph.input[0].name: observation}
+    for node in graph.node:
+        attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        inputs = [values[name] for name in node.input]
+        folded = all(isinstance(value, np.ndarray) for value in inputs)
+        operation = (_FOLDED if folded else _OPERATIONS).get(node.op_type)
+        if operation is None:
+            raise EngineError(
+                f"the graph has the operation {node.op_type}, expected one of {', '.join(_OPERATIONS)}. "
+                "Use --engine openvino, or export the model again."
+            )
+        values[node.output[0]] = operation(attributes, *inputs)
+    return values[graph.output[0].name]
+
+
+def _convolve(attributes: Attributes, pictures: Any, kernel: Array, bias: Array | None = None) -> Any:
+    strides = attributes.get("strides", [1, 1])
+    dilations = attributes.get("dilations", [1, 1])
+    padding = _padding(attributes)
+    if attributes.get("group", 1) > 1:  # the exporter writes no groups but depthwise ones, I1HW
+        depthwise = np.ascontiguousarray(kernel.transpose(2, 3, 0, 1))
+        outputs = tf.nn.depthwise_conv2d(pictures, depthwise, [1, *strides, 1], padding, dilations=dilations)
+    else:  # OIHW
+        outputs = tf.nn.conv2d(
+            pictures, np.ascontiguousarray(kernel.transpose(2, 3, 1, 0)), strides, padding, dilations=dilations
+        )
+    return outputs if bias is None else tf.nn.bias_add(outputs, bias)
+
+
+def _normalise(attributes: Attributes, pictures: Any, scale: Array, offset: Array, mean: Array, variance: Array) -> Any:
+    return tf.compat.v1.nn.fused_batch_norm(
+        pictures, scale, offset, mean, variance, epsilon=attributes["epsilon"], is_training=False
+    )[0]
+
+
+def _pool(attributes: Attributes, pictures: Any) -> Any:
+    return tf.nn.max_pool2d(pictures, attributes["kernel_shape"], attributes["strides"], _padding(attributes))
+
+
+def _pad(attributes: Attributes, pictures: Any, amounts: Array) -> Any:
+    before, after = amounts.reshape(2, 4)[:, [0, 2, 3, 1]]
+    return tf.pad(pictures, np.stack([before, after], axis=1))
+
+
+def _padding(attributes: Attributes) -> str:
+    return "SAME" if attributes.get("auto_pad") == b"SAME_UPPER" else "VALID"
+
+
+def _dtype(attributes: Attributes) -> npt.DTypeLike:
+    return helper.tensor_dtype_to_np_dtype(attributes["to"])
+
+
+# Of weights and constants: numpy arrays in, numpy arrays out.
+_FOLDED: dict[str, Callable[..., Array]] = {
+    "Constant": lambda attributes: numpy_helper.to_array(attributes["value"]),
+    "Cast": lambda attributes, array: array.astype(_dtype(attributes)),
+    "Transpose": lambda attributes, array: array.transpose(attributes["perm"]),
+}
+
+# Of pictures (NHWC) and features.
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "Transpose": lambda attributes, pictures: pictures,
+    "Cast": lambda attributes, value: tf.cast(value, _dtype(attributes)),
+    "Mul": lambda attributes, left, right: left * right,
+    "Add": lambda attributes, left, right: left + right,
+    "Relu": lambda attributes, value: tf.nn.relu(value),
+    "Clip": lambda attributes, value, low, high: tf.clip_by_value(value, low, high),
+    "Conv": _convolve,
+    "BatchNormalization": _normalise,
+    "MaxPool": _pool,
+    "Pad": _pad,
+    "GlobalAveragePool": lambda attributes, pictures: tf.reduce_mean(pictures, [1, 2]),
+    "Flatten": lambda attributes, features: features,
+    "Gemm": lambda attributes, features, kernel, bias: tf.matmul(features, kernel) + bias,
+    "Concat": lambda attributes, *values: tf.concat(values, attributes["axis"]),
+}
