@@ -48,19 +48,91 @@ PROFILE = GameProfile(
 )
 
 
+Corners = npt.NDArray[np.float64]
+"""float64, shape (polygons, 4, 2): quadrilaterals in world units, or in window pixels."""
+
+# What gymnasium's _render_road draws below the road: the playing field, and darker squares on it.
+_BOUND = car_racing.PLAYFIELD
+_SQUARES = range(-20, 20, 2)
+_FIELD = [(_BOUND, _BOUND), (_BOUND, -_BOUND), (-_BOUND, -_BOUND), (-_BOUND, _BOUND)]
+_GRASS = [
+    [(right, bottom), (left, bottom), (left, top), (right, top)]
+    for left, right in ((car_racing.GRASS_DIM * x, car_racing.GRASS_DIM * x + car_racing.GRASS_DIM) for x in _SQUARES)
+    for bottom, top in ((car_racing.GRASS_DIM * y, car_racing.GRASS_DIM * y + car_racing.GRASS_DIM) for y in _SQUARES)
+]
+_GRASS_CORNERS: Corners = np.array(_GRASS)
+_WINDOW_CORNERS = np.array([(0, 0), (FRAME_WIDTH_PX, 0), (FRAME_WIDTH_PX, FRAME_HEIGHT_PX), (0, FRAME_HEIGHT_PX)])
+_MARGIN_PX = 4  # for rounding and the softened edges: what lies this far out cannot touch the window
+
+
+def _in_window(corners: Corners) -> list[int]:
+    """Return the indices of polygons that may be visible, in order; those left out certainly are not."""
+    low, high = corners.min(axis=1), corners.max(axis=1)
+    inside = (high > -_MARGIN_PX).all(axis=1) & (low < _WINDOW_CORNERS[2] + _MARGIN_PX).all(axis=1)
+    return np.flatnonzero(inside).tolist()
+
+
 class _DrawOnDemand(car_racing.CarRacing):
-    """CarRacing without the 96 x 96 picture that every step draws and nobody here reads."""
+    """CarRacing without the 96 x 96 picture that every step draws and nobody here reads, and with faster drawing.
 
+    The picture is gymnasium's own 1000 x 800 window to the last pixel, in 2.0 ms instead of 6.0 ms (median processor
+    time, two-core EPYC, pygame-ce 2.5.8). What was dropped is work without effect: transforming 700 polygons one
+    corner at a time to draw a dozen, filling a polygon that covers the window, reading the font from disk, and
+    allocating two windows for every picture.
+    """
+
+    car: Any
+    surf: Any
     drawing = False
+    _scene: pygame.Surface | None = None
+    _font: pygame.font.Font
+    _road: Corners
 
-    def _render(self, mode: str) -> Any:
-        return super()._render(mode) if self.drawing else None
+    def reset(self, **arguments: Any) -> Any:
+        result = super().reset(**arguments)
+        self._road = np.array([corners for corners, _ in self.road_poly])
+        return result
 
-    def _create_image_array(self, screen: pygame.Surface, size: tuple[int, int]) -> Pixels:
-        # The window's own 1000 x 800 picture, not gymnasium's 600 x 400 reduction of it.
-        width, height = screen.get_size()
-        rows = np.frombuffer(screen.get_buffer().raw, np.uint8).reshape(height, screen.get_pitch())
-        return rows[:, : 4 * width].reshape(height, width, 4)
+    def _render(self, mode: str) -> Pixels | None:
+        if not self.drawing:
+            return None
+        if self._scene is None:
+            pygame.font.init()
+            self._font = pygame.font.Font(pygame.font.get_default_font(), 42)
+            self._scene = pygame.Surface((FRAME_WIDTH_PX, FRAME_HEIGHT_PX))
+        # As in gymnasium: the scene stands on its head until everything that turns with the car is drawn.
+        self.surf = self._scene
+        angle = -self.car.hull.angle
+        zoom = 0.1 * car_racing.SCALE * max(1 - self.t, 0) + car_racing.ZOOM * car_racing.SCALE * min(self.t, 1)
+        scroll = pygame.math.Vector2(-self.car.hull.position[0] * zoom, -self.car.hull.position[1] * zoom)
+        scroll = scroll.rotate_rad(angle)
+        translation = (FRAME_WIDTH_PX / 2 + scroll[0], FRAME_HEIGHT_PX / 4 + scroll[1])
+        self._render_road(zoom, translation, angle)
+        self.car.draw(self.surf, zoom, translation, angle, True)
+
+        picture: Any = pygame.surfarray.pixels2d(self._scene).T[::-1].copy()
+        self.surf = pygame.image.frombuffer(picture, (FRAME_WIDTH_PX, FRAME_HEIGHT_PX), "BGRA")
+        self._render_indicators(FRAME_WIDTH_PX, FRAME_HEIGHT_PX)  # type: ignore[no-untyped-call]
+        text = self._font.render(f"{self.reward:04.0f}", True, (255, 255, 255), (0, 0, 0))
+        self.surf.blit(text, text.get_rect(center=(60, FRAME_HEIGHT_PX - FRAME_HEIGHT_PX * 2.5 / 40.0)))
+        pixels: Pixels = picture.view(np.uint8).reshape(FRAME_HEIGHT_PX, FRAME_WIDTH_PX, 4)
+        return pixels
+
+    def _render_road(self, zoom: float, translation: tuple[float, float], angle: float) -> None:
+        draw: Any = self._draw_colored_polygon
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        window_in_world = (_WINDOW_CORNERS - translation) / zoom @ turn.T
+        if np.abs(window_in_world).max() < car_racing.PLAYFIELD - _MARGIN_PX / zoom:
+            self.surf.fill(self.bg_color)
+        else:  # the field's edge is in sight
+            self.surf.fill((0, 0, 0))
+            draw(self.surf, _FIELD, self.bg_color, zoom, translation, angle, clip=False)
+        for index in _in_window(_GRASS_CORNERS @ turn * zoom + translation):
+            draw(self.surf, _GRASS[index], self.grass_color, zoom, translation, angle)
+        for index in _in_window(self._road @ turn * zoom + translation):
+            corners, colour = self.road_poly[index]
+            rgb = [int(value) for value in colour]
+            draw(self.surf, corners, rgb, zoom, translation, angle)
 
 
 class CarRacing:
