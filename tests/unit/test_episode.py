@@ -342,6 +342,14 @@ def test_another_version_of_the_format_is_refused(tmp_path: Path, monkeypatch: p
         Episode.open(tmp_path / "a.parquet")
 
 
+def test_a_header_with_a_flipped_letter_is_refused(folder: Path, tmp_path: Path) -> None:
+    whole = (folder / "killed.recording").read_bytes()
+    path = tmp_path / "a.recording"
+    path.write_bytes(whole.replace(b'"game": "carracing"', b'"game": "carrading"'))
+    with pytest.raises(EpisodeError, match="header does not match its checksum"):
+        Episode.open(path)
+
+
 def test_a_picture_that_cannot_be_read_names_the_rows(folder: Path, tmp_path: Path) -> None:
     whole = bytearray((folder / "sealed.parquet").read_bytes())
     picture = Episode.open(folder / "sealed.parquet").encoded_frame(7)
