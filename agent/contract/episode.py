@@ -51,8 +51,8 @@ from typing import Any, Self
 import cv2
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from agent.contract.controls import Controls
 from agent.contract.errors import EpisodeError
