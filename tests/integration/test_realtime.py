@@ -75,6 +75,11 @@ class StillbornGame(CountingGame):
         raise GameError("no such circuit, expected another. Pick one.")
 
 
+class VanishingGame(CountingGame):
+    def __init__(self) -> None:
+        os._exit(7)
+
+
 def wait_for(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -217,6 +222,13 @@ def test_game_that_cannot_be_built_is_told_in_its_own_words() -> None:
         game.wait_until_ready()
 
 
+def test_game_that_vanishes_while_starting_is_noticed_at_once() -> None:
+    started_s = time.monotonic()
+    with RealTimeGame(VanishingGame, seed=0) as game, pytest.raises(GameError, match="exit code 7"):
+        game.wait_until_ready()
+    assert time.monotonic() - started_s < 20, "long before the time allowed for getting ready"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_killed_game_is_noticed_by_reading_sending_and_asking() -> None:
     with RealTimeGame(CountingGame, seed=0) as game:
@@ -261,7 +273,7 @@ def start_program(end: str) -> "tuple[subprocess.Popen[str], int, Path]":
     """Run an agent that ends as told; return it, the game's process id and the shared memory's file."""
     paths = os.pathsep.join([str(REPOSITORY), str(Path(__file__).parent)])
     program = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", PROGRAM.format(end=end)],
+        [sys.executable, "-c", PROGRAM.format(end=end)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
