@@ -275,6 +275,52 @@ def test_recorded_episode_replays_and_matches_its_own_reference(
     )
 
 
+def make_short_carracing() -> Simulator:
+    from agent.games.carracing import CarRacing
+
+    return CarRacing(episode_ticks=25)
+
+
+def test_laps_follow_each_other_on_the_next_tracks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.cli.find_game", lambda name: Game(name, name, make_short_carracing))
+    report = run_json(capsys, "drive", *CONSTANT, "--laps", "2", "--seed", "3", "--record", str(tmp_path))
+    assert [(lap["seed"], lap["outcome"], lap["seconds"]) for lap in report["laps"]] == [
+        (3, "timeout", 0.5),
+        (4, "timeout", 0.5),
+    ]
+    assert report["return"] == pytest.approx(sum(lap["return"] for lap in report["laps"]) / 2)
+    assert report["timing"]["ticks"] == sum(lap["timing"]["ticks"] for lap in report["laps"])
+    assert sorted(path.name[:12] for path in tmp_path.iterdir()) == ["carracing-3-", "carracing-4-"]
+
+
+def test_real_time_evaluation_has_a_row_a_track_and_the_timing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.cli.find_game", lambda name: Game(name, name, make_short_carracing))
+    report = run_json(capsys, "evaluate", *CONSTANT, "--tracks", "2", "--real-time", "--rate", "20")
+    assert [(track["seed"], track["outcome"]) for track in report["tracks"]] == [(0, "timeout"), (1, "timeout")]
+    assert (report["real_time"], report["rate_used_hz"], report["decision_period_s"]) == (True, 20.0, 0.05)
+    assert 10 <= report["timing"]["ticks"] <= 22
+
+
+def test_rate_is_lowered_with_one_line_unless_it_was_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.loop.warm_up", lambda engine: 0.1)
+    assert main(["drive", *CONSTANT, "--seconds", "0.3", "--json"]) == 0
+    output = capsys.readouterr()
+    report = json.loads(output.out)
+    assert report["rate_asked_hz"] == 25
+    assert 5 <= report["rate_used_hz"] < 10
+    assert f"good for {report['rate_used_hz']:g} Hz" in output.err.splitlines()[0]
+    assert main(["drive", *CONSTANT, "--seconds", "0.3", "--json", "--rate", "20"]) == 0
+    output = capsys.readouterr()
+    assert json.loads(output.out)["rate_used_hz"] == 20
+    assert "all the same, as asked" in output.err.splitlines()[0]
+
+
 def test_evaluate_in_lockstep_is_the_same_every_time(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
