@@ -475,7 +475,7 @@ def _drive_observers(
         from agent.observers.episode_writer import EpisodeRecorder
 
         def telemetry() -> tuple[float | None, dict[str, float]]:
-            state = running.state
+            state = running.source.state
             return state.speed, state.telemetry
 
         # With the time of day, because two drives on one track are two recordings.

@@ -311,7 +311,13 @@ class RealTimeGame:
 
 
 class _Source:
-    """The game's pictures as a :class:`agent.capture.base.FrameSource`; the game outlives it."""
+    """The game's pictures as a :class:`agent.capture.base.FrameSource`; the game outlives it.
+
+    Attributes:
+        state: How the drive stood when the newest picture was read, at most one tick after what the picture shows.
+    """
+
+    state: DriveState
 
     def __init__(self, game: RealTimeGame) -> None:
         self._game = game
@@ -325,7 +331,9 @@ class _Source:
         pass
 
     def read(self) -> Frame:
-        return self._game.read_frame()
+        frame = self._game.read_frame()
+        self.state = self._game.state
+        return frame
 
 
 class _Controller:

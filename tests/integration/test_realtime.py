@@ -143,6 +143,7 @@ def test_clock_stands_still_until_started_while_pictures_come() -> None:
         assert game.state.telemetry["seed"] == 5
         assert not game.source.read().pixels.any()
         assert game.source.read().pixels.shape == (6, 8, 4)
+        assert game.source.state == game.state
 
 
 def test_clock_keeps_real_time_although_nobody_drives() -> None:
@@ -242,6 +243,22 @@ def test_killed_game_is_noticed_by_reading_sending_and_asking() -> None:
                 use()
         with game.controller:  # leaving must not hide why the drive ended
             pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGSTOP")
+def test_frozen_game_is_noticed_and_can_still_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.games.realtime.STALL_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("agent.games.realtime.CLOSE_TIMEOUT_S", 0.2)
+    with RealTimeGame(CountingGame, seed=0) as game:
+        game.wait_until_ready()
+        assert game._process is not None
+        assert game._process.pid is not None
+        os.kill(game._process.pid, signal.SIGSTOP)
+        time.sleep(0.35)
+        with pytest.raises(GameError, match="has drawn nothing"):
+            game.source.read()
+        pid = game._process.pid
+    assert not is_running(pid)
 
 
 def test_using_a_closed_game_is_refused() -> None:
