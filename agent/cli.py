@@ -356,7 +356,7 @@ def _make_engine(arguments: argparse.Namespace, game: str) -> "Engine":
     except ImportError as exc:
         raise EngineError(
             f"the engine {name} cannot be imported ({exc}), expected its library to be installed. "
-            "Install the project again (`pip install .`), or choose another with --engine."
+            "For tensorflow, `pip install '.[training]'`; or choose another with --engine."
         ) from exc
 
 

@@ -162,6 +162,14 @@ def test_model_with_other_outputs(model: Path, capsys: pytest.CaptureFixture[str
     assert "expected steering, throttle, brake" in line
 
 
+def test_engine_whose_library_is_missing(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "agent.engines.tensorflow", None)  # as without the training extra
+    line = fail(capsys, "evaluate", "--tracks", "1", "--weights", model, "--engine", "tensorflow")
+    assert "pip install '.[training]'" in line
+
+
 @pytest.mark.parametrize("command", [("drive",), ("evaluate",), ("evaluate", "--real-time"), ("record", "--out", "x")])
 def test_unknown_game(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert "expected one of: carracing" in fail(capsys, *command, "--game", "carracin", *CONSTANT)
