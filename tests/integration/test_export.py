@@ -51,6 +51,8 @@ def excite(model: Any, observations: npt.NDArray[np.uint8]) -> None:
             variable.assign(generator.normal(0, 0.1, shape))
         elif kind == "gamma":
             variable.assign(generator.uniform(0.5, 1.5, shape))
+        elif len(shape) == 2:  # dense: no normalisation follows that would lift a small signal
+            variable.assign(generator.normal(0, np.sqrt(2 / shape[0]), shape))
         if not kind.startswith("moving"):
             variable.assign(variable.numpy().astype(np.float16).astype(np.float32))
     model(observations, training=True)
