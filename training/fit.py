@@ -167,7 +167,7 @@ class _Run:
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
         """Put the moving average in place of the weights, with batch statistics of its own, for a while."""
-        before = [np.array(variable) for variable in self.model.variables]
+        before = [np.array(variable.numpy()) for variable in self.model.variables]
         try:
             if self._config.ema > 0:
                 self._optimizer.finalize_variable_values(self.model.trainable_variables)
@@ -228,8 +228,7 @@ class _Run:
 
     def _optimizer_tensors(self) -> dict[str, npt.NDArray[Any]]:
         return {
-            f"{index:05d}": np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
-            for index, variable in enumerate(self._optimizer.variables)
+            f"{index:05d}": np.asarray(variable.numpy()) for index, variable in enumerate(self._optimizer.variables)
         }
 
     def _batches(self, round_: int) -> Batches:
