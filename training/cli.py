@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training",
-        description="Makes the weights that `python -m agent drive` runs.",
+        description="Make the weights that `python -m agent drive` runs.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=(
             "a whole training, from nothing to a driving car:\n"
@@ -90,6 +90,14 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--seed", type=int, default=0, metavar="S", help="of order, flips and first weights (default: 0)")
     fit.add_argument("--quiet", action="store_true", help="one line a round instead of a progress bar")
     fit.set_defaults(command=_fit)
+
+    export = commands.add_parser("export", help="write a model folder at another picture size, or under another name")
+    export.add_argument("--weights", type=Path, required=True, metavar="DIR", help="model folder to start from")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="model folder to write")
+    export.add_argument("--width", type=_positive, metavar="PX", help="of the network's input (default: as it was)")
+    export.add_argument("--height", type=_positive, metavar="PX", help="of the network's input (default: as it was)")
+    export.add_argument("--name", metavar="NAME", help="name in the spec (default: that of --out)")
+    export.set_defaults(command=_export)
     return parser
 
 
@@ -173,6 +181,29 @@ def _fit(arguments: argparse.Namespace) -> None:
     print(json.dumps({"model": str(result.model), "last": result.history[-1]}))  # noqa: T201
 
 
+def _export(arguments: argparse.Namespace) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+    from dataclasses import replace
+
+    from agent.contract.spec import WEIGHTS_FILE, ModelSpec
+    from training.export import export_model
+    from training.network import build_network, load_weights
+
+    spec = ModelSpec.load(arguments.weights)
+    spec.verify_files(arguments.weights, WEIGHTS_FILE)
+    spec = replace(
+        spec,
+        name=arguments.name or arguments.out.name,
+        width_px=arguments.width or spec.width_px,
+        height_px=arguments.height or spec.height_px,
+    )
+    model = build_network(spec.backbone, spec.height_px, spec.width_px, spec.outputs)
+    load_weights(model, arguments.weights / WEIGHTS_FILE)
+    export_model(model, spec, arguments.out)
+    print(f"{arguments.out}: {spec.backbone} at {spec.width_px} x {spec.height_px} px")  # noqa: T201
+
+
 def _weights_file(init: str) -> str:
     """Accept a model or run folder where a weights file is meant."""
     if init in ("none", "imagenet"):
@@ -187,7 +218,6 @@ def _weights_file(init: str) -> str:
 def _closed_loop(tracks: int, start: int) -> Callable[[Path], float]:
     """Return a function that drives an exported model over the validation tracks and returns the mean return."""
     from agent.engines.openvino import OpenVinoEngine
-
     from agent.evaluation import evaluate
     from agent.games.carracing import HOLD_TICKS, CarRacing
 

@@ -1,9 +1,8 @@
 """Episodes out of a simulator: the expert's labels, with noise in what is executed so that recovery is seen."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from agent.contract.preprocess import preprocess
 from agent.engines.base import Engine
 from agent.games.carracing import HOLD_TICKS, PROFILE, TICK_S, CarRacing
 from training.experts.carracing import CarRacingExpert
+from training.workers import worker_pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,7 @@ def collect(config: CollectConfig, progress: Callable[[int, float], None] | None
         raise TrainingError(f"{config.folder} cannot be created ({exc.strerror}). Choose another --out.") from exc
     seeds = range(config.seed_start, config.seed_start + config.episodes)
     missing = [seed for seed in seeds if not _path(config, seed).exists()]
-    # Spawned, not forked: inference runtimes hold threads that a fork would lose.
-    with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool:
+    with worker_pool(config.workers) as pool:
         futures = {pool.submit(record_episode, config, seed): seed for seed in missing}
         for future in as_completed(futures):
             episode_return = future.result()

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 from agent.contract.errors import TrainingError
 from agent.contract.profile import GameProfile
 from agent.contract.spec import ModelSpec
+from training.board import Board
 from training.config import FitConfig
 from training.dataset import Batches
 from training.export import export_model
@@ -73,12 +74,14 @@ def fit(
     training, validation = _load(config, spec, report)
     run = _Run(config, spec, profile, training, validation)
     history = run.resume()
+    board = Board(config.out / "tensorboard")
+    board.step = int(history[-1]["step"]) if history else 0
     if history:
         report(f"going on after round {len(history)} of {config.rounds}")
     best = max((row["score"] for row in history if not math.isnan(row["score"])), default=-math.inf)
     for index in range(len(history), config.rounds):
         started = time.monotonic()
-        row = run.train_round(index, verbose)
+        row = run.train_round(index, board, verbose)
         row["seconds"] = time.monotonic() - started
         with run.averaged_weights():
             row |= run.validate()
@@ -92,6 +95,7 @@ def fit(
                 best = row["score"]
                 export_model(run.model, run.spec, config.out / "best")
         history.append(row)
+        board.log("round", row)
         run.save(history)
         _write_log(config.out / LOG, history)
         report(_describe(index + 1, config.rounds, row, spec.output_names))
@@ -150,12 +154,12 @@ class _Run:
         self.model.compile(optimizer=self._optimizer, loss=losses, loss_weights=weights)
         self._optimizer.build(self.model.trainable_variables)
 
-    def train_round(self, index: int, verbose: int) -> Row:
+    def train_round(self, index: int, board: Board, verbose: int) -> Row:
         """Do one round of steps and return its mean training losses."""
         config = self._config
         steps = min(config.steps_per_round, config.steps - index * config.steps_per_round)
         batches = self._batches(index)
-        fitted = self.model.fit(batches, steps_per_epoch=steps, epochs=1, verbose=verbose)
+        fitted = self.model.fit(batches, steps_per_epoch=steps, epochs=1, verbose=verbose, callbacks=[board])
         losses = {name: float(values[-1]) for name, values in fitted.history.items()}
         if not all(math.isfinite(value) for value in losses.values()):
             raise TrainingError(

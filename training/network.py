@@ -146,6 +146,7 @@ def save_weights(
     partial = path.with_name(path.name + ".partial")
     try:
         save_file(tensors, partial)
+        partial.chmod(0o644)  # safetensors writes 0600, and a model is made to be shared
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -6,9 +6,8 @@ Imports no Keras, so that the worker processes start at once.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from agent.contract.errors import TrainingError
 from agent.contract.observation import Observation
 from agent.contract.preprocess import preprocess, resize
 from agent.contract.spec import ModelSpec
+from training.workers import worker_pool
 
 AUXILIARY_SCALE = {
     "speed": 100.0,
@@ -98,7 +98,7 @@ def load_samples(
     caches = {path: _cache_path(path, spec) for path in paths}
     missing = [path for path in paths if not caches[path].exists()]
     if missing:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with worker_pool(workers) as pool:
             futures = [pool.submit(_preprocess_episode, path, spec, caches[path]) for path in missing]
             for future in as_completed(futures):
                 future.result()

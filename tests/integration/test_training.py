@@ -1,5 +1,9 @@
 """Collecting and fitting, end to end on a tiny network: what is recorded, what is learnt from, what a resume does."""
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +142,37 @@ def test_a_run_with_other_settings_is_not_overwritten(episodes: Path, tmp_path: 
     (tmp_path / "config.json").write_text(FitConfig((episodes,), tmp_path, steps=7).to_json())
     with pytest.raises(TrainingError, match=r"other settings .*steps"):
         fit(FitConfig.debug((episodes,), tmp_path), PROFILE, report=lambda line: None, verbose=0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="asks the process table the POSIX way")
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    script = (
+        "import os, sys, time\n"
+        "from training.workers import worker_pool\n"
+        "if __name__ == '__main__':\n"
+        "    pool = worker_pool(1)\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    pool.submit(time.sleep, 60)\n"
+        "    time.sleep(60)\n"
+    )
+    (tmp_path / "parent.py").write_text(script)
+    with subprocess.Popen([sys.executable, str(tmp_path / "parent.py")], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 30
+    while _alive(worker):
+        assert time.monotonic() < deadline, "the worker outlived its parent by 30 s"
+        time.sleep(0.05)
+
+
+def _alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    try:
+        status = Path(f"/proc/{process_id}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"  # a zombie waits for its new parent, nothing more
