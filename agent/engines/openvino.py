@@ -82,7 +82,7 @@ class OpenVinoEngine:
         return self._spec
 
     def infer(self, observation: Observation) -> Prediction:
-        """Return one prediction. The observation is read in place, and Python runs on meanwhile in other threads.
+        """Return one prediction. A contiguous observation is read in place; other Python threads run on meanwhile.
 
         Raises:
             ValueError: If the observation is not uint8 of the spec's size.
@@ -91,9 +91,8 @@ class OpenVinoEngine:
         check_observation(self._spec, observation)
         if self._request is None:
             raise EngineError(f"the {self._name} engine is closed, expected an open one. Make a new one.")
-        pixels = np.ascontiguousarray(observation)[np.newaxis]
         try:
-            outputs = self._request.infer([pixels], share_inputs=True)
+            outputs = self._request.infer([observation[np.newaxis]], share_inputs=True)
         except Exception as exc:
             raise EngineError(f"OpenVINO failed ({_first_line(exc)}). Use --engine tensorflow.") from exc
         prediction: Prediction = outputs[0][0]

@@ -230,6 +230,13 @@ def test_weights_that_would_be_useless_are_not_written(tmp_path: Path, value: fl
     assert path.read_bytes() == b"the last good ones"
 
 
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "weights.safetensors").mkdir()
+    with pytest.raises(OSError, match=r"weights\.safetensors"):
+        save_weights(build_network(**TINY), tmp_path / "weights.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
 # --- settings that cannot be had -------------------------------------------------------------------------------------
 
 
