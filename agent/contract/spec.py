@@ -3,11 +3,11 @@
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from agent.contract.errors import SpecError, WeightsError
+from agent.contract.errors import GameError, SpecError, WeightsError
 from agent.contract.profile import Rectangle
 
 SPEC_FILE = "spec.json"
@@ -16,6 +16,8 @@ GRAPH_FILE = "network.onnx"
 
 PREPROCESSING = "halve-area-then-linear/1"
 """Version of :func:`agent.contract.preprocess.preprocess`. Weights trained with another version are refused."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class OutputSpec:
     high: float
 
     def __post_init__(self) -> None:
-        if not self.name or not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+        named = isinstance(self.name, str) and self.name
+        if not named or not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise SpecError(
                 f"output {self.name!r} has range [{self.low}, {self.high}], expected a name and two finite numbers, "
                 'the lower first. Correct the entry under "outputs" in spec.json.'
@@ -70,11 +73,15 @@ class ModelSpec:
     sha256: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("name", "backbone", "game"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value:
+                raise SpecError(f"{name} is {value!r}, expected a text that is not empty.")
         for name in ("width_px", "height_px"):
             value = getattr(self, name)
-            if not isinstance(value, int) or not 1 <= value <= 8192:
+            if type(value) is not int or not 1 <= value <= 8192:
                 raise SpecError(f"{name} is {value!r}, expected a whole number of pixels from 1 to 8192.")
-        if not (isinstance(self.rate_hz, (int, float)) and 0 < self.rate_hz <= 1000):
+        if type(self.rate_hz) not in (int, float) or not (0 < self.rate_hz <= 1000):
             raise SpecError(f"rate_hz is {self.rate_hz!r}, expected a number above 0 and at most 1000.")
         if not self.outputs or len({output.name for output in self.outputs}) != len(self.outputs):
             raise SpecError("outputs is empty or names one output twice, expected at least one, each named once.")
@@ -83,6 +90,9 @@ class ModelSpec:
                 f"the weights want preprocessing {self.preprocessing!r}, this version has {PREPROCESSING!r}. "
                 "Install the version that made the weights, or export them again."
             )
+        sums = self.sha256
+        if not isinstance(sums, dict) or not all(isinstance(checksum, str) for checksum in sums.values()):
+            raise SpecError(f"sha256 is {sums!r}, expected one hexadecimal checksum by file name.")
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -98,19 +108,17 @@ class ModelSpec:
         """Parse the text of spec.json.
 
         Raises:
-            SpecError: If the text is not JSON, a key is missing or unknown, or a value is out of range.
+            SpecError: If the text is not JSON, a key is missing or unknown, or a value is of the wrong type or out
+                of range.
         """
         try:
-            raw: dict[str, Any] = json.loads(text)
-            if not isinstance(raw, dict):
-                raise TypeError(f"a {type(raw).__name__} where an object was expected")
-            raw["outputs"] = tuple(OutputSpec(**output) for output in raw["outputs"])
-            raw["masks"] = tuple(Rectangle(**mask) for mask in raw["masks"])
-            return cls(**raw)
-        except SpecError:
-            raise
-        except (ValueError, TypeError, KeyError, RecursionError) as exc:
-            raise SpecError(f"spec.json cannot be read ({exc}). Export the weights again.") from exc
+            raw: Any = json.loads(text)
+        except (ValueError, RecursionError) as exc:
+            raise SpecError(f"the text is not JSON ({exc}). Export the weights again.") from exc
+        _check_keys(cls, raw, "the specification")
+        outputs = _parse_list(OutputSpec, raw["outputs"], "outputs")
+        masks = _parse_list(Rectangle, raw["masks"], "masks")
+        return cls(**{**raw, "outputs": outputs, "masks": masks})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -156,3 +164,28 @@ class ModelSpec:
                     f"{path} has SHA-256 {actual[:12]}…, {SPEC_FILE} says {expected[:12]}…: the file is truncated, "
                     "changed, or from another export. Restore it (`git checkout model_weights`) or export again."
                 )
+
+
+def _check_keys(cls: type, raw: Any, what: str) -> None:
+    if not isinstance(raw, dict):
+        raise SpecError(f"{what} is of type {type(raw).__name__}, expected a JSON object. Export the weights again.")
+    expected = {entry.name for entry in fields(cls)}
+    if raw.keys() != expected:
+        raise SpecError(
+            f"{what} misses the keys {sorted(expected - raw.keys())} and has the unknown keys "
+            f"{sorted(raw.keys() - expected)}. Export the weights again with this version."
+        )
+
+
+def _parse_list(cls: type[T], raw: Any, what: str) -> tuple[T, ...]:
+    if not isinstance(raw, list):
+        raise SpecError(f"{what} is of type {type(raw).__name__}, expected a JSON list. Export the weights again.")
+    parsed = []
+    for index, entry in enumerate(raw):
+        _check_keys(cls, entry, f"{what}[{index}]")
+        try:
+            parsed.append(cls(**entry))
+        except (GameError, TypeError, OverflowError) as exc:
+            reason = str(exc).rstrip(".")
+            raise SpecError(f"{what}[{index}] cannot be used: {reason}. Export the weights again.") from exc
+    return tuple(parsed)

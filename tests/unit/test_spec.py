@@ -1,0 +1,244 @@
+"""spec.json: what is written is read back, and whatever is wrong is refused in one line that names the file."""
+
+import hashlib
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.contract.errors import SpecError, WeightsError
+from agent.contract.profile import Rectangle
+from agent.contract.spec import SPEC_FILE, STEERING_THROTTLE_BRAKE, ModelSpec, OutputSpec
+
+SPEC = ModelSpec(
+    name="tiny",
+    backbone="pilotnet",
+    game="carracing",
+    width_px=96,
+    height_px=54,
+    rate_hz=20,
+    outputs=(*STEERING_THROTTLE_BRAKE, OutputSpec("speed", -3.5, 90.25)),
+    masks=(Rectangle(0.0, 0.875, 0.1125, 0.125), Rectangle(1 / 3, 0.1, 0.2, 0.7)),
+    sha256={"weights.safetensors": "0" * 64},
+)
+
+NAMES = st.text(min_size=1, max_size=8)
+FRACTIONS = st.floats(0, 0.5)
+RECTANGLES = st.builds(Rectangle, FRACTIONS, FRACTIONS, st.floats(0.01, 0.5), st.floats(0.01, 0.5))
+OUTPUTS = st.builds(OutputSpec, NAMES, st.floats(-9, 0), st.floats(0.1, 9))
+SPECS = st.builds(
+    ModelSpec,
+    name=NAMES,
+    backbone=NAMES,
+    game=NAMES,
+    width_px=st.integers(1, 8192),
+    height_px=st.integers(1, 8192),
+    rate_hz=st.floats(0, 1000, exclude_min=True),
+    outputs=st.lists(OUTPUTS, min_size=1, max_size=4, unique_by=lambda output: output.name).map(tuple),
+    masks=st.lists(RECTANGLES, max_size=3).map(tuple),
+    sha256=st.dictionaries(NAMES, NAMES, max_size=2),
+)
+
+A_MASK = {"left": 0.1, "top": 0.1, "width": 0.1, "height": 0.1}
+AN_OUTPUT = {"name": "steering", "low": -1.0, "high": 1.0}
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    """Write spec.json of ``SPEC`` with some values replaced, unchecked."""
+    path = folder / SPEC_FILE
+    path.write_text(json.dumps({**json.loads(SPEC.to_json()), **changes}), encoding="utf-8")
+    return path
+
+
+def complaint(folder: Path) -> str:
+    """Load the spec, which must be refused in one line that names the file."""
+    with pytest.raises(SpecError) as raised:
+        ModelSpec.load(folder)
+    message = str(raised.value)
+    assert str(folder / SPEC_FILE) in message
+    assert len(message.splitlines()) == 1
+    return message
+
+
+@settings(deadline=None, max_examples=50)
+@given(SPECS)
+def test_a_spec_survives_json(spec: ModelSpec) -> None:
+    assert ModelSpec.from_json(spec.to_json()) == spec
+
+
+def test_a_spec_survives_the_file(tmp_path: Path) -> None:
+    (tmp_path / SPEC_FILE).write_text(SPEC.to_json(), encoding="utf-8")
+    assert ModelSpec.load(tmp_path) == SPEC
+    assert SPEC.output_names == ("steering", "throttle", "brake", "speed")
+
+
+@pytest.mark.parametrize("key", sorted(json.loads(SPEC.to_json())), ids="no_{}".format)
+def test_a_missing_key_is_named_whether_or_not_it_has_a_default(key: str, tmp_path: Path) -> None:
+    raw = json.loads(SPEC.to_json())
+    del raw[key]
+    (tmp_path / SPEC_FILE).write_text(json.dumps(raw), encoding="utf-8")
+    assert f"misses the keys ['{key}']" in complaint(tmp_path)
+
+
+def test_an_unknown_key_is_named(tmp_path: Path) -> None:
+    write(tmp_path, momentum=0.9)
+    assert "unknown keys ['momentum']" in complaint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((key, value) for key in ("name", "backbone", "game") for value in ("", 5, None, ["a"])),
+        *((key, value) for key in ("width_px", "height_px") for value in ("480", True, 0, -1, 8193, 480.0, None, [])),
+        *(("rate_hz", value) for value in ("25", True, 0, -25, 1001, 10**400, math.nan, math.inf, None)),
+        *(("outputs", value) for value in ([], {}, "steering", None, 3)),
+        *(("masks", value) for value in ({}, "all", None, 0)),
+        *(("preprocessing", value) for value in ("halve-area-then-linear/2", None, 1)),
+        *(("sha256", value) for value in ([], "0" * 64, None, {"weights.safetensors": 5})),
+    ],
+)
+def test_a_value_of_the_wrong_type_or_out_of_range_is_refused(key: str, value: Any, tmp_path: Path) -> None:
+    write(tmp_path, **{key: value})
+    assert key in complaint(tmp_path)
+
+
+def test_another_preprocessing_is_refused_by_both_names(tmp_path: Path) -> None:
+    write(tmp_path, preprocessing="nearest/0")
+    message = complaint(tmp_path)
+    assert "'nearest/0'" in message
+    assert repr(SPEC.preprocessing) in message
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {**AN_OUTPUT, "name": ""},
+        {**AN_OUTPUT, "name": 5},
+        {**AN_OUTPUT, "name": ["steering"]},
+        {**AN_OUTPUT, "low": 1.0},
+        {**AN_OUTPUT, "low": math.nan},
+        {**AN_OUTPUT, "high": math.inf},
+        {**AN_OUTPUT, "high": "1"},
+        {**AN_OUTPUT, "high": 10**400},
+        {**AN_OUTPUT, "unit": "rad"},
+        {"name": "steering"},
+        "steering",
+        None,
+    ],
+)
+def test_an_unusable_output_is_refused(output: Any, tmp_path: Path) -> None:
+    write(tmp_path, outputs=[output])
+    assert "output" in complaint(tmp_path)
+
+
+def test_outputs_of_one_name_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, outputs=[AN_OUTPUT, {**AN_OUTPUT, "low": 0.0}])
+    assert "names one output twice" in complaint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        {**A_MASK, "width": 0.95},
+        {**A_MASK, "left": -0.1},
+        {**A_MASK, "height": 0},
+        {**A_MASK, "top": math.nan},
+        {**A_MASK, "top": 10**400},
+        {**A_MASK, "left": "0.1"},
+        {**A_MASK, "colour": "black"},
+        {"left": 0.1, "top": 0.1},
+        [0.1, 0.1, 0.1, 0.1],
+        None,
+    ],
+)
+def test_an_unusable_mask_is_refused_by_its_number(mask: Any, tmp_path: Path) -> None:
+    write(tmp_path, masks=[A_MASK, mask])
+    assert "masks[1]" in complaint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"not json",
+        SPEC.to_json().encode()[:-20],
+        b"[" * 200_000,
+        b'{"width_px": ' + b"9" * 5000 + b"}",
+        b"\xff\xfe\x00",
+        b"\x00\x01",
+        b"[]",
+        b"null",
+        b'"spec"',
+    ],
+    ids=["empty", "open", "words", "truncated", "deep", "digits", "utf-16", "binary", "list", "null", "string"],
+)
+def test_a_file_that_is_no_spec_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / SPEC_FILE).write_bytes(content)
+    complaint(tmp_path)
+
+
+def test_a_missing_file_is_refused_and_says_what_to_pass(tmp_path: Path) -> None:
+    assert "--weights" in complaint(tmp_path / "nowhere")
+
+
+def test_a_folder_in_the_files_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / SPEC_FILE).mkdir()
+    complaint(tmp_path)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A folder with the two files that ``with_sums`` lists."""
+    (tmp_path / "one.bin").write_bytes(b"weights" * 100)
+    (tmp_path / "two.bin").write_bytes(b"graph" * 100)
+    return tmp_path
+
+
+def with_sums(folder: Path) -> ModelSpec:
+    sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("one.bin", "two.bin")}
+    return replace(SPEC, sha256=sums)
+
+
+def test_intact_files_pass(files: Path) -> None:
+    with_sums(files).verify_files(files, "one.bin", "two.bin")
+
+
+@pytest.mark.parametrize("damage", ["missing", "folder", "empty", "truncated", "changed", "longer", "swapped"])
+def test_a_damaged_file_is_refused_by_name(damage: str, files: Path) -> None:
+    spec = with_sums(files)
+    path = files / "two.bin"
+    content = path.read_bytes()
+    if damage in ("missing", "folder"):
+        path.unlink()
+        if damage == "folder":
+            path.mkdir()
+    else:
+        path.write_bytes(
+            {
+                "empty": b"",
+                "truncated": content[:-1],
+                "changed": content[:-1] + b"H",
+                "longer": content + b"\n",
+                "swapped": (files / "one.bin").read_bytes(),
+            }[damage]
+        )
+    spec.verify_files(files, "one.bin")
+    with pytest.raises(WeightsError) as raised:
+        spec.verify_files(files, "one.bin", "two.bin")
+    message = str(raised.value)
+    assert str(path) in message
+    assert "one.bin" not in message
+    assert len(message.splitlines()) == 1
+
+
+def test_a_file_without_a_checksum_is_refused_even_though_it_is_there(files: Path) -> None:
+    spec = with_sums(files)
+    (files / "three.bin").write_bytes(b"")
+    with pytest.raises(WeightsError, match=r"no checksum for three\.bin"):
+        spec.verify_files(files, "three.bin")
