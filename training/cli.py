@@ -81,6 +81,13 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--ema", type=float, default=0.99, metavar="X", help="momentum of the averaged weights (0.99)")
     fit.add_argument("--no-auxiliary", action="store_true", help="do not predict telemetry during training")
     fit.add_argument("--no-flip", action="store_true", help="do not mirror pictures")
+    fit.add_argument(
+        "--mask",
+        type=_mask,
+        action="append",
+        metavar="L,T,W,H",
+        help="hide this part (fractions of the frame) instead of the game's own masks; repeatable; 'none': nothing",
+    )
     fit.add_argument("--float32", action="store_true", help="compute in float32 (default: bfloat16 mixed)")
     fit.add_argument("--validation-episodes", type=_positive, default=2, metavar="N", help="never trained on (2)")
     fit.add_argument(
@@ -113,6 +120,16 @@ def _seed(text: str) -> int:
     if not 0 <= value < HELD_OUT_SEED:
         raise argparse.ArgumentTypeError(f"{text} is not from 0 to {HELD_OUT_SEED - 1}; higher seeds are for judging")
     return value
+
+
+def _mask(text: str) -> tuple[float, float, float, float] | None:
+    if text == "none":
+        return None
+    try:
+        left, top, width, height = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not LEFT,TOP,WIDTH,HEIGHT in fractions of the frame") from None
+    return left, top, width, height
 
 
 def _collect(arguments: argparse.Namespace) -> None:
@@ -169,6 +186,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         warmup_steps=arguments.warmup_steps,
         ema=arguments.ema,
         auxiliary=not arguments.no_auxiliary,
+        masks=None if arguments.mask is None else tuple(mask for mask in arguments.mask if mask is not None),
         flip=not arguments.no_flip,
         bfloat16=not arguments.float32,
         validation_episodes=arguments.validation_episodes,

@@ -29,6 +29,8 @@ class FitConfig:
         ema: Momentum of the exponential moving average of the weights; what is validated and exported.
         auxiliary: Whether telemetry is predicted too, in training only.
         auxiliary_weight: Weight of its loss beside the outputs' (each normalised by its variance).
+        masks: Parts of the frame to hide instead of the profile's own, as (left, top, width, height) in fractions; None
+            keeps the profile's.
         flip: Whether half of the pictures are mirrored left to right.
         bfloat16: Whether to compute in bfloat16 (variables stay float32).
         validation_episodes: Episodes at the end of the first data folder that are never trained on.
@@ -54,6 +56,7 @@ class FitConfig:
     ema: float = 0.99
     auxiliary: bool = True
     auxiliary_weight: float = 0.5
+    masks: tuple[tuple[float, float, float, float], ...] | None = None
     flip: bool = True
     bfloat16: bool = True
     validation_episodes: int = 2

@@ -1,6 +1,7 @@
 """Samples to batches, decoded as they are drawn."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import keras
 import numpy as np
@@ -52,7 +53,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self._round = first_round
         self._signs = flip_signs(samples.output_names)
         self._auxiliary_signs = flip_signs(samples.auxiliary_names)
-        self._order: dict[int, npt.NDArray[np.int64]] = {}
+        self._permutation = lru_cache(maxsize=4)(self._permute)  # Keras draws from several threads
 
     def __len__(self) -> int:
         return self._steps
@@ -79,8 +80,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def _nth(self, position: int) -> int:
         """Sample at a position of the endless stream of permutations."""
-        pass_, offset = divmod(position, len(self._samples))
-        if pass_ not in self._order:
-            self._order = {k: v for k, v in self._order.items() if k >= pass_ - 1}
-            self._order[pass_] = np.random.default_rng([self._seed, 1 << 32, pass_]).permutation(len(self._samples))
-        return int(self._order[pass_][offset])
+        number, offset = divmod(position, len(self._samples))
+        return int(self._permutation(number)[offset])
+
+    def _permute(self, number: int) -> npt.NDArray[np.int64]:
+        return np.random.default_rng([self._seed, 1 << 32, number]).permutation(len(self._samples))

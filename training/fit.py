@@ -17,7 +17,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
 from agent.contract.errors import TrainingError
-from agent.contract.profile import GameProfile
+from agent.contract.profile import GameProfile, Rectangle
 from agent.contract.spec import ModelSpec
 from training.board import Board
 from training.config import FitConfig
@@ -67,8 +67,9 @@ def fit(
     Raises:
         TrainingError: If the data cannot be trained on, or ``config.out`` holds a run with other settings.
     """
+    masks = profile.masks if config.masks is None else tuple(Rectangle(*mask) for mask in config.masks)
     spec = ModelSpec(
-        name=config.name, backbone=config.backbone, game=profile.name, rate_hz=profile.rate_hz, masks=profile.masks
+        name=config.name, backbone=config.backbone, game=profile.name, rate_hz=profile.rate_hz, masks=masks
     )
     _claim_folder(config)
     training, validation = _load(config, spec, report)
@@ -134,7 +135,7 @@ class _Run:
             warmup_steps=config.warmup_steps,
             alpha=0.02,
         )
-        self._optimizer = keras.optimizers.AdamW(
+        self._optimizer = _AveragingAdamW(
             schedule,
             weight_decay=config.weight_decay,
             global_clipnorm=1.0,
@@ -159,7 +160,9 @@ class _Run:
         config = self._config
         steps = min(config.steps_per_round, config.steps - index * config.steps_per_round)
         batches = self._batches(index)
-        fitted = self.model.fit(batches, steps_per_epoch=steps, epochs=1, verbose=verbose, callbacks=[board])
+        fitted = self.model.fit(
+            batches, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=verbose, callbacks=[board]
+        )
         losses = {name: float(values[-1]) for name, values in fitted.history.items()}
         if not all(math.isfinite(value) for value in losses.values()):
             raise TrainingError(
@@ -174,7 +177,7 @@ class _Run:
         before = [np.array(variable.numpy()) for variable in self.model.variables]
         try:
             if self._config.ema > 0:
-                self._optimizer.finalize_variable_values(self.model.trainable_variables)
+                self._optimizer.assign_averages(self.model.trainable_variables)
             batches = self._batches(1 << 20)
             reestimate_batch_norm(self.model, (batches[k][0] for k in range(24)))
             yield
@@ -185,7 +188,7 @@ class _Run:
     def validate(self) -> Row:
         """Predict the validation samples and compare."""
         count = len(self._validation)
-        chosen = np.arange(0, count, max(1, count // 400))  # neighbouring frames say the same
+        chosen = np.arange(0, count, max(1, count // 200))  # neighbouring frames say the same
         names = self._validation.output_names
         rows = []
         for start in range(0, len(chosen), 16):
@@ -248,6 +251,21 @@ class _Run:
             seed=config.seed,
             first_round=round_,
         )
+
+
+class _AveragingAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
+    """AdamW whose moving average of the weights stays beside them.
+
+    Keras calls ``finalize_variable_values`` at the end of every ``Model.fit`` and so replaces the weights by their
+    average: a training in rounds would start each one from where the average, half a round behind, had come.
+    """
+
+    def finalize_variable_values(self, var_list: Any) -> None:
+        """Leave the weights alone."""
+
+    def assign_averages(self, variables: Any) -> None:
+        """Put the averages in place of the weights."""
+        super().finalize_variable_values(variables)
 
 
 def reestimate_batch_norm(model: Any, pictures: Iterator[npt.NDArray[np.uint8]]) -> None:
