@@ -138,6 +138,7 @@ class _Run:
         self._optimizer = _AveragingAdamW(
             schedule,
             weight_decay=config.weight_decay,
+            name="adamw",
             global_clipnorm=1.0,
             use_ema=config.ema > 0,
             ema_momentum=config.ema or 0.99,
