@@ -137,7 +137,10 @@ def _parser() -> argparse.ArgumentParser:
     length.add_argument("--seconds", type=_positive, metavar="T", help="drive for T seconds, lap after lap, instead")
     drive.add_argument("--record", type=Path, metavar="DIR", help="record one episode a lap into this folder")
     drive.add_argument(
-        "--video", type=_video, metavar="FILE", help="film the drive: .mp4, or animated .webp or .gif (20 s at most)"
+        "--video",
+        type=_video,
+        metavar="FILE",
+        help="film the drive: .mp4, or animated .webp or .gif (a lap; 625 ticks at most)",
     )
     drive.add_argument(
         "--show-input", type=_png, metavar="FILE", help="write the exact picture the network gets (.png), every second"
@@ -406,6 +409,16 @@ def _settle_rate(asked_hz: float | None, engine: "Engine") -> tuple[float, float
     return rate_hz, inference_s
 
 
+def _exit_code(interrupted: bool, problems: Sequence[str]) -> int:
+    """Return how a finished drive ends; an output that was asked for and is not there makes it an error."""
+    if problems:
+        more = f" ({len(problems) - 1} more above)" if len(problems) > 1 else ""
+        _note(f"error: an output of the drive failed: {problems[0]}{more}")
+    if interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_ERROR if problems else EXIT_DONE
+
+
 def _peak_memory_mb() -> float | None:
     """Return this process's largest resident memory so far in MB; None where the system does not tell (Windows)."""
     try:
@@ -456,7 +469,7 @@ def _drive(arguments: argparse.Namespace) -> int:
     if not arguments.json and len(laps) > 1:
         returns = [lap.state.episode_return for lap in laps]
         _say(f"{len(laps)} laps: mean return {sum(returns) / len(returns):.1f}, minimum {min(returns):.1f}")
-    return EXIT_INTERRUPTED if interrupted else EXIT_DONE
+    return _exit_code(interrupted, [problem for lap in laps for problem in lap.summary.problems])
 
 
 def _drive_observers(
@@ -586,7 +599,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         _say_json({**report.to_dict(), **facts, "peak_memory_mb": _peak_memory_mb()})
     else:
         Console().print(report.table())
-    return EXIT_INTERRUPTED if facts["interrupted"] else EXIT_DONE
+        for track in results:
+            for problem in track.problems:
+                _say(f"track {track.seed}: {problem}")
+    return _exit_code(facts["interrupted"], [problem for track in results for problem in track.problems])
 
 
 def _evaluate_in_lockstep(

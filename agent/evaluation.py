@@ -33,6 +33,7 @@ class TrackResult:
         seconds: Simulated seconds driven.
         mean_speed: Mean over decisions, in the game's own units of length per second.
         co_pressed_share: Share of raw predictions that pressed throttle and brake at once.
+        problems: What went wrong beside the drive, such as a film that could not be written; one line each.
     """
 
     seed: int
@@ -42,6 +43,7 @@ class TrackResult:
     seconds: float
     mean_speed: float
     co_pressed_share: float
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,7 @@ def track_result(seed: int, state: DriveState, summary: DriveSummary, mean_speed
         seconds=state.time_s,
         mean_speed=mean_speed,
         co_pressed_share=summary.co_pressed_share,
+        problems=tuple(summary.problems),
     )
 
 

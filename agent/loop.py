@@ -15,6 +15,7 @@ import numpy as np
 
 from agent.capture.base import FrameSource
 from agent.contract.controls import Controls
+from agent.contract.errors import AgentError
 from agent.contract.observation import Frame
 from agent.contract.preprocess import preprocess
 from agent.controllers.base import Controller
@@ -181,9 +182,12 @@ class _Watcher:
         if self._failed:
             return
         self._failed = True
-        line = f"{type(self._observer).__name__} failed and was left out ({type(problem).__name__}: {problem})"
+        if isinstance(problem, AgentError):
+            line = str(problem)  # says by itself which file, what was expected and what to do
+        else:
+            line = f"{type(self._observer).__name__} failed and was left out ({type(problem).__name__}: {problem})"
         self._problems.append(line)
-        _log.warning("%s; driving goes on", line)
+        _log.warning("%s", line)
         _log.debug("the observer's failure", exc_info=problem)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agent.contract.episode import SEALED_SUFFIX, EpisodeHeader
+from agent.contract.errors import EpisodeError
 from agent.contract.observation import Frame
 from agent.engines.base import Engine
 from agent.games.base import DriveState, Simulator
@@ -43,9 +44,9 @@ def record_episodes(
             profile_notes=simulator.profile.notes,
         )
         recorder = EpisodeRecorder(path, header, lockstep.telemetry, blocking=True)
-        drive(lockstep, lockstep, engine, pacer, [recorder], lambda: simulator.state.outcome != "driving")
-        if recorder.problem is not None:
-            raise recorder.problem
+        summary = drive(lockstep, lockstep, engine, pacer, [recorder], lambda: simulator.state.outcome != "driving")
+        if summary.problems:  # the recording is all there is to this drive
+            raise EpisodeError(summary.problems[0])
         yield path, simulator.state
 
 

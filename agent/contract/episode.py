@@ -179,7 +179,12 @@ class EpisodeWriter:
                 )
             # "x" for two recordings that start at once. Unbuffered: what write() took is with the system.
             self._file = self._recording.open("xb", buffering=0)
-            _sync_folder(path.parent)
+            try:
+                _sync_folder(path.parent)
+            except OSError:
+                self._file.close()
+                self._recording.unlink()
+                raise
         except OSError as exc:
             raise EpisodeError(
                 f"{self._recording} cannot be created ({exc.strerror}), expected a folder that can be written. "

@@ -46,6 +46,12 @@ class ShowInput:
         if self._written_at_ns is not None and captured_ns - self._written_at_ns < _PERIOD_NS:
             return
         _, png = cv2.imencode(".png", cv2.cvtColor(record.observation, cv2.COLOR_RGB2BGR))
-        self._partial.write_bytes(png.tobytes())
-        os.replace(self._partial, self._path)  # a viewer sees the old picture or the new one, never half of one
+        try:
+            self._partial.write_bytes(png.tobytes())
+            os.replace(self._partial, self._path)  # a viewer sees the old picture or the new one, never half of one
+        except OSError as exc:
+            raise AgentError(
+                f"{self._path} cannot be written ({exc.strerror or exc}). Free some space, or pass another path with "
+                "--show-input."
+            ) from exc
         self._written_at_ns = captured_ns

@@ -15,7 +15,8 @@ from agent.observers.base import TickRecord
 
 VIDEO_SUFFIXES = (".mp4", ".webp", ".gif")
 
-_ANIMATION_FRAMES = 500  # an animated picture is held in memory until it is written: 20 s at 25 Hz, 300 MB at half size
+# An animated picture is held in memory until it is written: 400 MB at half size. A lap of 20 s at 30 Hz fits.
+_ANIMATION_FRAMES = 625
 
 _PANEL_HEIGHT_PX = 40
 _BACKGROUND = (32, 32, 32)
@@ -30,7 +31,7 @@ class VideoWriter:
     """Writes every frame that was acted on, with what was done below it.
 
     An ``.mp4`` (MPEG-4 part 2, which every OpenCV build can write) may be of any length; a ``.webp`` or ``.gif`` is
-    animated and ends after 500 ticks. The file appears under its name when it is complete, however the drive ended.
+    animated and ends after 625 ticks. The file appears under its name when it is complete, however the drive ended.
 
     Args:
         path: Where to; overwritten. The suffix decides the format.
@@ -51,6 +52,7 @@ class VideoWriter:
         self._rate_hz = rate_hz
         self._scale = scale
         self._stream: cv2.VideoWriter | None = None
+        self._written = 0  # pictures given to the stream
         self._pictures: list[Pixels] = []
 
     def __enter__(self) -> Self:
@@ -70,11 +72,15 @@ class VideoWriter:
         try:
             if self._stream is not None:
                 self._stream.release()
+                self._check_stream()
                 os.replace(self._partial, self._path)
             elif self._pictures:
-                self._write_animation()
+                self._partial.write_bytes(self._animation())
                 os.replace(self._partial, self._path)
+        except OSError as problem:
+            raise self._cannot_write(problem.strerror or str(problem)) from problem
         finally:
+            self._stream = None
             self._pictures = []
             self._partial.unlink(missing_ok=True)
 
@@ -83,7 +89,9 @@ class VideoWriter:
         if self._path.suffix.lower() == ".mp4":
             if self._stream is None:
                 self._stream = self._open_stream(picture)
-            self._stream.write(picture)
+            if self._stream.write(picture) is False:  # OpenCV before 5 never says so: see _check_stream
+                raise self._cannot_write("OpenCV failed to write a picture")
+            self._written += 1
         elif len(self._pictures) < _ANIMATION_FRAMES:
             self._pictures.append(picture)
         else:
@@ -103,12 +111,29 @@ class VideoWriter:
             )
         return stream
 
-    def _write_animation(self) -> None:
+    def _check_stream(self) -> None:
+        """Read the film's own count of its pictures: OpenCV finishes a film on a full disk without a word."""
+        film = cv2.VideoCapture(str(self._partial))
+        readable = round(film.get(cv2.CAP_PROP_FRAME_COUNT)) if film.isOpened() else 0
+        film.release()
+        if readable != self._written:
+            raise self._cannot_write(f"{readable} of {self._written} pictures can be read back")
+
+    def _cannot_write(self, reason: str) -> AgentError:
+        return AgentError(
+            f"{self._path} cannot be written ({reason}), as when a disk runs full. Free some space, or film a shorter "
+            "drive."
+        )
+
+    def _animation(self) -> bytes:
         animation = cv2.Animation()
         animation.frames = self._pictures
         animation.durations = [round(1000 / self._rate_hz)] * len(self._pictures)
-        if not cv2.imwriteanimation(str(self._partial), animation):
+        # Into memory: written by OpenCV itself, a GIF that a full disk cut short counts as a success.
+        encoded, data = cv2.imencodeanimation(self._path.suffix.lower(), animation)
+        if not encoded:
             raise AgentError(f"OpenCV {cv2.__version__} cannot write {self._path.name}. Record an .mp4 instead.")
+        return data.tobytes()
 
 
 def compose(pixels: Pixels, controls: Controls, scale: float) -> Pixels:

@@ -1,6 +1,8 @@
 """The command line: what it prints, what it returns, and what it makes of bad input."""
 
+import errno
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -190,6 +192,61 @@ def test_unwritable_output(option: tuple[str, str], tmp_path: Path, capsys: pyte
     line = fail(capsys, "drive", *CONSTANT, option[0], blocker / option[1])
     assert "a-file" in line
     assert sorted(tmp_path.iterdir()) == [blocker]
+
+
+def test_outputs_that_fail_on_the_way_let_the_lap_end_but_not_the_program_succeed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disk_is_full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("agent.cli.find_game", lambda name: Game(name, name, make_short_carracing))
+    monkeypatch.setattr(Path, "write_bytes", disk_is_full)  # how the picture and the animation are written
+    outputs = ("--show-input", str(tmp_path / "seen.png"), "--video", str(tmp_path / "lap.webp"))
+    assert main(["drive", *CONSTANT, *outputs]) == 1
+    output = capsys.readouterr()
+    assert "not finished in time after 0.5 s" in output.out, "the lap ends as ever"
+    last = output.err.splitlines()[-1]
+    assert last.startswith("error: an output of the drive failed: ")
+    assert "seen.png cannot be written (No space left on device)" in last
+    assert last.endswith("(1 more above)")
+    assert "lap.webp cannot be written" in output.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_evaluation_names_the_films_that_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorten_episodes(monkeypatch, ticks=10)
+    monkeypatch.setattr("cv2.VideoWriter.isOpened", lambda stream: False)
+    assert main(["evaluate", *CONSTANT, "--tracks", "2", "--video", str(tmp_path), "--json"]) == 1
+    output = capsys.readouterr()
+    problems = [track["problems"] for track in json.loads(output.out)["tracks"]]
+    assert [len(lines) for lines in problems] == [1, 1]
+    assert "cannot write carracing-1.mp4" in problems[1][0]
+    assert output.err.splitlines()[-1].startswith("error: an output of the drive failed: ")
+    assert main(["evaluate", *CONSTANT, "--tracks", "1", "--video", str(tmp_path)]) == 1
+    assert "track 0: OpenCV" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("synced", [0, 1], ids=["at its creation", "with its first rows"])
+def test_a_recording_that_fails_is_an_error_and_leaves_nothing(
+    synced: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = itertools.count()
+
+    def disk_is_full(descriptor: int) -> None:
+        if next(calls) >= synced:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    shorten_episodes(monkeypatch, ticks=20)
+    monkeypatch.setattr(os, "fsync", disk_is_full)
+    assert main(["record", *CONSTANT, "--out", str(tmp_path)]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "No space left on device" in output.err.splitlines()[-1]
+    assert "Traceback" not in output.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_expert_is_left_to_the_trainer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

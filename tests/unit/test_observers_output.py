@@ -1,7 +1,9 @@
 """What the status line, the video and the input picture produce."""
 
 import io
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -213,3 +215,43 @@ def test_an_unwritable_path_is_refused_before_driving(name: str, tmp_path: Path)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(AgentError, match=r"cannot be written \(.*\), expected .* Pass another path"):
         FACTORIES[name](tmp_path / "file").__enter__()
+
+
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """Let no file grow beyond ``size`` bytes: what a full disk does, to this process alone."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+@pytest.mark.parametrize("suffix", [".mp4", ".webp", ".gif"])
+def test_a_film_cut_short_by_a_full_disk_is_a_problem_and_leaves_nothing(tmp_path: Path, suffix: str) -> None:
+    def film() -> None:
+        noise = np.random.default_rng(0)
+        with VideoWriter(tmp_path / f"drive{suffix}", 25.0, 2.0) as video:
+            for index in range(8):
+                record = make_record(index)
+                record.frame.pixels[...] = noise.integers(0, 256, record.frame.pixels.shape, np.uint8)
+                video.on_tick(record)
+
+    with files_limited_to(5_000), pytest.raises(AgentError, match=rf"drive\{suffix} cannot be written.*[Ff]ree some"):
+        film()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+def test_an_input_picture_on_a_full_disk_is_a_problem_and_keeps_the_last_one(tmp_path: Path) -> None:
+    path = tmp_path / "input.png"
+    with ShowInput(path) as show:
+        show.on_tick(make_record(colour=10))
+        with files_limited_to(10), pytest.raises(AgentError, match=r"input\.png cannot be written"):
+            show.on_tick(make_record(captured_ns=1000 * MS, colour=12))
+    assert cv2.imread(str(path))[0, 0].tolist() == [0, 0, 10]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["input.png"]
