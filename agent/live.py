@@ -1,7 +1,6 @@
 """Laps of a real-time game, each with an account of how it went."""
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,7 +12,7 @@ from agent.games.base import DriveState
 from agent.games.realtime import RealTimeGame
 from agent.loop import DriveSummary, drive
 from agent.observers.base import TickObserver, TickRecord
-from agent.pacing import Pacer, TickStats
+from agent.pacing import Pacer, TickStats, clock_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Lap:
         state: How the drive stood when it ended; ``driving`` if it was cut short.
         summary: The loop's account.
         mean_speed: Mean over decisions, in the game's own units of length per second.
-        first_decision_ns: Monotonic time at which the first controls were sent; None if it never came to that.
+        first_decision_ns: When the first controls were sent, on ``agent.pacing.clock_ns``; None if they never were.
         physics_ticks_late: Ticks of the game that ran more than a tick after they were due.
         game_processor_share: Share of one processor core that the game used.
     """
@@ -78,13 +77,13 @@ def drive_laps(
     Raises:
         AgentError: If the game, the network or the controller fails.
     """
-    stop_ns = math.inf if seconds is None else time.monotonic_ns() + seconds * 1e9
+    stop_ns = math.inf if seconds is None else clock_ns() + seconds * 1e9
 
     def is_over() -> bool:
-        return game.state.outcome != "driving" or time.monotonic_ns() >= stop_ns
+        return game.state.outcome != "driving" or clock_ns() >= stop_ns
 
     for seed in seeds:
-        if time.monotonic_ns() >= stop_ns:
+        if clock_ns() >= stop_ns:
             return
         game.restart(seed)
         pacer = Pacer(1.0 / rate_hz)
@@ -168,6 +167,6 @@ class _Meter:
 
     def on_tick(self, record: TickRecord) -> None:
         if self.first_decision_ns is None:
-            self.first_decision_ns = time.monotonic_ns()
+            self.first_decision_ns = clock_ns()
         self._speeds += self._game.state.speed
         self._ticks += 1

@@ -4,7 +4,6 @@ import gc
 import logging
 import math
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -21,7 +20,7 @@ from agent.contract.preprocess import preprocess
 from agent.controllers.base import Controller
 from agent.engines.base import Engine
 from agent.observers.base import TickObserver, TickRecord
-from agent.pacing import Pacer, TickStats
+from agent.pacing import Pacer, TickStats, clock_ns
 
 _log = logging.getLogger(__name__)
 
@@ -211,9 +210,9 @@ def warm_up(engine: Engine, runs: int = 10) -> float:
     observation = np.random.default_rng(0).integers(0, 256, (spec.height_px, spec.width_px, 3), np.uint8)
     durations_s = []
     for _ in range(2 + runs):
-        started_ns = time.monotonic_ns()
+        started_ns = clock_ns()
         prediction = engine.infer(observation)
-        durations_s.append((time.monotonic_ns() - started_ns) / 1e9)
+        durations_s.append((clock_ns() - started_ns) / 1e9)
         Controls.from_prediction(prediction)
     return statistics.median(durations_s[2:])
 

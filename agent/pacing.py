@@ -10,6 +10,14 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+clock_ns = time.perf_counter_ns
+"""Monotonic time in nanoseconds: the one clock that stamps frames, paces the loop and times it.
+
+It is the same in every process of a machine, so the game's stamps can be compared with the agent's. On Linux and macOS
+it is ``time.monotonic_ns`` under another name; on Windows before Python 3.13 ``monotonic_ns`` stands still for 16 ms at
+a time, and this one, the system's QueryPerformanceCounter, does not.
+"""
+
 _NS = 1e9
 _REMEMBERED_TICKS = 60 * 60 * 60  # an hour at 60 Hz; percentiles of a longer drive are those of its last hour
 
@@ -263,7 +271,7 @@ class Pacer:
     def __init__(
         self,
         period_s: float,
-        clock: Callable[[], int] = time.monotonic_ns,
+        clock: Callable[[], int] = clock_ns,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         if not (math.isfinite(period_s) and period_s > 0):

@@ -34,6 +34,7 @@ from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import AgentError, GameError
 from agent.contract.observation import Frame
 from agent.games.base import DriveState, Outcome, Simulator
+from agent.pacing import clock_ns
 
 FRAMES_PER_S = 50.0  # one picture a physics tick, as gymnasium's own window shows them
 READY_TIMEOUT_S = 60.0  # importing the game and generating a track takes 1 to 2 s on an idle machine
@@ -242,7 +243,7 @@ class RealTimeGame:
         newest = rings.frames.read()
         assert newest is not None, "the game announces itself after its first picture"
         index, captured_ns, pixels = newest
-        if time.monotonic_ns() - captured_ns > STALL_TIMEOUT_S * 1e9:
+        if clock_ns() - captured_ns > STALL_TIMEOUT_S * 1e9:
             raise GameError(
                 f"the game has drawn nothing for {STALL_TIMEOUT_S:.0f} s, expected {self._arguments[2]:g} pictures a "
                 "second: it hangs or was suspended. Start the drive again."
@@ -252,7 +253,7 @@ class RealTimeGame:
     def send_controls(self, controls: Controls) -> None:
         """Hold these controls from the next tick on; see :attr:`controller`."""
         values = (controls.steering, controls.throttle, controls.brake)
-        self._shared().controls.write(values, time.monotonic_ns())
+        self._shared().controls.write(values, clock_ns())
 
     def _numbers(self) -> list[float]:
         newest = self._shared().state.read()
@@ -424,7 +425,7 @@ class _Clockwork:
         self._ticks = 0
         self._ticks_late = 0
         self._drawings = 0
-        self._started_ns = time.monotonic_ns()
+        self._started_ns = clock_ns()
         self._processor_started_s = time.process_time()
         self._publish_state()
         self._draw_if_due()
@@ -450,11 +451,11 @@ class _Clockwork:
         elif command == "start":
             self._running = True
             self._drawings = 0
-            self._started_ns = time.monotonic_ns()
+            self._started_ns = clock_ns()
             self._processor_started_s = time.process_time()
 
     def _advance_as_due(self) -> None:
-        now_ns = time.monotonic_ns()  # once: physics slower than the clock must not keep pictures away for ever
+        now_ns = clock_ns()  # once: physics slower than the clock must not keep pictures away for ever
         while self._running and (due_ns := self._tick_due_ns()) <= now_ns:
             newest = self._rings.controls.read()
             self._simulator.advance(NEUTRAL if newest is None else Controls(*map(float, newest[2])))
@@ -470,7 +471,7 @@ class _Clockwork:
         return self._started_ns + self._drawings * self._drawing_ns
 
     def _draw_if_due(self) -> None:
-        now_ns = time.monotonic_ns()
+        now_ns = clock_ns()
         if now_ns < self._drawing_due_ns():
             return
         self._rings.frames.write(self._simulator.render(), now_ns)
@@ -480,7 +481,7 @@ class _Clockwork:
         due_ns = self._drawing_due_ns()
         if self._running:
             due_ns = min(due_ns, self._tick_due_ns())
-        wait_s = max(0.0, (due_ns - time.monotonic_ns()) / 1e9)
+        wait_s = max(0.0, (due_ns - clock_ns()) / 1e9)
         if self._running:
             time.sleep(wait_s)  # to 0.1 ms; waiting on the pipe has a grain of 1 ms
         else:
@@ -498,7 +499,7 @@ class _Clockwork:
             time.process_time() - self._processor_started_s,
             *state.telemetry.values(),
         )
-        self._rings.state.write(values, time.monotonic_ns())
+        self._rings.state.write(values, clock_ns())
 
 
 def _tell(link: "Connection[Any, Any]", name: str, argument: object = None) -> None:

@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -11,7 +10,7 @@ from typing import Self, TextIO
 import numpy as np
 
 from agent.observers.base import TickRecord
-from agent.pacing import TickStats
+from agent.pacing import TickStats, clock_ns
 
 _TERMINAL_PERIOD_S = 0.2
 _LOG_PERIOD_S = 5.0
@@ -31,9 +30,7 @@ class StatusLine:
         clock: Monotonic time in nanoseconds.
     """
 
-    def __init__(
-        self, stats: TickStats, stream: TextIO | None = None, clock: Callable[[], int] = time.monotonic_ns
-    ) -> None:
+    def __init__(self, stats: TickStats, stream: TextIO | None = None, clock: Callable[[], int] = clock_ns) -> None:
         self._stats = stats
         self._stream = stream or sys.stderr
         self._clock = clock

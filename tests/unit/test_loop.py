@@ -252,7 +252,7 @@ def test_the_memory_controller_is_bounded() -> None:
 
 def test_warm_up_returns_the_median_after_two_unmeasured_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = VirtualClock()
-    monkeypatch.setattr("agent.loop.time.monotonic_ns", clock)
+    monkeypatch.setattr("agent.loop.clock_ns", clock)
     durations_s = iter((5.0, 1.0, 0.03, 0.01, 0.02))
     engine = FakeEngine()
     infer = engine.infer

@@ -1,14 +1,15 @@
 """The pacer on a virtual clock: exact equality, no waiting."""
 
 import math
-import time
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.pacing import Pacer, Tick, TickStats, VirtualClock
+from agent.pacing import Pacer, Tick, TickStats, VirtualClock, clock_ns
 
 MS = 1_000_000
 
@@ -123,7 +124,7 @@ def test_the_account_of_a_drive() -> None:
 def test_jitter_is_measured_between_starts() -> None:
     stats = TickStats(0.1)
     for index, started_ms in enumerate((0, 90, 210, 300)):
-        stats.add(Tick(index, 0, started_ms * MS, time.monotonic_ns))
+        stats.add(Tick(index, 0, started_ms * MS, clock_ns))
     timing = stats.summarise()
     assert timing.interval_mean_s == pytest.approx(0.1)
     assert timing.interval_sd_s == pytest.approx(math.sqrt((0.01**2 + 0.02**2 + 0.01**2) / 3))
@@ -138,7 +139,7 @@ def test_an_empty_drive_has_an_account_too() -> None:
 def test_memory_is_bounded_and_percentiles_are_those_of_the_newest_ticks() -> None:
     stats = TickStats(1.0, remembered_ticks=3)
     for index in range(10):
-        tick = Tick(index, 0, index * 1_000 * MS, time.monotonic_ns)
+        tick = Tick(index, 0, index * 1_000 * MS, clock_ns)
         tick.latency_s = float(index)
         stats.add(tick)
     timing = stats.summarise()
@@ -155,3 +156,14 @@ def test_the_real_clock_is_the_default_and_is_waited_for() -> None:
     ticks = Pacer(0.002).ticks()
     first = next(ticks)
     assert next(ticks).started_ns - first.started_ns >= 2 * MS
+
+
+def test_the_clock_is_the_same_in_every_process_and_fine_enough_to_pace() -> None:
+    before_ns = clock_ns()
+    program = "from agent.pacing import clock_ns; print(clock_ns())"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert before_ns < int(answer.stdout) < clock_ns()
+    readings = {clock_ns() for _ in range(10_000)}
+    assert min(later - earlier for earlier, later in pairwise(sorted(readings))) < 100_000, (
+        "not in timer ticks of 16 ms"
+    )
