@@ -21,6 +21,8 @@ from agent.contract.controls import Controls
 from agent.contract.errors import AgentError, EngineError, SpecError
 from agent.contract.spec import STEERING_THROTTLE_BRAKE, ModelSpec
 from agent.games.registry import Game, find_game, game_names
+from agent.pacing import clock_ns
+from agent.process import age_s, peak_memory_mb
 
 if TYPE_CHECKING:
     from agent.engines.base import Engine
@@ -67,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 an error, 130 interrupted. For bad usage argparse raises ``SystemExit(2)``.
     """
-    started_ns = time.monotonic_ns()
+    started_ns = _started_ns(argv)
     arguments = _parser().parse_args(argv)
     arguments.started_ns = started_ns
     _set_up_logging(arguments.verbose)
@@ -82,6 +84,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _note("interrupted")
         return EXIT_INTERRUPTED
+
+
+def _started_ns(argv: Sequence[str] | None) -> int | None:
+    """Return when the program was started, Python and its imports included; None where the system does not tell.
+
+    With arguments of its own, ``main`` is called inside another program, and the call is the start.
+    """
+    if argv is not None:
+        return clock_ns()
+    age = age_s()
+    return None if age is None else clock_ns() - round(age * 1e9)
 
 
 def _set_up_logging(verbose: bool) -> None:
@@ -419,16 +432,6 @@ def _exit_code(interrupted: bool, problems: Sequence[str]) -> int:
     return EXIT_ERROR if problems else EXIT_DONE
 
 
-def _peak_memory_mb() -> float | None:
-    """Return this process's largest resident memory so far in MB; None where the system does not tell (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak: float = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6  # bytes there, KiB on Linux
-
-
 # --- drive ------------------------------------------------------------------------------------------------------------
 
 
@@ -465,7 +468,7 @@ def _drive(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             interrupted = True
         if arguments.json:
-            _say_json(_drive_report(arguments, engine, rate_hz, inference_s, laps, interrupted))
+            _say_json(_drive_report(arguments, running, engine, rate_hz, inference_s, laps, interrupted))
     if not arguments.json and len(laps) > 1:
         returns = [lap.state.episode_return for lap in laps]
         _say(f"{len(laps)} laps: mean return {sum(returns) / len(returns):.1f}, minimum {min(returns):.1f}")
@@ -524,6 +527,7 @@ def _describe_lap(lap: "Lap") -> str:
 
 def _drive_report(
     arguments: argparse.Namespace,
+    running: "RealTimeGame",
     engine: "Engine",
     rate_hz: float,
     inference_s: float,
@@ -540,17 +544,24 @@ def _drive_report(
         "rate_used_hz": rate_hz,
         "inference_s": inference_s,
         "interrupted": interrupted,
-        "peak_memory_mb": _peak_memory_mb(),
+        "peak_memory_mb": peak_memory_mb(),
+        "game_peak_memory_mb": running.peak_memory_mb,
     }
     if laps:
-        first_ns = laps[0].first_decision_ns
         report |= {
-            "startup_s": None if first_ns is None else (first_ns - arguments.started_ns) / 1e9,
+            "process_start_to_first_decision_s": _startup_s(arguments, laps[0].first_decision_ns),
             "return": sum(lap.state.episode_return for lap in laps) / len(laps),
             "outcome": laps[-1].state.outcome,
             "timing": overall_timing(laps),
         }
     return {**report, "laps": [lap.to_dict() for lap in laps]}
+
+
+def _startup_s(arguments: argparse.Namespace, first_decision_ns: int | None) -> float | None:
+    if first_decision_ns is None or arguments.started_ns is None:
+        return None
+    started_ns: int = arguments.started_ns
+    return (first_decision_ns - started_ns) / 1e9
 
 
 # --- evaluate ---------------------------------------------------------------------------------------------------------
@@ -596,7 +607,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         model, engine_name = engine.spec.name, engine.name
     report = EvaluationReport(model, engine_name, game.name, 1.0 / facts["rate_used_hz"], tuple(results))
     if arguments.json:
-        _say_json({**report.to_dict(), **facts, "peak_memory_mb": _peak_memory_mb()})
+        _say_json({**report.to_dict(), **facts, "peak_memory_mb": peak_memory_mb()})
     else:
         Console().print(report.table())
         for track in results:

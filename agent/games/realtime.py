@@ -35,6 +35,7 @@ from agent.contract.errors import AgentError, GameError
 from agent.contract.observation import Frame
 from agent.games.base import DriveState, Outcome, Simulator
 from agent.pacing import clock_ns
+from agent.process import peak_memory_mb
 
 FRAMES_PER_S = 50.0  # one picture a physics tick, as gymnasium's own window shows them
 READY_TIMEOUT_S = 60.0  # importing the game and generating a track takes 1 to 2 s on an idle machine
@@ -236,6 +237,13 @@ class RealTimeGame:
     def processor_s(self) -> float:
         """Processor time the game's process has used since this episode's clock was started, in seconds."""
         return self._numbers()[_NUMBERS.index("processor_s")]
+
+    @property
+    def peak_memory_mb(self) -> float | None:
+        """The largest resident memory of the game's process in MB, since its start; None where unknown (not Linux)."""
+        self._shared()
+        assert self._process is not None, "or the game would not be ready"
+        return peak_memory_mb(self._process.pid)
 
     def read_frame(self) -> Frame:
         """Return the newest picture; see :attr:`source`."""

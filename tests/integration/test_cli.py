@@ -275,8 +275,10 @@ def test_drive_for_seconds_with_everything_on(tmp_path: Path, capsys: pytest.Cap
     assert report["rate_used_hz"] == report["rate_asked_hz"] == 10
     assert 5 <= report["timing"]["ticks"] <= 11
     assert report["timing"]["ticks"] == report["laps"][0]["timing"]["ticks"]
-    assert 0 < report["startup_s"] < 30
-    assert report["peak_memory_mb"] > 30
+    assert 0 < report["process_start_to_first_decision_s"] < 30
+    if sys.platform == "linux":
+        assert report["peak_memory_mb"] > 30
+        assert 30 < report["game_peak_memory_mb"] != report["peak_memory_mb"]
     assert report["laps"][0]["problems"] == []
     assert report["laps"][0]["mean_speed"] > 0, "the controls reached the car"
     (episode,) = tmp_path.glob("*.parquet")

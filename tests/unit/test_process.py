@@ -1,0 +1,65 @@
+"""What is known about processes: when they started, how much memory they took."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from agent.process import age_s, peak_memory_mb
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@linux_only
+def test_age_counts_from_before_the_interpreter_and_its_imports() -> None:
+    program = "import time; time.sleep(0.3); from agent.process import age_s; print(age_s())"
+    before = time.perf_counter()
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    elapsed_s = time.perf_counter() - before
+    assert 0.3 <= float(answer.stdout) <= elapsed_s + 0.02  # the kernel counts in ticks of 10 ms
+
+
+@linux_only
+def test_age_grows_with_time() -> None:
+    first = age_s()
+    time.sleep(0.05)
+    second = age_s()
+    assert first is not None
+    assert second is not None
+    assert second - first == pytest.approx(0.05, abs=0.04)
+
+
+@linux_only
+def test_peak_memory_is_our_own_and_not_inherited_from_whoever_launched_us() -> None:
+    before_mb = peak_memory_mb()
+    assert before_mb is not None
+    block = np.ones(200_000_000, np.uint8)
+    peak_mb = peak_memory_mb()
+    assert peak_mb is not None
+    assert peak_mb > before_mb + 100 or before_mb > 200 + block.nbytes / 1e6
+    program = "import sys; sys.path.insert(0, '.'); from agent.process import peak_memory_mb; print(peak_memory_mb())"
+    child = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True)
+    assert 3 < float(child.stdout) < 100
+
+
+@linux_only
+def test_peak_memory_of_another_process() -> None:
+    program = "block = bytearray(100_000_000); print('ready', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        peak_mb = peak_memory_mb(child.pid)
+        child.communicate("")
+    assert peak_mb is not None
+    assert 100 < peak_mb < 200
+
+
+def test_systems_that_do_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert age_s() is None
+    assert peak_memory_mb() is None
+    assert peak_memory_mb(1) is None
