@@ -32,16 +32,11 @@ def test_age_grows_with_time() -> None:
 
 
 @linux_only
-def test_peak_memory_is_our_own_and_not_inherited_from_whoever_launched_us() -> None:
-    before_mb = peak_memory_mb()
-    assert before_mb is not None
+def test_peak_memory_is_not_inherited_from_whoever_launched_us() -> None:
     block = np.ones(200_000_000, np.uint8)
-    peak_mb = peak_memory_mb()
-    assert peak_mb is not None
-    assert peak_mb > before_mb + 100 or before_mb > 200 + block.nbytes / 1e6
-    program = "import sys; sys.path.insert(0, '.'); from agent.process import peak_memory_mb; print(peak_memory_mb())"
-    child = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True)
-    assert 3 < float(child.stdout) < 100
+    program = "from agent.process import peak_memory_mb; print(peak_memory_mb())"
+    child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert 3 < float(child.stdout) < 100 < block.nbytes / 1e6
 
 
 @linux_only
