@@ -1,21 +1,31 @@
 """Episodes out of a simulator: the expert's labels, with noise in what is executed so that recovery is seen."""
 
+import json
+import math
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from agent.contract.controls import Controls
-from agent.contract.episode import EpisodeHeader, EpisodeRow, EpisodeWriter
-from agent.contract.errors import TrainingError
+from agent.contract.episode import RECORDING_SUFFIX, EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.errors import EpisodeError, TrainingError
 from agent.contract.observation import Frame
 from agent.contract.preprocess import preprocess
+from agent.contract.spec import WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Engine
 from agent.games.carracing import HOLD_TICKS, PROFILE, TICK_S, CarRacing
+from training.config import HELD_OUT_SEED
 from training.experts.carracing import CarRacingExpert
 from training.workers import worker_pool
+
+SETTINGS = "collect.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +34,7 @@ class CollectConfig:
 
     Attributes:
         folder: Where the episodes go, one Parquet file a track.
-        seed_start: First track; the following ones are consecutive.
+        seed_start: First track; the following ones are consecutive, all below ``HELD_OUT_SEED``.
         episodes: Number of tracks.
         noise: Strength of the disturbances in what is executed, 0 for none; 1 gives about one every second.
         weights: Model folder of a network that drives while the expert labels (DAgger); None lets the expert drive.
@@ -44,6 +54,32 @@ class CollectConfig:
     workers: int = 2
     decisions: int = 500
 
+    def __post_init__(self) -> None:
+        if self.seed_start < 0 or self.episodes < 1 or self.seed_start + self.episodes > HELD_OUT_SEED:
+            raise TrainingError(
+                f"{self.episodes} episodes from seed {self.seed_start} on were asked for, expected at least one and "
+                f"seeds from 0 to {HELD_OUT_SEED - 1}: higher ones are kept for judging. Start lower or record fewer."
+            )
+        if not (math.isfinite(self.noise) and self.noise >= 0):
+            raise TrainingError(f"noise is {self.noise}, expected a number of at least 0.")
+        if not 0 <= self.expert_share <= 1:
+            raise TrainingError(f"expert_share is {self.expert_share}, expected a share from 0 to 1.")
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides how a track is recorded, as kept in the folder beside the episodes.
+
+        Raises:
+            AgentError: If the weights' specification cannot be read.
+        """
+        checksum = None if self.weights is None else ModelSpec.load(self.weights).sha256.get(WEIGHTS_FILE)
+        return {
+            "game": PROFILE.name,
+            "noise": self.noise,
+            "weights_sha256": checksum,
+            "expert_share": self.expert_share,
+            "decisions": self.decisions,
+        }
+
 
 def collect(config: CollectConfig, progress: Callable[[int, float], None] | None = None) -> list[Path]:
     """Record the episodes that are not there yet; an interrupted collection goes on where it stopped.
@@ -56,80 +92,141 @@ def collect(config: CollectConfig, progress: Callable[[int, float], None] | None
         Paths of all episodes of the collection, in order of their seeds.
 
     Raises:
-        TrainingError: If the folder cannot be written.
+        TrainingError: If the folder cannot be written or holds episodes of other settings, or a worker died.
     """
-    try:
-        config.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise TrainingError(f"{config.folder} cannot be created ({exc.strerror}). Choose another --out.") from exc
+    _claim_folder(config)
     seeds = range(config.seed_start, config.seed_start + config.episodes)
     missing = [seed for seed in seeds if not _path(config, seed).exists()]
-    with worker_pool(config.workers) as pool:
-        futures = {pool.submit(record_episode, config, seed): seed for seed in missing}
-        for future in as_completed(futures):
-            episode_return = future.result()
-            if progress is not None:
-                progress(futures[future], episode_return)
+    try:
+        with worker_pool(config.workers) as pool:
+            futures = {pool.submit(record_episode, config, seed): seed for seed in missing}
+            for future in as_completed(futures):
+                episode_return = future.result()
+                if progress is not None:
+                    progress(futures[future], episode_return)
+    finally:
+        for seed in missing:  # a worker that was ended could not tidy up
+            _discard_unfinished(config, seed)
+        with suppress(OSError):  # never made, or in use by another collection
+            _unfinished(config, config.seed_start).parent.rmdir()
     return [_path(config, seed) for seed in seeds]
 
 
 def record_episode(config: CollectConfig, seed: int) -> float:
-    """Drive one track in lockstep and record it; returns the episode's return.
+    """Drive one track in lockstep and record it, whole or not at all; returns the episode's return.
 
-    Every row holds the frame, the expert's controls as its label, and what was really executed.
+    Every row holds the frame, the expert's controls as its label, and what was really executed. In a mix of network
+    and expert, ``intervention`` marks the rows that the expert drove.
+
+    Raises:
+        TrainingError: If the episode cannot be written, or the folder holds episodes of other settings.
     """
-    game = CarRacing(episode_ticks=config.decisions * HOLD_TICKS)
-    game.reset(seed)
-    expert = CarRacingExpert(game)
-    expert.plan()
+    settings = _claim_folder(config)
     rng = np.random.default_rng([seed, int(config.noise * 1000), config.weights is not None])
     disturbances = disturb(rng, config.noise)
     driver = "expert"
     policy: _Policy | None = None
     if config.weights is not None:
-        policy = _Policy(config.weights, config.engine_threads, config.expert_share, rng)
-        driver = f"dagger:{config.weights.name}"
-    path = _path(config, seed)
-    path.with_suffix(".recording").unlink(missing_ok=True)  # an interrupted worker's; recorded anew below
+        checksum = settings["weights_sha256"]
+        engine = _engine(config.weights, checksum, config.engine_threads)
+        policy = _Policy(engine, config.expert_share, rng)
+        driver = f"dagger:{checksum[:12]}"
     header = EpisodeHeader(game=PROFILE.name, driver=driver, rate_hz=PROFILE.rate_hz, seed=seed)
-    with EpisodeWriter(path, header) as writer:
-        for index in range(config.decisions):
-            if game.state.outcome != "driving":
-                break
-            frame = Frame(game.render(), captured_ns=round(index * HOLD_TICKS * TICK_S * 1e9), index=index)
-            label = expert.decide()
-            wanted = label if policy is None else policy.decide(frame, label)
-            executed = next(disturbances)(wanted)
-            state = game.state
-            telemetry = state.telemetry | expert.telemetry()
-            writer.write(EpisodeRow(frame, label, executed, speed=state.speed, telemetry=telemetry))
-            game.advance(executed, HOLD_TICKS)
-    episode_return = game.state.episode_return
-    game.close()
-    return episode_return
+    path, unfinished = _path(config, seed), _unfinished(config, seed)
+    _discard_unfinished(config, seed)  # a killed worker's; recorded anew below
+    try:
+        with closing(CarRacing(episode_ticks=config.decisions * HOLD_TICKS)) as game:
+            game.reset(seed)
+            expert = CarRacingExpert(game)
+            expert.plan()
+            with EpisodeWriter(unfinished, header) as writer:
+                for index in range(config.decisions):
+                    if game.state.outcome != "driving":
+                        break
+                    frame = Frame(game.render(), captured_ns=round(index * HOLD_TICKS * TICK_S * 1e9), index=index)
+                    label = expert.decide()
+                    wanted, intervention = (label, False) if policy is None else policy.decide(frame, label)
+                    executed = next(disturbances)(wanted)
+                    state = game.state
+                    telemetry = state.telemetry | expert.telemetry()
+                    writer.write(EpisodeRow(frame, label, executed, state.speed, intervention, telemetry))
+                    game.advance(executed, HOLD_TICKS)
+            os.replace(unfinished, path)
+            return game.state.episode_return
+    except EpisodeError as exc:
+        reason = getattr(exc.__cause__, "strerror", None) or exc
+        raise TrainingError(
+            f"{path} could not be recorded ({reason}). Mend that and repeat the command: the episodes finished before "
+            "are kept."
+        ) from exc
+    finally:
+        _discard_unfinished(config, seed)
+
+
+def _claim_folder(config: CollectConfig) -> dict[str, Any]:
+    """Write down how the folder's episodes are recorded, or refuse one whose episodes are of another kind."""
+    settings = config.settings()
+    path = config.folder / SETTINGS
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            recorded = json.loads(path.read_text(encoding="utf-8"))
+        elif any(config.folder.glob(f"{PROFILE.name}-*.parquet")):
+            raise TrainingError(
+                f"{config.folder} holds episodes but no {SETTINGS}, expected one that says how they were recorded. "
+                "Choose another --out; `fit --data` takes several folders."
+            )
+        else:
+            partial = path.with_suffix(".partial")
+            partial.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+            os.replace(partial, path)
+            recorded = settings
+    except ValueError as exc:
+        raise TrainingError(f"{path} is damaged ({exc}). Restore it or choose another --out.") from exc
+    except OSError as exc:
+        raise TrainingError(f"{path} cannot be written ({exc.strerror}). Choose another --out.") from exc
+    if recorded != settings:
+        differing = [
+            f"{key} {recorded.get(key)}, not {value}" for key, value in settings.items() if recorded.get(key) != value
+        ]
+        raise TrainingError(
+            f"{config.folder} holds episodes recorded with {'; '.join(differing) or 'further settings'}. Choose "
+            "another --out, or repeat the command with those settings; `fit --data` takes several folders."
+        )
+    return settings
+
+
+@lru_cache(maxsize=1)
+def _engine(weights: Path, checksum: str, threads: int) -> Engine:
+    """Return this process's engine: loading one costs as much as driving a second."""
+    from agent.engines.openvino import OpenVinoEngine  # heavy, and needed only for DAgger
+
+    engine = OpenVinoEngine(weights, threads=threads)
+    if engine.spec.sha256[WEIGHTS_FILE] != checksum:
+        raise TrainingError(f"{weights} was replaced while episodes were collected with it. Collect with a copy of it.")
+    return engine
 
 
 class _Policy:
     """A network at the wheel, relieved by the expert for whole stretches of one second."""
 
-    def __init__(self, weights: Path, threads: int, expert_share: float, rng: np.random.Generator) -> None:
-        from agent.engines.openvino import OpenVinoEngine  # heavy, and needed only for DAgger
-
-        self._engine: Engine = OpenVinoEngine(weights, threads=threads)
+    def __init__(self, engine: Engine, expert_share: float, rng: np.random.Generator) -> None:
+        self._engine = engine
         self._expert_share = expert_share
         self._rng = rng
         self._left = 0
         self._expert_drives = False
 
-    def decide(self, frame: Frame, label: Controls) -> Controls:
+    def decide(self, frame: Frame, label: Controls) -> tuple[Controls, bool]:
+        """Return what is wanted of the car, and whether the expert wants it."""
         if self._left == 0:
             self._left = 25
             self._expert_drives = bool(self._rng.random() < self._expert_share)
         self._left -= 1
         if self._expert_drives:
-            return label
+            return label, True
         prediction = self._engine.infer(preprocess(frame, self._engine.spec))
-        return Controls.from_prediction(prediction).clip().arbitrate()
+        return Controls.from_prediction(prediction).clip().arbitrate(), False
 
 
 def disturb(rng: np.random.Generator, strength: float) -> Iterator[Callable[[Controls], Controls]]:
@@ -183,3 +280,14 @@ class _Fixed:
 
 def _path(config: CollectConfig, seed: int) -> Path:
     return config.folder / f"{PROFILE.name}-{seed:07d}.parquet"
+
+
+def _unfinished(config: CollectConfig, seed: int) -> Path:
+    # A folder of its own: closing a recording seals it, whatever ended it, and training takes every sealed file.
+    return config.folder / ".unfinished" / _path(config, seed).name
+
+
+def _discard_unfinished(config: CollectConfig, seed: int) -> None:
+    path = _unfinished(config, seed)
+    for leftover in (path, path.with_suffix(RECORDING_SUFFIX), path.with_suffix(".sealing")):
+        leftover.unlink(missing_ok=True)

@@ -7,6 +7,9 @@ from typing import Self
 
 from agent.contract.errors import TrainingError
 
+HELD_OUT_SEED = 1_000_000
+"""Tracks from this seed on are kept for judging: nothing is trained, tuned or looked at there."""
+
 
 @dataclass(frozen=True, slots=True)
 class FitConfig:
@@ -28,15 +31,18 @@ class FitConfig:
         weight_decay: AdamW's.
         ema: Momentum of the exponential moving average of the weights; what is validated and exported.
         auxiliary: Whether telemetry is predicted too, in training only.
-        auxiliary_weight: Weight of its loss beside the outputs' (each normalised by its variance).
+        auxiliary_weight: Weight of its loss, which is divided by the variance of all telemetry taken together; each
+            output's loss is divided by that output's own variance.
         masks: Parts of the frame to hide instead of the profile's own, as (left, top, width, height) in fractions; None
             keeps the profile's.
         flip: Whether half of the pictures are mirrored left to right.
         bfloat16: Whether to compute in bfloat16 (variables stay float32).
-        validation_episodes: Episodes at the end of the first data folder that are never trained on.
+        validation_episodes: The first episodes, in order of folders and file names, are never trained on: how many.
         tracks: Tracks driven in closed loop at every ``drive_every``-th checkpoint; the best is exported. 0: none.
         tracks_start: First of those tracks' seeds.
         drive_every: See ``tracks``.
+        patience: Drives in a row without a better return after which the run ends early; without ``tracks`` rounds
+            without a better validation loss. 0: never.
         seed: Of the sample order, the flips and the network's first weights.
     """
 
@@ -63,12 +69,21 @@ class FitConfig:
     tracks: int = 0
     tracks_start: int = 20_000
     drive_every: int = 1
+    patience: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("width_px", "height_px", "batch_size", "steps", "steps_per_round", "drive_every"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}, expected at least 1.")
+        for name in ("validation_episodes", "tracks", "tracks_start", "patience", "seed"):
+            if getattr(self, name) < 0:
+                raise TrainingError(f"{name} is {getattr(self, name)}, expected at least 0.")
+        if self.tracks_start + self.tracks > HELD_OUT_SEED:
+            raise TrainingError(
+                f"{self.tracks} tracks from seed {self.tracks_start} on reach the seeds from {HELD_OUT_SEED} on, which "
+                "are kept for judging. Drive fewer tracks."
+            )
         if not 0 < self.learning_rate < 1:
             raise TrainingError(f"learning_rate is {self.learning_rate}, expected a number between 0 and 1.")
         if not 0 <= self.ema < 1:
@@ -90,6 +105,11 @@ class FitConfig:
             bfloat16=False,
             validation_episodes=1,
         )
+
+    @property
+    def driven_tracks(self) -> range:
+        """Seeds of the tracks driven in closed loop."""
+        return range(self.tracks_start, self.tracks_start + self.tracks)
 
     @property
     def rounds(self) -> int:

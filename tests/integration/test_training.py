@@ -1,9 +1,5 @@
-"""Collecting and fitting, end to end on a tiny network: what is recorded, what is learnt from, what a resume does."""
+"""Fitting, end to end on a tiny network: what is learnt from, what a resume does."""
 
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +12,7 @@ from agent.contract.errors import TrainingError
 from agent.contract.observation import Frame
 from agent.contract.spec import ModelSpec
 from agent.games.carracing import PROFILE
-from training.collect import CollectConfig, disturb, record_episode
+from training.collect import CollectConfig, record_episode
 from training.config import FitConfig
 from training.fit import fit
 from training.samples import decode, find_episodes, load_samples
@@ -41,42 +37,6 @@ def write_episode(path: Path, controls: Controls, rate_hz: float = PROFILE.rate_
 
 def make_spec(width_px: int = 120, height_px: int = 68) -> ModelSpec:
     return ModelSpec("tiny", "pilotnet", "carracing", width_px, height_px, masks=PROFILE.masks)
-
-
-def test_a_collected_episode_keeps_the_expert_s_label_apart_from_what_was_executed(episodes: Path) -> None:
-    episode = Episode.open(episodes / "carracing-0000100.parquet")
-    assert len(episode) == 40
-    assert episode.header.seed == 100
-    assert episode.header.rate_hz == 25.0
-    assert np.diff(episode.captured_ns).tolist() == [40_000_000] * 39
-    disturbed = np.any(episode.controls != episode.executed, axis=1)
-    assert 0 < disturbed.sum() < 40
-    assert {"wanted_speed", "bearing_16", "yaw_rate"} <= episode.telemetry.keys()
-    assert episode.speed[-1] > 10
-    assert episode.frame(0).pixels.shape == (800, 1000, 3)
-
-
-def test_the_same_seed_is_collected_equally_twice(episodes: Path, tmp_path: Path) -> None:
-    record_episode(CollectConfig(tmp_path, 100, 1, noise=3.0, decisions=40), 100)
-    first = Episode.open(episodes / "carracing-0000100.parquet")
-    second = Episode.open(tmp_path / "carracing-0000100.parquet")
-    assert np.array_equal(first.controls, second.controls)
-    assert np.array_equal(first.executed, second.executed)
-    assert first.encoded_frame(39) == second.encoded_frame(39)
-
-
-def test_without_noise_what_is_wanted_is_executed() -> None:
-    stream = disturb(np.random.default_rng(0), 0.0)
-    wanted = Controls(0.3, 0.5, 0.0)
-    assert all(next(stream)(wanted) == wanted for _ in range(500))
-
-
-def test_noise_keeps_every_control_in_its_range() -> None:
-    stream = disturb(np.random.default_rng(0), 3.0)
-    executed = [next(stream)(Controls(0.9, 0.5, 0.0)) for _ in range(2000)]
-    assert all(controls == controls.clip() for controls in executed)
-    assert any(controls.brake > 0.2 for controls in executed)
-    assert any(controls.steering < 0.2 for controls in executed)
 
 
 def test_samples_are_the_preprocessed_frames_masked_and_labelled(episodes: Path) -> None:
@@ -142,37 +102,3 @@ def test_a_run_with_other_settings_is_not_overwritten(episodes: Path, tmp_path: 
     (tmp_path / "config.json").write_text(FitConfig((episodes,), tmp_path, steps=7).to_json())
     with pytest.raises(TrainingError, match=r"other settings .*steps"):
         fit(FitConfig.debug((episodes,), tmp_path), PROFILE, report=lambda line: None, verbose=0)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="asks the process table the POSIX way")
-def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
-    script = (
-        "import os, sys, time\n"
-        "from training.workers import worker_pool\n"
-        "if __name__ == '__main__':\n"
-        "    pool = worker_pool(1)\n"
-        "    print(pool.submit(os.getpid).result(), flush=True)\n"
-        "    pool.submit(time.sleep, 60)\n"
-        "    time.sleep(60)\n"
-    )
-    (tmp_path / "parent.py").write_text(script)
-    with subprocess.Popen([sys.executable, str(tmp_path / "parent.py")], stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        worker = int(parent.stdout.readline())
-        parent.kill()
-    deadline = time.monotonic() + 30
-    while _alive(worker):
-        assert time.monotonic() < deadline, "the worker outlived its parent by 30 s"
-        time.sleep(0.05)
-
-
-def _alive(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    try:
-        status = Path(f"/proc/{process_id}/stat").read_text()
-    except OSError:
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"  # a zombie waits for its new parent, nothing more
