@@ -13,5 +13,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         for marker, option in OPTIONS.items():
-            if marker in item.keywords and not config.getoption(option):
+            # Not `in item.keywords`, which holds parameters too: a test of "slow" is not a slow test.
+            if item.get_closest_marker(marker) and not config.getoption(option):
                 item.add_marker(pytest.mark.skip(reason=f"marked {marker}: give {option}"))
