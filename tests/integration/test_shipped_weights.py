@@ -1,0 +1,59 @@
+"""The weights in the repository on a real recording: any change of preprocessing, engine or weights shows here."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from agent.cli import main
+from agent.contract.episode import Episode
+from agent.contract.spec import ModelSpec
+from agent.engines.base import Engine
+from agent.engines.openvino import OpenVinoEngine
+from agent.replay import compare_with_reference, replay
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "model_weights" / "carracing"
+EPISODE = ROOT / "tests" / "data" / "carracing-0031000.parquet"
+REFERENCE = EPISODE.with_suffix(".reference.json")
+
+# float32 on another processor or runtime version rounds differently by about 1e-5; bfloat16 keeps 8 bits of mantissa.
+TOLERANCE = {"f32": 1e-3, "bf16": 0.05}
+
+
+def test_the_shipped_network_is_the_one_described() -> None:
+    spec = ModelSpec.load(MODEL)
+    assert (spec.backbone, spec.width_px, spec.height_px) == ("xception", 480, 270)
+    assert spec.output_names == ("steering", "throttle", "brake")
+    with safe_open(MODEL / "weights.safetensors", framework="numpy") as file:
+        count = sum(int(np.prod(file.get_slice(name).get_shape())) for name in file.keys())  # noqa: SIM118
+    assert count == 23_799_371
+    assert all(path.stat().st_size < 95e6 for path in MODEL.iterdir())
+    assert (MODEL / "CARD.md").is_file()
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_the_shipped_weights_predict_what_they_always_did(precision: str) -> None:
+    from agent.contract.errors import EngineError
+
+    try:
+        engine: Engine = OpenVinoEngine(MODEL, precision)  # type: ignore[arg-type]
+    except EngineError as exc:
+        assert precision == "bf16"
+        pytest.skip(f"no bfloat16 here: {exc}")
+    report = replay(Episode.open(EPISODE), engine)
+    engine.close()
+    comparison = compare_with_reference(REFERENCE, report, TOLERANCE[precision])
+    assert comparison.passed, comparison.message
+    assert report.predictions.std(axis=0).min() > 0.01, "the recording must make every output move"
+
+
+def test_replay_exits_with_1_where_predictions_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reference = json.loads(REFERENCE.read_text())
+    reference["predictions"][7][0] += 0.2
+    changed = tmp_path / "reference.json"
+    changed.write_text(json.dumps(reference))
+    assert main(["replay", str(EPISODE), "--engine", "openvino", "--reference", str(changed)]) == 1
+    assert "steering" in capsys.readouterr().out
