@@ -14,6 +14,10 @@ SPEC_FILE = "spec.json"
 WEIGHTS_FILE = "weights.safetensors"
 GRAPH_FILE = "network.onnx"
 
+RESTORE = "Restore the folder (`git checkout model_weights`), or have `python -m training fit` write one again."
+"""What to do about a damaged model folder."""
+REWRITE_GRAPH = "Write the graph anew from its weights with `python -m training export`."
+"""What to do about a graph that is of no use while spec and weights are intact."""
 PREPROCESSING = "halve-area-then-linear/1"
 """Version of :func:`agent.contract.preprocess.preprocess`. Weights trained with another version are refused."""
 
@@ -88,7 +92,7 @@ class ModelSpec:
         if self.preprocessing != PREPROCESSING:
             raise SpecError(
                 f"the weights want preprocessing {self.preprocessing!r}, this version has {PREPROCESSING!r}. "
-                "Install the version that made the weights, or export them again."
+                "Install the version that made the weights, or train others with `python -m training fit`."
             )
         sums = self.sha256
         if not isinstance(sums, dict) or not all(isinstance(checksum, str) for checksum in sums.values()):
@@ -114,7 +118,7 @@ class ModelSpec:
         try:
             raw: Any = json.loads(text)
         except (ValueError, RecursionError) as exc:
-            raise SpecError(f"the text is not JSON ({exc}). Export the weights again.") from exc
+            raise SpecError(f"the text is not JSON ({exc}). {RESTORE}") from exc
         _check_keys(cls, raw, "the specification")
         outputs = _parse_list(OutputSpec, raw["outputs"], "outputs")
         masks = _parse_list(Rectangle, raw["masks"], "masks")
@@ -150,7 +154,7 @@ class ModelSpec:
             path = folder / name
             expected = self.sha256.get(name)
             if expected is None:
-                raise WeightsError(f"{folder / SPEC_FILE} lists no checksum for {name}. Export the weights again.")
+                raise WeightsError(f"{folder / SPEC_FILE} lists no checksum for {name}. {RESTORE}")
             try:
                 with path.open("rb") as file:
                     actual = hashlib.file_digest(file, "sha256").hexdigest()
@@ -162,24 +166,24 @@ class ModelSpec:
             if actual != expected:
                 raise WeightsError(
                     f"{path} has SHA-256 {actual[:12]}…, {SPEC_FILE} says {expected[:12]}…: the file is truncated, "
-                    "changed, or from another export. Restore it (`git checkout model_weights`) or export again."
+                    f"changed, or from another export. {RESTORE}"
                 )
 
 
 def _check_keys(cls: type, raw: Any, what: str) -> None:
     if not isinstance(raw, dict):
-        raise SpecError(f"{what} is of type {type(raw).__name__}, expected a JSON object. Export the weights again.")
+        raise SpecError(f"{what} is of type {type(raw).__name__}, expected a JSON object. {RESTORE}")
     expected = {entry.name for entry in fields(cls)}
     if raw.keys() != expected:
         raise SpecError(
             f"{what} misses the keys {sorted(expected - raw.keys())} and has the unknown keys "
-            f"{sorted(raw.keys() - expected)}. Export the weights again with this version."
+            f"{sorted(raw.keys() - expected)}. {RESTORE}"
         )
 
 
 def _parse_list(cls: type[T], raw: Any, what: str) -> tuple[T, ...]:
     if not isinstance(raw, list):
-        raise SpecError(f"{what} is of type {type(raw).__name__}, expected a JSON list. Export the weights again.")
+        raise SpecError(f"{what} is of type {type(raw).__name__}, expected a JSON list. {RESTORE}")
     parsed = []
     for index, entry in enumerate(raw):
         _check_keys(cls, entry, f"{what}[{index}]")
@@ -187,5 +191,5 @@ def _parse_list(cls: type[T], raw: Any, what: str) -> tuple[T, ...]:
             parsed.append(cls(**entry))
         except (GameError, TypeError, OverflowError) as exc:
             reason = str(exc).rstrip(".")
-            raise SpecError(f"{what}[{index}] cannot be used: {reason}. Export the weights again.") from exc
+            raise SpecError(f"{what}[{index}] cannot be used: {reason}. {RESTORE}") from exc
     return tuple(parsed)

@@ -7,7 +7,7 @@ import numpy as np
 
 from agent.contract.errors import WeightsError
 from agent.contract.observation import Observation
-from agent.contract.spec import GRAPH_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec
+from agent.contract.spec import GRAPH_FILE, REWRITE_GRAPH, SPEC_FILE, WEIGHTS_FILE, ModelSpec
 
 # Field numbers of ONNX's protobuf schema (onnx.proto3), and the wire type of everything that has a length.
 _MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_EXTERNAL_DATA = 7, 5, 13
@@ -38,8 +38,8 @@ def check_graph(folder: Path, spec: ModelSpec, actual: tuple[tuple[int, ...], tu
     if actual != expected:
         raise WeightsError(
             f"{folder / GRAPH_FILE} takes input {actual[0]} and gives output {actual[1]}, but {SPEC_FILE} says "
-            f"{expected[0]} and {expected[1]}: they come from different exports. Restore the folder "
-            "(`git checkout model_weights`) or export again."
+            f"{expected[0]} and {expected[1]}: they come from different exports. "
+            f"{REWRITE_GRAPH}"
         )
 
 
@@ -73,13 +73,13 @@ def _check_external_data(path: Path) -> None:
                     fields = [(number, content.tobytes()) for number, content in _fields(entry)]
                     accepted += fields == [(_ENTRY_KEY, location), (_ENTRY_VALUE, expected)]
     except (IndexError, ValueError) as exc:
-        raise WeightsError(f"{path} is not an ONNX graph ({exc}). Restore the folder or export again.") from exc
+        raise WeightsError(f"{path} is not an ONNX graph ({exc}). {REWRITE_GRAPH}") from exc
     # Every other mention of a location (in a subgraph, a repeated field...) shows as a surplus of the bare word.
     mentioned = data.tobytes().count(location)
     if mentioned != accepted:
         raise WeightsError(
             f"{path} mentions {mentioned} weight locations, {accepted} of them {WEIGHTS_FILE}, expected no other: a "
-            "graph may only read the weights beside it. Export the model again."
+            f"graph may only read the weights beside it. {REWRITE_GRAPH}"
         )
 
 

@@ -18,7 +18,7 @@ from openvino.properties import hint
 
 from agent.contract.errors import EngineError, WeightsError
 from agent.contract.observation import Observation
-from agent.contract.spec import GRAPH_FILE, ModelSpec
+from agent.contract.spec import GRAPH_FILE, REWRITE_GRAPH, ModelSpec
 from agent.engines.base import Prediction
 from agent.engines.model_folder import check_graph, check_observation, open_model_folder
 
@@ -59,7 +59,7 @@ class OpenVinoEngine:
             model = core.read_model(folder / GRAPH_FILE)
         except Exception as exc:
             raise WeightsError(
-                f"OpenVINO cannot read {folder / GRAPH_FILE} ({_first_line(exc)}). Export the model again."
+                f"OpenVINO cannot read {folder / GRAPH_FILE} ({_first_line(exc)}). {REWRITE_GRAPH}"
             ) from exc
         check_graph(folder, self._spec, (tuple(model.input(0).shape), tuple(model.output(0).shape)))
         try:

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from agent.contract.errors import EngineError, WeightsError
 from agent.contract.observation import Observation
-from agent.contract.spec import GRAPH_FILE, WEIGHTS_FILE, ModelSpec
+from agent.contract.spec import GRAPH_FILE, RESTORE, REWRITE_GRAPH, WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Prediction
 from agent.engines.model_folder import check_graph, check_observation, open_model_folder
 
@@ -107,20 +107,20 @@ def _load_graph(folder: Path) -> onnx.GraphProto:
     try:
         return onnx.load(folder / GRAPH_FILE, load_external_data=False).graph
     except DecodeError as exc:
-        raise WeightsError(f"{folder / GRAPH_FILE} is not an ONNX graph ({exc}). Export the model again.") from exc
+        raise WeightsError(f"{folder / GRAPH_FILE} is not an ONNX graph ({exc}). {REWRITE_GRAPH}") from exc
 
 
 def _load_weights(folder: Path, graph: onnx.GraphProto) -> dict[str, Array]:
     try:
         tensors = load_file(folder / WEIGHTS_FILE)
     except SafetensorError as exc:
-        raise WeightsError(f"{folder / WEIGHTS_FILE} is not safetensors ({exc}). Export the model again.") from exc
+        raise WeightsError(f"{folder / WEIGHTS_FILE} is not safetensors ({exc}). {RESTORE}") from exc
     for wanted in graph.initializer:
         tensor = tensors.get(wanted.name)
         if tensor is None or tensor.shape != tuple(wanted.dims):
             raise WeightsError(
                 f"{folder / WEIGHTS_FILE} has {wanted.name} in shape {None if tensor is None else tensor.shape}, but "
-                f"{GRAPH_FILE} says {tuple(wanted.dims)}: they come from different exports. Export the model again."
+                f"{GRAPH_FILE} says {tuple(wanted.dims)}: they come from different exports. {REWRITE_GRAPH}"
             )
     return tensors
 
@@ -145,7 +145,7 @@ def _interpret(graph: onnx.GraphProto, weights: dict[str, Array], observation: A
         if operation is None:
             raise EngineError(
                 f"the graph has the operation {node.op_type}, expected one of {', '.join(_OPERATIONS)}. "
-                "Use --engine openvino, or export the model again."
+                f"Use --engine openvino. {REWRITE_GRAPH}"
             )
         values[node.output[0]] = operation(attributes, *inputs)
     return values[graph.output[0].name]
