@@ -8,6 +8,7 @@ import itertools
 import json
 import logging
 import math
+import os
 import sys
 import time
 import traceback
@@ -378,6 +379,8 @@ def _make_engine(arguments: argparse.Namespace, game: str) -> "Engine":
 
 def _load_engine(name: str, folder: Path, threads: int | None) -> "Engine":
     if name == "tensorflow":
+        # Read once, at the import: TensorFlow greets with a page of notes on the processor and on GPUs it lacks.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         from agent.engines.tensorflow import TensorFlowEngine
 
         return TensorFlowEngine(folder, threads)
@@ -401,8 +404,15 @@ def _shipped_weights(game: str) -> Path:
 
 
 def _hold_ticks(rate_hz: float, simulator: "Simulator") -> int:
-    """Return the whole number of physics ticks that comes closest to the rate's period."""
-    return max(1, round(1.0 / (rate_hz * simulator.tick_s)))
+    """Return the whole number of physics ticks that comes closest to the rate's period; say so if it is not exact."""
+    ticks = max(1, round(1.0 / (rate_hz * simulator.tick_s)))
+    nearest_hz = 1.0 / (ticks * simulator.tick_s)
+    if not math.isclose(nearest_hz, rate_hz, rel_tol=1e-6):
+        _note(
+            f"{rate_hz:g} Hz is no whole number of the game's ticks of {simulator.tick_s * 1e3:g} ms: deciding every "
+            f"{ticks}, at {nearest_hz:.4g} Hz"
+        )
+    return ticks
 
 
 def _settle_rate(asked_hz: float | None, engine: "Engine") -> tuple[float, float]:

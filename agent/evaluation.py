@@ -132,7 +132,8 @@ class EvaluationReport:
         table = Table(
             title=f"{self.model} ({self.engine}) on {self.game}",
             caption=(
-                f"{len(self.tracks)} tracks: mean {self.mean:.1f}{spread}, minimum {self.minimum:.1f}, "
+                f"{len(self.tracks)} tracks at {1 / self.decision_period_s:.4g} Hz: "
+                f"mean {self.mean:.1f}{spread}, minimum {self.minimum:.1f}, "
                 f"10th percentile {self.percentile_10:.1f}, above 900: {self.share_above_900:.0%}, "
                 f"below 600: {self.count_below_600}, left or not finished: {self.share_unfinished:.0%}"
             ),

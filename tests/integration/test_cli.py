@@ -177,6 +177,18 @@ def test_engine_whose_library_is_missing(
     assert "pip install '.[training]'" in line
 
 
+@pytest.mark.parametrize(("set_by_user", "expected"), [(None, "3"), ("0", "0")])
+def test_tensorflow_is_quiet_unless_the_user_wants_its_notes(
+    set_by_user: str | None, expected: str, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "agent.engines.tensorflow", None)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", set_by_user or "")
+    if set_by_user is None:
+        monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    assert main(["evaluate", "--tracks", "1", "--weights", str(model), "--engine", "tensorflow"]) == 1
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == expected
+
+
 @pytest.mark.parametrize("command", [("drive",), ("evaluate",), ("evaluate", "--real-time"), ("record", "--out", "x")])
 def test_unknown_game(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert "expected one of: carracing" in fail(capsys, *command, "--game", "carracin", *CONSTANT)
@@ -408,13 +420,25 @@ def test_evaluate_in_lockstep_is_the_same_every_time(
     assert half["tracks"][0]["episode_return"] == pytest.approx(first["tracks"][0]["episode_return"], abs=50)
 
 
+def test_a_rate_between_whole_ticks_is_rounded_with_a_note(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorten_episodes(monkeypatch, ticks=20)
+    assert main(["evaluate", *CONSTANT, "--tracks", "1", "--rate", "20", "--json"]) == 0
+    output = capsys.readouterr()
+    assert output.err == "20 Hz is no whole number of the game's ticks of 20 ms: deciding every 2, at 25 Hz\n"
+    assert json.loads(output.out)["rate_used_hz"] == 25
+    assert main(["evaluate", *CONSTANT, "--tracks", "1", "--rate", "16.666667", "--json"]) == 0
+    assert capsys.readouterr().err == "", "three ticks to seven digits"
+
+
 def test_evaluate_prints_a_table_and_films(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shorten_episodes(monkeypatch, ticks=20)
     assert main(["evaluate", *CONSTANT, "--tracks", "1", "--video", str(tmp_path)]) == 0
     output = capsys.readouterr()
-    assert "mean" in output.out
+    assert "at 25 Hz: mean" in output.out.replace("\n", " ")
     assert "timeout" in output.out
     assert output.err == "", "a progress bar is for terminals"
     assert [path.name for path in tmp_path.iterdir()] == ["carracing-0.mp4"]

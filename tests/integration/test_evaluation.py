@@ -147,3 +147,4 @@ def test_the_table_names_every_track_and_the_figures() -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for expected in ("912.5", "480.0", "left", "mean 696.2 ± 305.8", "minimum 480.0", "below 600: 1", "finished: 50%"):
         assert expected in text
+    assert "2 tracks at 25 Hz" in text
