@@ -35,8 +35,13 @@ MASKS = (
     Rectangle(0.0, _BAR_TOP, 4.5 / 40, 5 / 40),
     Rectangle(6.5 / 40, _BAR_TOP, 18.5 / 40, 5 / 40),
 )
-# Left and right swap in the scene, and about its own zero line in the yaw-rate bar; the speed bar stays where it is.
-MIRRORED = (Rectangle(0.0, 0.0, 1.0, _BAR_TOP), Rectangle(25 / 40, _BAR_TOP, 10 / 40, 5 / 40))
+# Left and right swap in the scene, and about their own zero lines in the bars of steering angle (masked, unless an
+# experiment shows it) and yaw rate; the speed bar stays where it is.
+MIRRORED = (
+    Rectangle(0.0, 0.0, 1.0, _BAR_TOP),
+    Rectangle(15 / 40, _BAR_TOP, 10 / 40, 5 / 40),
+    Rectangle(25 / 40, _BAR_TOP, 10 / 40, 5 / 40),
+)
 
 PROFILE = GameProfile(
     name="carracing",

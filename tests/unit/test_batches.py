@@ -3,10 +3,13 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.contract.controls import Controls
+from agent.contract.preprocess import paint_black
 from agent.contract.profile import Rectangle
-from agent.games.carracing import MIRRORED, CarRacing
+from agent.games.carracing import MASKS, MIRRORED, CarRacing
 from training.augment import flip_picture, flip_signs
 from training.dataset import Batches
 from training.metrics import measure
@@ -97,7 +100,7 @@ def test_signs_by_name() -> None:
     assert flip_signs(names).tolist() == [-1, 1, 1, 1, -1, -1, 1, -1]
 
 
-def test_flipping_carracing_keeps_the_speed_bar_and_mirrors_the_road() -> None:
+def test_flipping_carracing_keeps_the_speed_bar_and_mirrors_the_rest() -> None:
     game = CarRacing()
     game.reset(3)
     game.advance(Controls(-0.3, 0.5), 60)
@@ -106,12 +109,26 @@ def test_flipping_carracing_keeps_the_speed_bar_and_mirrors_the_road() -> None:
     flip_picture(flipped, MIRRORED)
     bar = 700
     assert np.array_equal(flipped[:bar], picture[:bar, ::-1])
-    assert np.array_equal(flipped[bar:, :600], picture[bar:, :600])
-    yaw, mirrored_yaw = picture[bar:, 625:875, 0] > 200, flipped[bar:, 625:875, 0] > 200
-    assert yaw.any()
-    assert np.array_equal(mirrored_yaw, yaw[:, ::-1])
+    assert np.array_equal(flipped[bar:, :375], picture[bar:, :375])
+    for left, right, channel in ((375, 625, 1), (625, 875, 0)):  # the steering angle is green, the yaw rate red
+        before, after = (pixels[bar:, left:right, channel] > 200 for pixels in (picture, flipped))
+        assert before.any()
+        assert not np.array_equal(before, before[:, ::-1])
+        assert np.array_equal(after, before[:, ::-1])
     flip_picture(flipped, MIRRORED)
     assert np.array_equal(flipped, picture)
+
+
+@given(st.integers(32, 700), st.integers(24, 400))
+def test_mirroring_the_steering_bar_leaves_masked_pictures_as_they_were(width: int, height: int) -> None:
+    picture = np.random.default_rng(0).integers(1, 256, (height, width, 3), np.uint8)
+    for mask in MASKS:
+        paint_black(picture, mask, margin_px=1)
+    scene, _, yaw = MIRRORED
+    without = picture.copy()
+    flip_picture(without, (scene, yaw))
+    flip_picture(picture, MIRRORED)
+    assert np.array_equal(picture, without)
 
 
 def test_metrics_of_known_arrays() -> None:
