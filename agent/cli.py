@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from agent.contract.controls import Controls
 from agent.contract.errors import AgentError, EngineError, SpecError
 from agent.contract.spec import STEERING_THROTTLE_BRAKE, ModelSpec
-from agent.games.registry import Game, find_game, game_names
+from agent.games.registry import Game, find_expert, find_game, game_names
 from agent.pacing import clock_ns
 from agent.process import age_s, peak_memory_mb
 
@@ -188,16 +188,16 @@ def _parser() -> argparse.ArgumentParser:
         commands,
         "record",
         _record,
-        "record episodes of the network driving, the game waiting",
-        "python -m agent record --episodes 5 --seed-start 10 --out episodes",
+        "record episodes of the network or the expert driving, the game waiting",
+        "python -m agent record --driver expert --episodes 5 --seed-start 10 --out episodes",
     )
     _add_engine_options(record)
     record.add_argument(
         "--driver",
         choices=("policy", "expert"),
         default="policy",
-        help="who drives: the network, or the simulator's expert, which belongs to `python -m training collect` "
-        "(default: policy)",
+        help="who drives: policy, the network; or expert, a program that reads the track instead of the picture, for "
+        "which the engine options are without effect (default: policy)",
     )
     record.add_argument("--episodes", type=_count, default=1, metavar="N", help="number of tracks (default: 1)")
     _add_seed_start_option(record)
@@ -688,17 +688,16 @@ def _film(arguments: argparse.Namespace, seed: int, rate_hz: float) -> "list[Tic
 
 
 def _record(arguments: argparse.Namespace) -> int:
-    if arguments.driver == "expert":
-        raise AgentError(
-            "the expert is not part of the agent (it reads the track, the agent only sees pixels), expected "
-            f"`--driver policy`. Record the expert with `python -m training collect --out {arguments.out} "
-            f"--episodes {arguments.episodes} --seed-start {arguments.seed_start}`."
-        )
-    from agent.recording import record_episodes
+    from agent.recording import ExpertEngine, record_episodes
 
     game = find_game(arguments.game)
     seeds = range(arguments.seed_start, arguments.seed_start + arguments.episodes)
-    with closing(_make_engine(arguments, game.name)) as engine, closing(game.make_simulator()) as simulator:
+    with closing(game.make_simulator()) as simulator, ExitStack() as stack:
+        engine: Engine
+        if arguments.driver == "expert":
+            engine = ExpertEngine(find_expert()(simulator), simulator)
+        else:
+            engine = stack.enter_context(closing(_make_engine(arguments, game.name)))
         hold_ticks = _hold_ticks(engine.spec.rate_hz, simulator)
         for path, state in record_episodes(simulator, engine, seeds, hold_ticks, arguments.out):
             _say(f"{path}: return {state.episode_return:.1f}, {_ENDINGS[state.outcome]} after {state.time_s:.1f} s")

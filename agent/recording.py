@@ -1,13 +1,14 @@
-"""Episodes of a network driving a simulator that waits for it."""
+"""Episodes of a network, or of an expert, driving a simulator that waits for it."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agent.contract.episode import SEALED_SUFFIX, EpisodeHeader
 from agent.contract.errors import EpisodeError
-from agent.contract.observation import Frame
-from agent.engines.base import Engine
-from agent.games.base import DriveState, Simulator
+from agent.contract.observation import Frame, Observation
+from agent.contract.spec import ModelSpec
+from agent.engines.base import Engine, Prediction
+from agent.games.base import DriveState, Expert, Simulator
 from agent.games.lockstep import Lockstep
 from agent.loop import drive
 from agent.observers.episode_writer import EpisodeRecorder
@@ -21,7 +22,7 @@ def record_episodes(
 
     Args:
         simulator: The game; stays open.
-        engine: What runs the network.
+        engine: What runs the network, or an :class:`ExpertEngine`.
         seeds: Tracks.
         hold_ticks: Physics ticks for which each decision is held.
         folder: Where ``GAME-SEED.parquet`` goes; an existing one is never overwritten.
@@ -31,6 +32,10 @@ def record_episodes(
     """
     for seed in seeds:
         simulator.reset(seed)
+        driver = f"policy:{engine.spec.name}"
+        if isinstance(engine, ExpertEngine):
+            engine.plan()
+            driver = engine.name
         clock = VirtualClock()
         lockstep = _RememberingLockstep(simulator, clock, hold_ticks)
         pacer = Pacer(lockstep.period_s, clock, clock.sleep)
@@ -38,7 +43,7 @@ def record_episodes(
         path = folder / f"{name}-{seed}{SEALED_SUFFIX}"
         header = EpisodeHeader(
             game=name,
-            driver=f"policy:{engine.spec.name}",
+            driver=driver,
             rate_hz=1.0 / lockstep.period_s,
             seed=seed,
             profile_notes=simulator.profile.notes,
@@ -48,6 +53,41 @@ def record_episodes(
         if summary.problems:  # the recording is all there is to this drive
             raise EpisodeError(summary.problems[0])
         yield path, simulator.state
+
+
+class ExpertEngine:
+    """An expert where the loop expects a network: it reads the simulator and looks at no picture.
+
+    Args:
+        expert: Made for the simulator that is driven.
+        simulator: That simulator.
+    """
+
+    def __init__(self, expert: Expert, simulator: Simulator) -> None:
+        profile = simulator.profile
+        self._expert = expert
+        self._spec = ModelSpec(name="expert", backbone="none", game=profile.name, rate_hz=profile.rate_hz)
+
+    @property
+    def name(self) -> str:
+        """``expert``."""
+        return "expert"
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The rate is the game's own."""
+        return self._spec
+
+    def plan(self) -> None:
+        """Let the expert study the track; called after every reset of the simulator."""
+        self._expert.plan()
+
+    def infer(self, observation: Observation) -> Prediction:
+        """Return what the expert does now, whatever is in the picture."""
+        return self._expert.decide().to_array()
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to release."""
 
 
 class _RememberingLockstep(Lockstep):

@@ -58,3 +58,13 @@ class Simulator(Protocol):
 
     def close(self) -> None:
         """Release the game."""
+
+
+class Expert(Protocol):
+    """Drives a simulator by what it knows of it instead of by what it sees; comes from outside, see ``find_expert``."""
+
+    def plan(self) -> None:
+        """Study the track; called after every reset of the simulator."""
+
+    def decide(self) -> Controls:
+        """Return the controls for the simulator's present state, clipped, at most one pedal pressed."""

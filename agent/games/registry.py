@@ -1,10 +1,12 @@
-"""The games that run in process, by the name that the command line calls them."""
+"""The games that run in process, and who else can drive them, by the names that the command line uses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.contract.errors import GameError
-from agent.games.base import Simulator
+from agent.games.base import Expert, Simulator
+
+_DRIVERS = "hoodcam.drivers"  # group of entry points: the name of a driver, and what makes it from a simulator
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +49,29 @@ def find_game(name: str) -> Game:
         if game.name == name:
             return game
     raise GameError(f"game {name!r} is unknown, expected one of: {', '.join(game_names())}.")
+
+
+def find_expert() -> Callable[[Simulator], Expert]:
+    """Return what makes an expert for a simulator: the entry point ``expert`` of the group ``hoodcam.drivers``.
+
+    An expert reads the game's own state and belongs to training, which the agent works without and never imports.
+
+    Raises:
+        GameError: If none is installed, or it cannot be imported.
+    """
+    from importlib.metadata import entry_points
+
+    found = tuple(entry_points(group=_DRIVERS, name="expert"))
+    if not found:
+        raise GameError(
+            f"no expert is installed, expected a package with the entry point `expert` in `{_DRIVERS}`. "
+            "Install the checkout again (`python -m pip install .`), or let the network drive (--driver policy)."
+        )
+    try:
+        make_expert: Callable[[Simulator], Expert] = found[0].load()
+    except (ImportError, AttributeError) as exc:
+        raise GameError(
+            f"the expert {found[0].value} cannot be imported ({exc}), expected the training package beside the agent. "
+            "Install the checkout again (`python -m pip install .`), or let the network drive (--driver policy)."
+        ) from exc
+    return make_expert

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from agent.cli import main
@@ -266,9 +267,42 @@ def test_a_recording_that_fails_is_an_error_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_expert_is_left_to_the_trainer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = fail(capsys, "record", "--driver", "expert", "--out", tmp_path / "out")
-    assert "python -m training collect" in line
+def test_the_expert_is_recorded_as_it_drives(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agent.games.carracing import HOLD_TICKS, CarRacing
+    from training.experts.carracing import CarRacingExpert
+
+    shorten_episodes(monkeypatch, ticks=100)
+    assert main(["record", "--driver", "expert", "--episodes", "2", "--seed-start", "7", "--out", str(tmp_path)]) == 0
+    returns = [float(line.split("return ")[1].split(",")[0]) for line in capsys.readouterr().out.splitlines()]
+    for seed, episode_return in zip((7, 8), returns, strict=True):
+        game = CarRacing(episode_ticks=100)
+        game.reset(seed)
+        expert = CarRacingExpert(game)
+        expert.plan()
+        driven = []
+        while game.state.outcome == "driving":
+            driven.append(expert.decide())
+            game.advance(driven[-1], HOLD_TICKS)
+        episode = Episode.open(tmp_path / f"carracing-{seed}.parquet")
+        assert episode.header.driver == "expert"
+        np.testing.assert_array_equal(episode.controls, np.stack([controls.to_array() for controls in driven]))
+        np.testing.assert_array_equal(episode.executed, episode.controls)
+        assert game.state.episode_return == pytest.approx(episode_return, abs=0.05)
+        assert np.ptp(episode.controls[:, 0]) > 0.1, "the track bends"
+
+
+def test_without_training_the_expert_is_missed_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as deleted:
+        deleted.setitem(sys.modules, "training.experts.carracing", None)
+        line = fail(capsys, "record", "--driver", "expert", "--out", tmp_path / "out")
+        assert "training.experts.carracing:CarRacingExpert cannot be imported" in line
+        assert "--driver policy" in line
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **selection: ())
+    assert "no expert is installed" in fail(capsys, "record", "--driver", "expert", "--out", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
