@@ -20,8 +20,6 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     Args:
         samples: What to draw from.
-        width_px: Width of the pictures.
-        height_px: Height of the pictures.
         batch_size: Samples a batch.
         steps: Batches a round.
         mirrored: Parts of the picture to mirror in a flip; empty never flips.
@@ -33,8 +31,6 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     def __init__(
         self,
         samples: Samples,
-        width_px: int,
-        height_px: int,
         batch_size: int,
         steps: int,
         mirrored: Sequence[Rectangle] = (),
@@ -44,7 +40,6 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     ) -> None:
         super().__init__(workers=2, max_queue_size=4)
         self._samples = samples
-        self._size = (width_px, height_px)
         self._batch_size = batch_size
         self._steps = steps
         self._mirrored = tuple(mirrored)
@@ -62,7 +57,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         step = self._round * self._steps + index
         rng = np.random.default_rng([self._seed, step])
         chosen = [self._nth(step * self._batch_size + k) for k in range(self._batch_size)]
-        pictures = np.stack([decode(self._samples.pictures[k], *self._size) for k in chosen])
+        pictures = np.stack([decode(self._samples.pictures[k]) for k in chosen])
         labels = self._samples.labels[chosen].copy()
         auxiliary = self._samples.auxiliary[chosen].copy()
         if self._mirrored:

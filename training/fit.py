@@ -3,29 +3,31 @@
 import csv
 import json
 import math
-import shutil
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from agent.contract.errors import TrainingError
 from agent.contract.profile import GameProfile, Rectangle
 from agent.contract.spec import ModelSpec
 from training.board import Board
+from training.checkpoint import find_folder, replace_folder
 from training.config import FitConfig
 from training.dataset import Batches
 from training.export import export_model
 from training.metrics import measure_outputs
 from training.network import build_network, load_weights, save_weights
-from training.samples import Samples, decode, find_episodes, load_samples
+from training.samples import Samples, decode, find_episodes, load_samples, preprocess_episodes
 
 CHECKPOINT = "checkpoint"
 SETTINGS = "config.json"
@@ -54,6 +56,7 @@ def fit(
     drive: Drive | None = None,
     report: Callable[[str], None] = print,
     verbose: int = 1,
+    preprocessed: Callable[[int, int], None] | None = None,
 ) -> FitResult:
     """Train a network, or go on with the run that ``config.out`` holds.
 
@@ -63,16 +66,23 @@ def fit(
         drive: Drives an exported model in closed loop and returns its mean return; it then decides what is exported.
         report: Receives one line at a time.
         verbose: Keras' progress bar: 0 none, 1 a bar, 2 a line a round.
+        preprocessed: Called with (done, total) as the episodes without a cache are preprocessed.
 
     Raises:
         TrainingError: If the data cannot be trained on, or ``config.out`` holds a run with other settings.
     """
     masks = profile.masks if config.masks is None else tuple(Rectangle(*mask) for mask in config.masks)
     spec = ModelSpec(
-        name=config.name, backbone=config.backbone, game=profile.name, rate_hz=profile.rate_hz, masks=masks
+        name=config.name,
+        backbone=config.backbone,
+        game=profile.name,
+        width_px=config.width_px,
+        height_px=config.height_px,
+        rate_hz=profile.rate_hz,
+        masks=masks,
     )
     _claim_folder(config)
-    training, validation = _load(config, spec, report)
+    training, validation = _load(config, spec, report, preprocessed)
     run = _Run(config, spec, profile, training, validation)
     history = run.resume()
     board = Board(config.out / "tensorboard")
@@ -81,6 +91,11 @@ def fit(
         report(f"going on after round {len(history)} of {config.rounds}")
     best = max((row["score"] for row in history if not math.isnan(row["score"])), default=-math.inf)
     for index in range(len(history), config.rounds):
+        if config.patience and _scores_since_best(history) >= config.patience:
+            what = "return" if drive is not None else "validation loss"
+            stopped = f"stopping early after round {index} of {config.rounds}"
+            report(f"{stopped}: no better {what} within --patience {config.patience}")
+            break
         started = time.monotonic()
         row = run.train_round(index, board, verbose)
         row["seconds"] = time.monotonic() - started
@@ -116,8 +131,7 @@ class _Run:
         self._validation = validation
         self._mirrored = profile.mirrored if config.flip else ()
         self._auxiliary = training.auxiliary_names if config.auxiliary else ()
-        # Exported at the size it was trained at; the same weights serve any size.
-        self.spec = replace(spec, width_px=config.width_px, height_px=config.height_px)
+        self.spec = spec
         init = config.init if config.init in ("none", "imagenet") else Path(config.init)
         self.model: Any = build_network(
             config.backbone,
@@ -194,8 +208,7 @@ class _Run:
         rows = []
         for start in range(0, len(chosen), 16):
             indices = chosen[start : start + 16]
-            size = (self._config.width_px, self._config.height_px)
-            pictures = np.stack([decode(self._validation.pictures[k], *size) for k in indices])
+            pictures = np.stack([decode(self._validation.pictures[k]) for k in indices])
             predicted = self.model(pictures, training=False)
             rows.append(np.concatenate([keras.ops.convert_to_numpy(predicted[name]) for name in names], axis=1))
         predictions = np.concatenate(rows)
@@ -205,33 +218,31 @@ class _Run:
         return {"validation_loss": loss} | flat
 
     def save(self, history: list[Row]) -> None:
-        """Write a checkpoint beside the last one, then put it in its place: a kill leaves one of the two whole."""
-        folder = self._config.out / CHECKPOINT
-        partial, old = folder.with_suffix(".partial"), folder.with_suffix(".old")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        save_weights(self.model, partial / "weights.safetensors")
-        save_file(self._optimizer_tensors(), partial / "optimizer.safetensors")
-        (partial / "history.json").write_text(json.dumps(history))
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            folder.rename(old)
-        partial.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        """Replace the checkpoint."""
+
+        def write(folder: Path) -> None:
+            save_weights(self.model, folder / "weights.safetensors")
+            save_file(self._optimizer_tensors(), folder / "optimizer.safetensors")
+            (folder / "history.json").write_text(json.dumps(history))
+
+        replace_folder(self._config.out / CHECKPOINT, write)
 
     def resume(self) -> list[Row]:
         """Load the checkpoint if there is one and return the rounds done so far."""
-        folder = self._config.out / CHECKPOINT
-        if not folder.exists():
-            old = folder.with_suffix(".old")
-            if not old.exists():
-                return []
-            folder = old
-        history: list[Row] = json.loads((folder / "history.json").read_text())
-        load_weights(self.model, folder / "weights.safetensors")
-        tensors = load_file(folder / "optimizer.safetensors")
-        for index, variable in enumerate(self._optimizer.variables):
-            variable.assign(tensors[f"{index:05d}"])
+        folder = find_folder(self._config.out / CHECKPOINT)
+        if folder is None:
+            return []
+        try:
+            history: list[Row] = json.loads((folder / "history.json").read_text())
+            load_weights(self.model, folder / "weights.safetensors")
+            tensors = load_file(folder / "optimizer.safetensors")
+            for index, variable in enumerate(self._optimizer.variables):
+                variable.assign(tensors[f"{index:05d}"])
+        except (OSError, ValueError, KeyError, SafetensorError) as exc:
+            raise TrainingError(
+                f"the checkpoint in {folder} is damaged or of another version ({exc}). Restore it, or delete the run's "
+                "folder and start again."
+            ) from exc
         return history
 
     def _optimizer_tensors(self) -> dict[str, npt.NDArray[Any]]:
@@ -243,8 +254,6 @@ class _Run:
         config = self._config
         return Batches(
             self._training,
-            config.width_px,
-            config.height_px,
             config.batch_size,
             config.steps_per_round,
             mirrored=self._mirrored,
@@ -292,17 +301,28 @@ def _known_squared_error(true: Any, predicted: Any) -> Any:
     return keras.ops.mean(keras.ops.square(error), axis=-1)
 
 
-def _load(config: FitConfig, spec: ModelSpec, report: Callable[[str], None]) -> tuple[Samples, Samples]:
+def _scores_since_best(history: list[Row]) -> int:
+    """Return how many scores have come after the best one."""
+    scores = [row["score"] for row in history if not math.isnan(row["score"])]
+    return len(scores) - 1 - scores.index(max(scores)) if scores else 0
+
+
+def _load(
+    config: FitConfig,
+    spec: ModelSpec,
+    report: Callable[[str], None],
+    preprocessed: Callable[[int, int], None] | None,
+) -> tuple[Samples, Samples]:
     paths = find_episodes(config.data)
-    held_out = paths[: config.validation_episodes]
-    remaining = paths[config.validation_episodes :]
-    if not held_out or not remaining:
+    if not 0 < config.validation_episodes < len(paths):
         raise TrainingError(
             f"{len(paths)} episodes, {config.validation_episodes} of them for validation: expected at least one for "
             "each. Record more (`python -m training collect`) or lower --validation-episodes."
         )
     report(f"preprocessing {len(paths)} episodes (cached beside them)")
-    training, validation = load_samples(remaining, spec), load_samples(held_out, spec)
+    caches = preprocess_episodes(paths, spec, config.driven_tracks, preprocessed)
+    validation = load_samples(caches[: config.validation_episodes], spec)
+    training = load_samples(caches[config.validation_episodes :], spec)
     report(
         f"{len(training)} samples from {training.episodes} episodes ({training.size_bytes / 1e6:.0f} MB encoded), "
         f"{len(validation)} for validation"
@@ -314,14 +334,24 @@ def _claim_folder(config: FitConfig) -> None:
     """Write the run's settings, or refuse a folder that holds a run with others."""
     path = config.out / SETTINGS
     config.out.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.read_text() != config.to_json():
-        ours, theirs = json.loads(config.to_json()), json.loads(path.read_text())
+    if path.exists():
+        ours = json.loads(config.to_json())
+        try:
+            # A run begun by an earlier version did without the settings added since: what their defaults do.
+            theirs = {
+                entry.name: entry.default for entry in fields(FitConfig) if entry.default is not MISSING
+            } | json.loads(path.read_text())
+        except (ValueError, TypeError) as exc:
+            raise TrainingError(f"{path} is damaged ({exc}). Restore it or choose another --out.") from exc
         differing = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
-        raise TrainingError(
-            f"{config.out} holds a run with other settings ({', '.join(differing)}). Choose another --out, or repeat "
-            f"the command recorded in {path} to go on with it."
-        )
-    path.write_text(config.to_json())
+        if differing:
+            raise TrainingError(
+                f"{config.out} holds a run with other settings ({', '.join(differing)}). Choose another --out, or "
+                f"repeat the command recorded in {path} to go on with it."
+            )
+    partial = path.with_suffix(".partial")
+    partial.write_text(config.to_json())
+    os.replace(partial, path)
 
 
 def _write_log(path: Path, history: list[Row]) -> None:

@@ -5,6 +5,7 @@ Imports no Keras, so that the worker processes start at once.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
@@ -20,8 +21,9 @@ from safetensors.numpy import save_file
 from agent.contract.episode import Episode
 from agent.contract.errors import TrainingError
 from agent.contract.observation import Observation
-from agent.contract.preprocess import preprocess, resize
+from agent.contract.preprocess import preprocess
 from agent.contract.spec import ModelSpec
+from training.config import HELD_OUT_SEED
 from training.workers import worker_pool
 
 AUXILIARY_SCALE = {
@@ -32,17 +34,20 @@ AUXILIARY_SCALE = {
 }
 """Divisors that bring telemetry near [-1, 1]; angles in radians need none."""
 
+# Caches made before the scale was part of their key hold these divisors; as long as they apply, such caches stay good.
+_SCALE_WITHOUT_KEY = {"speed": 100.0, "wanted_speed": 100.0, "yaw_rate": 3.0, "lateral_offset": 7.0}
+
 
 @dataclass(frozen=True, slots=True)
 class Samples:
     """Labelled pictures, in memory as lossless PNG (about 10 KB each at 480 x 270).
 
     Attributes:
-        pictures: One encoded observation a sample, at the spec's full size, channels in the observation's order.
+        pictures: One encoded observation a sample, exactly what ``preprocess`` gives for the spec.
         labels: float32, shape (n, outputs), in the order of ``output_names``.
         auxiliary: float32, shape (n, len(auxiliary_names)), scaled; NaN where unknown.
         output_names: Names of the labels' columns.
-        auxiliary_names: Names of the auxiliary columns.
+        auxiliary_names: Names of the auxiliary columns: the telemetry that every episode has.
         episodes: Number of episodes they came from.
     """
 
@@ -79,69 +84,129 @@ def find_episodes(folders: Sequence[Path]) -> list[Path]:
     return paths
 
 
-def load_samples(
-    paths: Sequence[Path], spec: ModelSpec, progress: Callable[[int], None] | None = None, workers: int = 2
-) -> Samples:
-    """Preprocess episodes, through a cache beside them that makes every later start quick.
+def preprocess_episodes(
+    paths: Sequence[Path],
+    spec: ModelSpec,
+    driven_tracks: range = range(0),
+    progress: Callable[[int, int], None] | None = None,
+    workers: int = 2,
+) -> list[Path]:
+    """Preprocess episodes into caches beside them, which make every later start quick.
 
     Args:
         paths: Sealed episodes.
         spec: Size and masks; labels are taken in the order of its outputs.
-        progress: Called with 1 for every episode done.
+        driven_tracks: Seeds on which the network will be compared in closed loop.
+        progress: Called with (done, total) before the first and after each episode that has no cache yet.
         workers: Processes that decode the recordings.
 
+    Returns:
+        The caches, in the order of ``paths``, for ``load_samples``.
+
     Raises:
-        TrainingError: If a label is NaN or out of its output's range, or an episode has another rate; it names the
-            file.
+        TrainingError: If an episode's track is kept for judging or among ``driven_tracks``, a label is NaN or out of
+            its output's range, or an episode has another rate; it names the file.
         EpisodeError: If an episode cannot be read.
     """
-    caches = {path: _cache_path(path, spec) for path in paths}
-    missing = [path for path in paths if not caches[path].exists()]
+    for path in paths:
+        _check_track(Episode.open(path), driven_tracks)
+    caches = [_cache_path(path, spec) for path in paths]
+    missing = [(path, cache) for path, cache in zip(paths, caches, strict=True) if not cache.exists()]
     if missing:
+        if progress is not None:
+            progress(0, len(missing))
         with worker_pool(workers) as pool:
-            futures = [pool.submit(_preprocess_episode, path, spec, caches[path]) for path in missing]
-            for future in as_completed(futures):
+            futures = [pool.submit(_preprocess_episode, path, spec, cache) for path, cache in missing]
+            for done, future in enumerate(as_completed(futures), 1):
                 future.result()
                 if progress is not None:
-                    progress(1)
-    parts = [_load_cache(caches[path]) for path in paths]
-    names = parts[0][3]
-    for path, part in zip(paths, parts, strict=True):
-        if part[3] != names:
-            raise TrainingError(
-                f"{path} has telemetry {', '.join(part[3]) or 'none'}, {paths[0]} has {', '.join(names) or 'none'}. "
-                "Train on episodes of one kind, or without --auxiliary."
-            )
+                    progress(done, len(missing))
+    return caches
+
+
+def load_samples(caches: Sequence[Path], spec: ModelSpec) -> Samples:
+    """Read what ``preprocess_episodes`` made of at least one episode for this spec."""
+    parts = [_load_cache(cache) for cache in caches]
+    names = tuple(name for name in parts[0][3] if all(name in part[3] for part in parts))
     return Samples(
         pictures=[picture for part in parts for picture in part[0]],
         labels=np.concatenate([part[1] for part in parts]),
-        auxiliary=np.concatenate([part[2] for part in parts]),
+        auxiliary=np.concatenate([part[2][:, [part[3].index(name) for name in names]] for part in parts]),
         output_names=spec.output_names,
         auxiliary_names=names,
-        episodes=len(paths),
+        episodes=len(caches),
     )
 
 
-def decode(picture: bytes, width_px: int, height_px: int) -> Observation:
-    """Return the observation at the size trained at: uint8, shape (height_px, width_px, 3), RGB."""
-    pixels = np.asarray(cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR), np.uint8)
-    return resize(pixels, width_px, height_px)
+def decode(picture: bytes) -> Observation:
+    """Return a sample's observation: uint8, shape (height, width, 3), RGB."""
+    return np.asarray(cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+
+
+def pick_pictures(paths: Sequence[Path], spec: ModelSpec, count: int) -> npt.NDArray[np.uint8]:
+    """Preprocess pictures from all over the episodes, without caches.
+
+    Args:
+        paths: Sealed episodes.
+        spec: Game, size and masks.
+        count: How many pictures, spread evenly over the episodes and their length.
+
+    Returns:
+        uint8, shape (count, spec.height_px, spec.width_px, 3), RGB, in random order (always the same); fewer where the
+        episodes hold fewer.
+
+    Raises:
+        TrainingError: If an episode is of another game or its track is kept for judging.
+        EpisodeError: If an episode cannot be read.
+    """
+    lengths = []
+    for path in paths:
+        episode = Episode.open(path)
+        _check_track(episode)
+        if episode.header.game != spec.game:
+            raise TrainingError(
+                f"{path} is of the game {episode.header.game!r}, the model is for {spec.game!r}. Pass episodes "
+                "of the model's game."
+            )
+        lengths.append(len(episode))
+    ends = np.cumsum(lengths)
+    rows = np.unique(np.linspace(0, ends[-1] - 1, count).astype(int))
+    pictures = []
+    for path, length, end in zip(paths, lengths, ends, strict=True):
+        episode = Episode.open(path)
+        chosen = rows[(rows >= end - length) & (rows < end)] - (end - length)
+        pictures += [preprocess(episode.frame(int(row)), spec) for row in chosen]
+    return np.stack(pictures)[np.random.default_rng(0).permutation(len(pictures))]
+
+
+def _check_track(episode: Episode, driven_tracks: range = range(0)) -> None:
+    seed = episode.header.seed
+    if seed is not None and seed >= HELD_OUT_SEED:
+        raise TrainingError(
+            f"{episode.path} is of track {seed}, expected a seed below {HELD_OUT_SEED}: the others are kept for "
+            "judging. Take the file out of the data."
+        )
+    if seed in driven_tracks:
+        raise TrainingError(
+            f"{episode.path} is of track {seed}, one of the tracks {driven_tracks.start} to {driven_tracks.stop - 1} "
+            "that checkpoints are compared on. Take the file out of the data, or train without --tracks."
+        )
 
 
 def _cache_path(path: Path, spec: ModelSpec) -> Path:
     stat = path.stat()
-    key = json.dumps(
-        [
-            spec.width_px,
-            spec.height_px,
-            [(mask.left, mask.top, mask.width, mask.height) for mask in spec.masks],
-            spec.preprocessing,
-            spec.output_names,
-            stat.st_size,
-            stat.st_mtime_ns,
-        ]
-    )
-    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+    key: list[Any] = [
+        spec.width_px,
+        spec.height_px,
+        [(mask.left, mask.top, mask.width, mask.height) for mask in spec.masks],
+        spec.preprocessing,
+        spec.output_names,
+        stat.st_size,
+        stat.st_mtime_ns,
+    ]
+    if AUXILIARY_SCALE != _SCALE_WITHOUT_KEY:
+        key.append(sorted(AUXILIARY_SCALE.items()))
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
     return path.parent / ".cache" / f"{path.stem}-{digest}.safetensors"
 
 
@@ -178,9 +243,12 @@ def _preprocess_episode(path: Path, spec: ModelSpec, cache: Path) -> None:
         "auxiliary": np.stack(scaled, axis=1).astype(np.float32) if scaled else np.empty((len(labels), 0), np.float32),
     }
     cache.parent.mkdir(exist_ok=True)
-    partial = cache.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"auxiliary": json.dumps(list(columns))})
-    partial.replace(cache)
+    partial = cache.with_suffix(f".{os.getpid()}.partial")  # two trainings may preprocess the same episode at once
+    try:
+        save_file(tensors, partial, metadata={"auxiliary": json.dumps(list(columns))})
+        partial.replace(cache)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _load_cache(

@@ -1,6 +1,11 @@
-"""Fitting, end to end on a tiny network: what is learnt from, what a resume does."""
+"""Fitting, end to end on a tiny network: what is learnt from, what a round leaves behind, what a resume does."""
 
+import json
+import math
+import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,14 +13,18 @@ from safetensors.numpy import load_file
 
 from agent.contract.controls import Controls
 from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter
-from agent.contract.errors import TrainingError
+from agent.contract.errors import AgentError, TrainingError
 from agent.contract.observation import Frame
+from agent.contract.preprocess import preprocess
 from agent.contract.spec import ModelSpec
 from agent.games.carracing import PROFILE
+from training import samples as module
 from training.collect import CollectConfig, record_episode
-from training.config import FitConfig
-from training.fit import fit
-from training.samples import decode, find_episodes, load_samples
+from training.config import HELD_OUT_SEED, FitConfig
+from training.fit import FitResult, _scores_since_best, fit
+from training.samples import Samples, decode, find_episodes, load_samples, pick_pictures, preprocess_episodes
+
+GENTLY = Controls(0.1, 0.2, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +35,20 @@ def episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_episode(path: Path, controls: Controls, rate_hz: float = PROFILE.rate_hz, rows: int = 3) -> Path:
+def write_episode(
+    path: Path,
+    controls: Controls = GENTLY,
+    rate_hz: float = PROFILE.rate_hz,
+    rows: int = 3,
+    seed: int | None = None,
+    speed: float | None = None,
+    **telemetry: float,
+) -> Path:
     rng = np.random.default_rng(0)
-    with EpisodeWriter(path, EpisodeHeader("carracing", "test", rate_hz)) as writer:
+    with EpisodeWriter(path, EpisodeHeader("carracing", "test", rate_hz, seed)) as writer:
         for index in range(rows):
             frame = Frame(rng.integers(0, 256, (80, 100, 3), np.uint8), index * 40_000_000, index)
-            writer.write(EpisodeRow(frame, controls, controls))
+            writer.write(EpisodeRow(frame, controls, controls, speed=speed, telemetry=telemetry))
     return path
 
 
@@ -39,20 +56,37 @@ def make_spec(width_px: int = 120, height_px: int = 68) -> ModelSpec:
     return ModelSpec("tiny", "pilotnet", "carracing", width_px, height_px, masks=PROFILE.masks)
 
 
-def test_samples_are_the_preprocessed_frames_masked_and_labelled(episodes: Path) -> None:
+def load(paths: list[Path], spec: ModelSpec, **settings: Any) -> Samples:
+    return load_samples(preprocess_episodes(paths, spec, **settings), spec)
+
+
+def silently(line: str) -> None:
+    """Report nothing."""
+
+
+# --- episodes to samples ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("width_px", "height_px"), [(480, 270), (160, 90)])
+def test_samples_are_what_driving_sees_at_the_trained_size(episodes: Path, width_px: int, height_px: int) -> None:
     paths = find_episodes([episodes])
-    first = load_samples(paths, make_spec(480, 270))
-    cached = load_samples(paths, make_spec(480, 270))
+    spec = make_spec(width_px, height_px)
+    progress: list[tuple[int, int]] = []
+    first = load(paths, spec, progress=lambda done, total: progress.append((done, total)))
+    assert progress == [(0, 2), (1, 2), (2, 2)]
+    cached = load(paths, spec, progress=lambda done, total: pytest.fail("preprocessed again"))
     assert len(first) == 80
     assert first.pictures == cached.pictures
     assert np.array_equal(first.labels, np.concatenate([Episode.open(path).controls for path in paths]))
-    picture = decode(first.pictures[30], 480, 270)
-    assert picture.shape == (270, 480, 3)
-    steering_bar = picture[240:, 200:290]
-    assert steering_bar.max() == 0
-    speed_bar = picture[240:, 60:72]
-    assert speed_bar.max() > 200
-    assert tuple(picture[100, 10]) in {(102, 204, 102), (102, 230, 102)}  # RGB: the grass is green
+    for row in (0, 30):
+        seen = preprocess(Episode.open(paths[0]).frame(row), spec)
+        assert seen.shape == (height_px, width_px, 3)
+        assert np.array_equal(decode(first.pictures[row]), seen)
+    picture = decode(first.pictures[30])
+    unit = width_px / 40
+    bar = picture[round(height_px * 0.9) :]
+    assert bar[:, round(16 * unit) : round(24 * unit)].max() == 0, "the steering bar is masked"
+    assert bar[:, round(5 * unit) : round(6 * unit)].max() > 200, "the speed bar is not"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +100,7 @@ def test_samples_are_the_preprocessed_frames_masked_and_labelled(episodes: Path)
 def test_unusable_episodes_are_named(tmp_path: Path, controls: Controls, rate_hz: float, message: str) -> None:
     path = write_episode(tmp_path / "bad.parquet", controls, rate_hz)
     with pytest.raises(TrainingError, match=message) as caught:
-        load_samples([path], make_spec())
+        preprocess_episodes([path], make_spec())
     assert "bad.parquet" in str(caught.value)
 
 
@@ -75,30 +109,183 @@ def test_a_folder_without_episodes_is_named(tmp_path: Path) -> None:
         find_episodes([tmp_path])
 
 
-def test_a_run_learns_exports_and_resumes_as_if_never_interrupted(episodes: Path, tmp_path: Path) -> None:
-    whole = FitConfig.debug((episodes,), tmp_path / "whole")
-    result = fit(whole, PROFILE, report=lambda line: None, verbose=0)
-    assert [row["step"] for row in result.history] == [1, 2]
+def test_tracks_kept_for_judging_are_refused_even_where_a_cache_exists(tmp_path: Path) -> None:
+    spec = make_spec()
+    last = write_episode(tmp_path / "last.parquet", seed=HELD_OUT_SEED - 1)
+    beyond = write_episode(tmp_path / "beyond.parquet", seed=HELD_OUT_SEED)
+    for path in (last, beyond):
+        cache = module._cache_path(path, spec)
+        cache.parent.mkdir(exist_ok=True)
+        cache.touch()
+    assert len(preprocess_episodes([last], spec)) == 1
+    for refused in (lambda: preprocess_episodes([last, beyond], spec), lambda: pick_pictures([last, beyond], spec, 4)):
+        with pytest.raises(TrainingError, match=r"beyond\.parquet is of track 1000000, expected a seed below 1000000"):
+            refused()
+
+
+def test_tracks_that_checkpoints_are_compared_on_are_refused(episodes: Path, tmp_path: Path) -> None:
+    config = replace(FitConfig.debug((episodes,), tmp_path), tracks=1, tracks_start=101)
+    with pytest.raises(TrainingError, match=r"0000101\.parquet is of track 101, one of the tracks 101 to 101"):
+        fit(config, PROFILE, drive=lambda folder: 0.0, report=silently, verbose=0)
+
+
+def test_telemetry_that_all_episodes_have_is_used(tmp_path: Path) -> None:
+    paths = [
+        write_episode(tmp_path / "0.parquet", speed=50.0, yaw_rate=1.5, zeal=1.0, bearing_8=0.5),
+        write_episode(tmp_path / "1.parquet", speed=20.0, zeal=2.0, yaw_rate=3.0),
+    ]
+    samples = load(paths, make_spec())
+    assert samples.auxiliary_names == ("speed", "yaw_rate", "zeal")
+    assert samples.auxiliary[[0, 3]].tolist() == [[0.5, 0.5, 1.0], pytest.approx([0.2, 1.0, 2.0])]
+
+
+def test_without_common_telemetry_there_is_none(tmp_path: Path) -> None:
+    paths = [write_episode(tmp_path / "0.parquet", zeal=1.0), write_episode(tmp_path / "1.parquet", speed=2.0)]
+    samples = load(paths, make_spec())
+    assert samples.auxiliary_names == ()
+    assert samples.auxiliary.shape == (6, 0)
+
+
+def test_a_cache_belongs_to_the_picture_and_the_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "track.parquet"
+    path.write_bytes(b"x" * 10)
+    os.utime(path, ns=(10**18, 10**18))
+    full = ModelSpec("any", "pilotnet", "carracing")
+    known = module._cache_path(path, full)
+    assert known.name == "track-ecb17360d6d6.safetensors", "caches on people's disks are made anew: is that meant?"
+    assert module._cache_path(path, replace(full, width_px=240)) != known
+    assert module._cache_path(path, replace(full, masks=PROFILE.masks)) != known
+    monkeypatch.setitem(module.AUXILIARY_SCALE, "speed", 50.0)
+    assert module._cache_path(path, full) != known
+
+
+def test_trainings_at_the_same_time_do_not_write_into_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_episode(tmp_path / "0.parquet")
+    cache = module._cache_path(path, make_spec())
+    save_file, written = module.save_file, []
+
+    def preempted(tensors: Any, partial: Path, metadata: Any) -> None:
+        """Let another process preprocess the same episode from start to end in the middle of this one."""
+        written.append(partial)
+        save_file(tensors, partial, metadata=metadata)
+        if len(written) == 1:
+            monkeypatch.setattr("os.getpid", lambda: 4_000_001)
+            module._preprocess_episode(path, make_spec(), cache)
+
+    monkeypatch.setattr(module, "save_file", preempted)
+    module._preprocess_episode(path, make_spec(), cache)
+    assert written[0] != written[1]
+    assert [file.name for file in cache.parent.iterdir()] == [cache.name]
+    assert len(load_samples([cache], make_spec())) == 3
+
+
+def test_picked_pictures_come_from_all_over_the_episodes(tmp_path: Path) -> None:
+    paths = [write_episode(tmp_path / f"{rows}.parquet", rows=rows) for rows in (2, 5, 1)]
+    spec = make_spec()
+    everything = [preprocess(frame, spec) for path in paths for frame in Episode.open(path).frames()]
+    picked = pick_pictures(paths, spec, 100)
+    assert sorted(picture.tobytes() for picture in picked) == sorted(picture.tobytes() for picture in everything)
+    assert pick_pictures(paths, spec, 4).shape == (4, 68, 120, 3)
+    with pytest.raises(TrainingError, match=r"2\.parquet is of the game 'carracing', the model is for 'karts'"):
+        pick_pictures(paths, replace(spec, game="karts"), 4)
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(episodes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[FitConfig, FitResult]:
+    """Two rounds of four steps."""
+    config = replace(FitConfig.debug((episodes,), tmp_path_factory.mktemp("whole")), steps=8, steps_per_round=4)
+    return config, fit(config, PROFILE, report=silently, verbose=0)
+
+
+def test_a_run_learns_and_exports(whole: tuple[FitConfig, FitResult]) -> None:
+    _, result = whole
+    assert [row["step"] for row in result.history] == [4, 8]
     assert ModelSpec.load(result.model).sha256.keys() == {"weights.safetensors", "network.onnx"}
 
-    interrupted = FitConfig.debug((episodes,), tmp_path / "interrupted")
+
+def test_a_checkpoint_holds_the_weights_themselves_and_the_export_their_average(
+    whole: tuple[FitConfig, FitResult],
+) -> None:
+    config, _ = whole
+    weights = load_file(config.out / "checkpoint" / "weights.safetensors")
+    average = load_file(config.out / "last" / "weights.safetensors")
+    kernels = [name for name in average if name.endswith("/kernel")]
+    assert len(kernels) > 10
+    for name in kernels:  # AdamW moves weights by about the learning rate, 0.001; float16 rounds by a few 0.00001
+        assert np.abs(weights[name] - average[name]).max() > 5e-4, name
+
+
+def test_an_interrupted_run_goes_on_as_if_it_never_was(whole: tuple[FitConfig, FitResult], tmp_path: Path) -> None:
+    finished, result = whole
+    config = replace(finished, out=tmp_path)
 
     def interrupt(line: str) -> None:
         if line.startswith("round 1"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(interrupted, PROFILE, report=interrupt, verbose=0)
-    resumed = fit(interrupted, PROFILE, report=lambda line: None, verbose=0)
-    assert [row["step"] for row in resumed.history] == [1, 2]
-    assert resumed.history[-1]["loss"] == pytest.approx(result.history[-1]["loss"], rel=1e-5)
-    expected = load_file(tmp_path / "whole" / "checkpoint" / "weights.safetensors")
-    actual = load_file(tmp_path / "interrupted" / "checkpoint" / "weights.safetensors")
+        fit(config, PROFILE, report=interrupt, verbose=0)
+    resumed = fit(config, PROFILE, report=silently, verbose=0)
+    assert [row["step"] for row in resumed.history] == [4, 8]
+    for row, expected_row in zip(resumed.history, result.history, strict=True):
+        for name in ("loss", "steering_loss", "validation_loss"):
+            assert row[name] == pytest.approx(expected_row[name], rel=1e-4), name
+    expected = load_file(finished.out / "checkpoint" / "weights.safetensors")
+    actual = load_file(tmp_path / "checkpoint" / "weights.safetensors")
     for name, values in expected.items():
         assert actual[name] == pytest.approx(values, rel=1e-4, abs=1e-5), name
 
 
+def test_a_run_stops_when_driving_gets_no_better(tmp_path: Path) -> None:
+    for index, telemetry in enumerate(({"zeal": 1.0}, {"zeal": 1.0}, {"zest": 1.0})):  # none that all have
+        write_episode(tmp_path / f"{index}.parquet", seed=index, **telemetry)
+    config = FitConfig.debug((tmp_path,), tmp_path / "run")
+    config = replace(config, steps=6, tracks=1, patience=1)
+    returns = iter([7.0, 7.0])
+    lines: list[str] = []
+    result = fit(config, PROFILE, drive=lambda folder: next(returns), report=lines.append, verbose=0)
+    assert [row["return"] for row in result.history] == [7, 7]
+    assert "auxiliary_loss" not in result.history[0]
+    assert lines[-1] == "stopping early after round 2 of 6: no better return within --patience 1"
+    again = fit(config, PROFILE, drive=lambda folder: math.nan, report=silently, verbose=0)
+    assert len(again.history) == 2
+
+
+@pytest.mark.parametrize(
+    ("scores", "since"), [([], 0), ([math.nan], 0), ([5, 7, 6, 7], 2), ([7, math.nan, 6, math.nan], 1), ([1, 2], 0)]
+)
+def test_patience_counts_drives_not_rounds(scores: list[float], since: int) -> None:
+    assert _scores_since_best([{"score": score} for score in scores]) == since
+
+
 def test_a_run_with_other_settings_is_not_overwritten(episodes: Path, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(FitConfig((episodes,), tmp_path, steps=7).to_json())
-    with pytest.raises(TrainingError, match=r"other settings .*steps"):
-        fit(FitConfig.debug((episodes,), tmp_path), PROFILE, report=lambda line: None, verbose=0)
+    older = json.loads(FitConfig((episodes,), tmp_path, steps=7).to_json())
+    del older["patience"]  # written before there was such a setting
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    with pytest.raises(TrainingError, match=r"other settings \(steps\)"):
+        fit(FitConfig((episodes,), tmp_path), PROFILE, report=silently, verbose=0)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(TrainingError, match=r"config\.json is damaged"):
+        fit(FitConfig((episodes,), tmp_path), PROFILE, report=silently, verbose=0)
+
+
+@pytest.mark.parametrize("name", ["history.json", "weights.safetensors", "optimizer.safetensors"])
+def test_a_damaged_checkpoint_is_told_in_one_line(whole: tuple[FitConfig, FitResult], name: str) -> None:
+    config, _ = whole
+    path = config.out / "checkpoint" / name
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(AgentError, match=r"checkpoint"):
+        fit(config, PROFILE, report=silently, verbose=0)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"patience": -1}, {"seed": -1}, {"tracks": HELD_OUT_SEED - 19_999}, {"ema": math.nan}]
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(TrainingError, match=next(iter(settings))):
+        FitConfig((), Path(), **settings)

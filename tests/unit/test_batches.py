@@ -38,7 +38,7 @@ def make_samples(count: int) -> Samples:
 
 
 def batches(samples: Samples, **settings: object) -> Batches:
-    return Batches(samples, WIDTH, HEIGHT, batch_size=4, steps=5, **settings)  # type: ignore[arg-type]
+    return Batches(samples, batch_size=4, steps=5, **settings)  # type: ignore[arg-type]
 
 
 def drawn(stream: Batches, rounds: int) -> list[int]:
