@@ -2,19 +2,30 @@
 
 import argparse
 import json
+import math
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from agent.contract.errors import AgentError
+from safetensors import SafetensorError
 
-HELD_OUT_SEED = 1_000_000  # seeds from here on are kept for judging; nothing may train on them
+from agent.contract.errors import AgentError, GameError, TrainingError
+from agent.contract.profile import Rectangle
+from training.config import HELD_OUT_SEED
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+_CALIBRATION_PICTURES = 384  # batch statistics over this many move the predictions of two estimates by little
+_CALIBRATION_BATCH = 16
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns 0 done, 1 an ``AgentError``, 2 bad usage, 130 interrupted."""
+    """Run one command; returns 0 done, 1 an error told in one line, 2 bad usage, 130 interrupted."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     command: Callable[[argparse.Namespace], None] = arguments.command
@@ -24,11 +35,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted; what was finished is kept, the same command goes on", file=sys.stderr)  # noqa: T201
         return 130
     except AgentError as exc:
-        if arguments.verbose:
-            traceback.print_exc()
-        print(f"error: {exc}", file=sys.stderr)  # noqa: T201
-        return 1
+        return _report_error(str(exc), arguments.verbose)
+    except (OSError, SafetensorError) as exc:  # a disk may fill up, or a folder be read-only, at any write
+        return _report_error(
+            f"{exc}: a file could not be read or written, expected readable data and an --out with room. Free space or "
+            "choose another folder; what was finished is kept.",
+            arguments.verbose,
+        )
     return 0
+
+
+def _report_error(message: str, verbose: bool) -> int:
+    if verbose:
+        traceback.print_exc()
+    print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,20 +71,23 @@ def _parser() -> argparse.ArgumentParser:
 
     collect = commands.add_parser("collect", help="record the expert's driving, or label the network's (DAgger)")
     collect.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the episodes go")
-    collect.add_argument("--episodes", type=_positive, default=20, metavar="N", help="tracks (default: 20)")
-    collect.add_argument("--seed-start", type=_seed, default=0, metavar="S", help="first track's seed (default: 0)")
+    collect.add_argument("--episodes", type=_count, default=20, metavar="N", help="tracks (default: 20)")
+    collect.add_argument("--seed-start", type=_track, default=0, metavar="S", help="first track's seed (default: 0)")
     collect.add_argument(
-        "--noise", type=float, default=1.0, metavar="X", help="disturbances: 0 none, 1 about one a second (default: 1)"
+        "--noise", type=_noise, default=1.0, metavar="X", help="disturbances: 0 none, 1 about one a second (default: 1)"
     )
     collect.add_argument("--weights", type=Path, metavar="DIR", help="DAgger: this model drives, the expert labels")
     collect.add_argument(
-        "--expert-share", type=float, default=0.0, metavar="X", help="DAgger: share the expert drives (default: 0)"
+        "--expert-share", type=_share, default=0.0, metavar="X", help="DAgger: share the expert drives (default: 0)"
     )
-    collect.add_argument("--workers", type=_positive, default=2, metavar="N", help="processes (default: 2)")
+    collect.add_argument("--workers", type=_count, default=2, metavar="N", help="processes (default: 2)")
     collect.set_defaults(command=_collect)
 
     fit = commands.add_parser(
-        "fit", help="train a network; the same command goes on with an interrupted run", epilog="see also: --help above"
+        "fit",
+        help="train a network; the same command goes on with an interrupted run",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m training fit --data data/expert --out runs/first --width 240 --height 135",
     )
     fit.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders with episodes")
     fit.add_argument("--out", type=Path, required=True, metavar="DIR", help="the run's folder")
@@ -71,14 +95,14 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument(
         "--init", default="none", metavar="none|imagenet|DIR", help="start from a model or run folder (default: none)"
     )
-    fit.add_argument("--width", type=_positive, default=480, metavar="PX", help="trained at (default: 480)")
-    fit.add_argument("--height", type=_positive, default=270, metavar="PX", help="trained at (default: 270)")
-    fit.add_argument("--batch", type=_positive, default=16, metavar="N", help="samples a step (default: 16)")
-    fit.add_argument("--steps", type=_positive, default=2000, metavar="N", help="steps in all (default: 2000)")
-    fit.add_argument("--steps-per-round", type=_positive, default=200, metavar="N", help="between checkpoints (200)")
-    fit.add_argument("--learning-rate", type=float, default=1e-3, metavar="X", help="peak (default: 0.001)")
-    fit.add_argument("--warmup-steps", type=_positive, default=100, metavar="N", help="steps to the peak (100)")
-    fit.add_argument("--ema", type=float, default=0.99, metavar="X", help="momentum of the averaged weights (0.99)")
+    fit.add_argument("--width", type=_count, default=480, metavar="PX", help="trained at (default: 480)")
+    fit.add_argument("--height", type=_count, default=270, metavar="PX", help="trained at (default: 270)")
+    fit.add_argument("--batch", type=_count, default=16, metavar="N", help="samples a step (default: 16)")
+    fit.add_argument("--steps", type=_count, default=2000, metavar="N", help="steps in all (default: 2000)")
+    fit.add_argument("--steps-per-round", type=_count, default=200, metavar="N", help="between checkpoints (200)")
+    fit.add_argument("--learning-rate", type=_rate, default=1e-3, metavar="X", help="peak (default: 0.001)")
+    fit.add_argument("--warmup-steps", type=_count, default=100, metavar="N", help="steps to the peak (100)")
+    fit.add_argument("--ema", type=_momentum, default=0.99, metavar="X", help="momentum of the averaged weights (0.99)")
     fit.add_argument("--no-auxiliary", action="store_true", help="do not predict telemetry during training")
     fit.add_argument("--no-flip", action="store_true", help="do not mirror pictures")
     fit.add_argument(
@@ -89,36 +113,106 @@ def _parser() -> argparse.ArgumentParser:
         help="hide this part (fractions of the frame) instead of the game's own masks; repeatable; 'none': nothing",
     )
     fit.add_argument("--float32", action="store_true", help="compute in float32 (default: bfloat16 mixed)")
-    fit.add_argument("--validation-episodes", type=_positive, default=2, metavar="N", help="never trained on (2)")
+    fit.add_argument("--validation-episodes", type=_count, default=2, metavar="N", help="never trained on (2)")
     fit.add_argument(
-        "--tracks", type=int, default=0, metavar="N", help="drive N tracks after a round and keep the best (default: 0)"
+        "--tracks",
+        type=_number_of_tracks,
+        default=0,
+        metavar="N",
+        help="drive N tracks after a round and keep the best driver (default: 0)",
     )
-    fit.add_argument("--drive-every", type=_positive, default=1, metavar="N", help="rounds between drives (default: 1)")
-    fit.add_argument("--seed", type=int, default=0, metavar="S", help="of order, flips and first weights (default: 0)")
+    fit.add_argument("--drive-every", type=_count, default=1, metavar="N", help="rounds between drives (default: 1)")
+    fit.add_argument(
+        "--patience",
+        type=_patience,
+        default=0,
+        metavar="N",
+        help="stop early after N drives in a row without a better return: on driving, not on loss; without --tracks "
+        "after N rounds without a better validation loss (default: 0, never)",
+    )
+    fit.add_argument(
+        "--seed", type=_seed, default=0, metavar="S", help="of order, flips and first weights (default: 0)"
+    )
     fit.add_argument("--quiet", action="store_true", help="one line a round instead of a progress bar")
     fit.set_defaults(command=_fit)
 
     export = commands.add_parser("export", help="write a model folder at another picture size, or under another name")
     export.add_argument("--weights", type=Path, required=True, metavar="DIR", help="model folder to start from")
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="model folder to write")
-    export.add_argument("--width", type=_positive, metavar="PX", help="of the network's input (default: as it was)")
-    export.add_argument("--height", type=_positive, metavar="PX", help="of the network's input (default: as it was)")
+    export.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="folders with episodes to measure BatchNorm statistics on; needed at another size, where old ones fail",
+    )
+    export.add_argument("--width", type=_count, metavar="PX", help="of the network's input (default: as it was)")
+    export.add_argument("--height", type=_count, metavar="PX", help="of the network's input (default: as it was)")
     export.add_argument("--name", metavar="NAME", help="name in the spec (default: that of --out)")
     export.set_defaults(command=_export)
     return parser
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+def _whole(text: str, low: int, high: int | None = None) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+    if value < low or (high is not None and value > high):
+        expected = f"from {low} to {high}" if high is not None else f"of {low} or more"
+        raise argparse.ArgumentTypeError(f"{text} is out of range, expected a whole number {expected}")
     return value
 
 
+def _number(text: str, low: float, high: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:  # NaN is not
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from {low:g} to {high:g}")
+    return value
+
+
+def _count(text: str) -> int:
+    return _whole(text, 1)
+
+
+def _patience(text: str) -> int:
+    return _whole(text, 0)
+
+
+def _number_of_tracks(text: str) -> int:
+    return _whole(text, 0, 10_000)
+
+
 def _seed(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < HELD_OUT_SEED:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {HELD_OUT_SEED - 1}; higher seeds are for judging")
+    return _whole(text, 0, 2**32 - 1)
+
+
+def _track(text: str) -> int:
+    return _whole(text, 0, HELD_OUT_SEED - 1)  # those above are for judging
+
+
+def _noise(text: str) -> float:
+    return _number(text, 0, 100)
+
+
+def _share(text: str) -> float:
+    return _number(text, 0, 1)
+
+
+def _rate(text: str) -> float:
+    value = _number(text, 0, 1)
+    if value in (0, 1):
+        raise argparse.ArgumentTypeError(f"{text} is out of range, expected a number between 0 and 1")
+    return value
+
+
+def _momentum(text: str) -> float:
+    value = _number(text, 0, 1)
+    if value == 1:
+        raise argparse.ArgumentTypeError("1 would never move the average, expected a momentum below 1")
     return value
 
 
@@ -127,15 +221,15 @@ def _mask(text: str) -> tuple[float, float, float, float] | None:
         return None
     try:
         left, top, width, height = (float(part) for part in text.split(","))
+        Rectangle(left, top, width, height)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text} is not LEFT,TOP,WIDTH,HEIGHT in fractions of the frame") from None
+    except GameError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
     return left, top, width, height
 
 
 def _collect(arguments: argparse.Namespace) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from training.collect import CollectConfig, collect
 
     config = CollectConfig(
@@ -148,21 +242,28 @@ def _collect(arguments: argparse.Namespace) -> None:
         workers=arguments.workers,
     )
     returns: list[float] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with _progress_bar() as progress:
         task = progress.add_task("episodes", total=arguments.episodes)
 
         def done(seed: int, episode_return: float) -> None:
             returns.append(episode_return)
             progress.advance(task)
-            if not console.is_terminal:
+            if not progress.console.is_terminal:
                 print(f"track {seed}: return {episode_return:.1f}", file=sys.stderr)  # noqa: T201
 
         paths = collect(config, done)
     progress_text = f"{len(paths)} episodes in {config.folder}, {len(returns)} of them new"
     mean = f", mean return of the new ones {sum(returns) / len(returns):.1f}" if returns else ""
     print(progress_text + mean)  # noqa: T201
+
+
+def _progress_bar() -> "Progress":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
 def _fit(arguments: argparse.Namespace) -> None:
@@ -192,11 +293,32 @@ def _fit(arguments: argparse.Namespace) -> None:
         validation_episodes=arguments.validation_episodes,
         tracks=arguments.tracks,
         drive_every=arguments.drive_every,
+        patience=arguments.patience,
         seed=arguments.seed,
     )
-    drive = _closed_loop(config.tracks, config.tracks_start) if config.tracks else None
-    result = fit(config, PROFILE, drive, report=_say, verbose=2 if arguments.quiet else 1)
+    drive = _closed_loop(config.driven_tracks) if config.tracks else None
+    with _preprocessing_bar() as preprocessed:
+        result = fit(config, PROFILE, drive, _say, verbose=2 if arguments.quiet else 1, preprocessed=preprocessed)
     print(json.dumps({"model": str(result.model), "last": result.history[-1]}))  # noqa: T201
+
+
+@contextmanager
+def _preprocessing_bar() -> Iterator[Callable[[int, int], None]]:
+    """Lend a function that shows (done, total) as a bar, which is gone before Keras draws its own."""
+    progress = _progress_bar()
+    task = progress.add_task("episodes")
+
+    def preprocessed(done: int, total: int) -> None:
+        if done == 0:
+            progress.start()
+        progress.update(task, completed=done, total=total)
+        if done == total:
+            progress.stop()
+
+    try:
+        yield preprocessed
+    finally:
+        progress.stop()
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -206,18 +328,29 @@ def _export(arguments: argparse.Namespace) -> None:
 
     from agent.contract.spec import WEIGHTS_FILE, ModelSpec
     from training.export import export_model
+    from training.fit import reestimate_batch_norm
     from training.network import build_network, load_weights
+    from training.samples import find_episodes, pick_pictures
 
-    spec = ModelSpec.load(arguments.weights)
-    spec.verify_files(arguments.weights, WEIGHTS_FILE)
+    original = ModelSpec.load(arguments.weights)
+    original.verify_files(arguments.weights, WEIGHTS_FILE)
     spec = replace(
-        spec,
+        original,
         name=arguments.name or arguments.out.name,
-        width_px=arguments.width or spec.width_px,
-        height_px=arguments.height or spec.height_px,
+        width_px=arguments.width or original.width_px,
+        height_px=arguments.height or original.height_px,
     )
+    if arguments.data is None and (spec.width_px, spec.height_px) != (original.width_px, original.height_px):
+        raise TrainingError(
+            f"{arguments.weights} was made for {original.width_px} x {original.height_px} px; for {spec.width_px} x "
+            f"{spec.height_px} px its BatchNorm statistics have to be measured anew. Pass episodes with --data."
+        )
     model = build_network(spec.backbone, spec.height_px, spec.width_px, spec.outputs)
     load_weights(model, arguments.weights / WEIGHTS_FILE)
+    if arguments.data is not None:
+        pictures = pick_pictures(find_episodes(arguments.data), spec, _CALIBRATION_PICTURES)
+        starts = range(0, len(pictures), _CALIBRATION_BATCH)
+        reestimate_batch_norm(model, (pictures[start : start + _CALIBRATION_BATCH] for start in starts))
     export_model(model, spec, arguments.out)
     print(f"{arguments.out}: {spec.backbone} at {spec.width_px} x {spec.height_px} px")  # noqa: T201
 
@@ -233,7 +366,7 @@ def _weights_file(init: str) -> str:
     raise AgentError(f"--init {init} holds no weights.safetensors. Pass a model folder, a run folder or the file.")
 
 
-def _closed_loop(tracks: int, start: int) -> Callable[[Path], float]:
+def _closed_loop(tracks: range) -> Callable[[Path], float]:
     """Return a function that drives an exported model over the validation tracks and returns the mean return."""
     from agent.engines.openvino import OpenVinoEngine
     from agent.evaluation import evaluate
@@ -242,7 +375,7 @@ def _closed_loop(tracks: int, start: int) -> Callable[[Path], float]:
     def drive(folder: Path) -> float:
         engine = OpenVinoEngine(folder)
         try:
-            report = evaluate(CarRacing, engine, range(start, start + tracks), HOLD_TICKS)
+            report = evaluate(CarRacing, engine, tracks, HOLD_TICKS)
         finally:
             engine.close()
         _say("drove " + ", ".join(f"{track.seed}: {track.episode_return:.0f}" for track in report.tracks))

@@ -1,0 +1,139 @@
+"""The trainer's command line: bad usage, errors in one line, and export at another size."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from safetensors import SafetensorError
+
+from agent.contract.controls import Controls
+from agent.contract.episode import EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.observation import Frame
+from agent.contract.spec import ModelSpec
+from training import network
+from training.cli import main
+from training.export import export_model
+from training.network import build_network, load_weights
+from training.samples import pick_pictures
+
+FIT = ("fit", "--data", "data", "--out", "run")
+COLLECT = ("collect", "--out", "data")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ((*COLLECT, "--noise", "nan"), "'nan' is no number from 0 to 100"),
+        ((*COLLECT, "--noise", "-1"), "'-1' is no number from 0 to 100"),
+        ((*COLLECT, "--expert-share", "1.5"), "'1.5' is no number from 0 to 1"),
+        ((*COLLECT, "--episodes", "many"), "'many' is no whole number"),
+        ((*COLLECT, "--workers", "0"), "0 is out of range, expected a whole number of 1 or more"),
+        ((*COLLECT, "--seed-start", "1000000"), "1000000 is out of range, expected a whole number from 0 to 999999"),
+        ((*FIT, "--learning-rate", "0"), "0 is out of range, expected a number between 0 and 1"),
+        ((*FIT, "--learning-rate", "inf"), "'inf' is no number from 0 to 1"),
+        ((*FIT, "--ema", "1"), "expected a momentum below 1"),
+        ((*FIT, "--ema", "nan"), "'nan' is no number from 0 to 1"),
+        ((*FIT, "--seed", "-1"), "-1 is out of range"),
+        ((*FIT, "--tracks", "-1"), "-1 is out of range"),
+        ((*FIT, "--tracks", "x"), "'x' is no whole number"),
+        ((*FIT, "--patience", "-1"), "-1 is out of range"),
+        ((*FIT, "--mask", "0,0,2,1"), "leaves the frame"),
+        ((*FIT, "--mask", "0,0,nan,1"), "no finite number"),
+        ((*FIT, "--mask", "left"), "left is not LEFT,TOP,WIDTH,HEIGHT"),
+    ],
+)
+def test_bad_usage_is_told_in_one_line(
+    command: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(command)
+    assert caught.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert message in last
+    assert command[-2] in last
+
+
+def one_error_line(captured: str) -> str:
+    lines = captured.splitlines()
+    assert len(lines) == 1, captured
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_collecting_up_to_the_held_out_tracks_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "data"
+    assert main(["collect", "--out", str(out), "--seed-start", "999999", "--episodes", "2"]) == 1
+    assert "kept for judging" in one_error_line(capsys.readouterr().err)
+    assert not out.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    for command in (["fit", "--data", str(tmp_path), "--out"], ["collect", "--out"]):
+        assert main([*command, str(tmp_path / "file" / "run")]) == 1
+        assert str(tmp_path / "file" / "run") in one_error_line(capsys.readouterr().err)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "small"
+    keras.mixed_precision.set_dtype_policy("float32")
+    spec = ModelSpec("small", "pilotnet", "carracing", 60, 34)
+    export_model(build_network("pilotnet", 34, 60, spec.outputs), spec, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def episode(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("episodes") / "0.parquet"
+    rng = np.random.default_rng(0)
+    with EpisodeWriter(path, EpisodeHeader("carracing", "test", 25.0, seed=0)) as writer:
+        for index in range(32):
+            frame = Frame(rng.integers(0, 1 + 8 * index, (80, 100, 3), np.uint8), index * 40_000_000, index)
+            writer.write(EpisodeRow(frame, Controls(0, 0, 0), Controls(0, 0, 0)))
+    return path
+
+
+def test_export_at_another_size_needs_episodes(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = model.parent / "refused"
+    assert main(["export", "--weights", str(model), "--out", str(out), "--width", "120", "--height", "68"]) == 1
+    assert "Pass episodes with --data" in one_error_line(capsys.readouterr().err)
+    assert not out.exists()
+
+
+def test_export_under_another_name_needs_none_and_keeps_the_statistics(model: Path) -> None:
+    out = model.parent / "renamed"
+    assert main(["export", "--weights", str(model), "--out", str(out)]) == 0
+    assert ModelSpec.load(out).name == "renamed"
+    assert (out / "weights.safetensors").read_bytes() == (model / "weights.safetensors").read_bytes()
+
+
+def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_up(tensors: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(network, "save_file", fill_up)
+    out = model.parent / "full"
+    assert main(["export", "--weights", str(model), "--out", str(out)]) == 1
+    assert "No space left on device" in one_error_line(capsys.readouterr().err)
+    assert not list(out.iterdir())
+
+
+def test_export_at_another_size_measures_the_statistics_there(model: Path, episode: Path) -> None:
+    out = model.parent / "larger"
+    size = ["--width", "120", "--height", "68"]
+    assert main(["export", "--weights", str(model), "--out", str(out), *size, "--data", str(episode.parent)]) == 0
+    spec = ModelSpec.load(out)
+    assert (spec.width_px, spec.height_px) == (120, 68)
+    built = build_network("pilotnet", 68, 120, spec.outputs)
+    load_weights(built, out / "weights.safetensors")
+    body = built.get_layer("pilotnet")
+    pictures = built.get_layer("scale")(pick_pictures([episode], spec, 32))
+    features = keras.ops.convert_to_numpy(body.get_layer("block0_conv")(pictures))
+    statistics = body.get_layer("block0_bn").moving_mean.numpy()
+    assert np.abs(statistics).max() > 0.01
+    assert statistics == pytest.approx(features.mean(axis=(0, 1, 2)), rel=1e-2, abs=1e-3)
