@@ -85,6 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _note("interrupted")
         return EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain again on its way out
+        return EXIT_ERROR
 
 
 def _started_ns(argv: Sequence[str] | None) -> int | None:
@@ -154,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         "--video",
         type=_video,
         metavar="FILE",
-        help="film the drive: .mp4, or animated .webp or .gif (a lap; 625 ticks at most)",
+        help="film the drive: .mp4, or animated .webp or .gif (625 ticks at most); several laps become FILE-SEED",
     )
     drive.add_argument(
         "--show-input", type=_png, metavar="FILE", help="write the exact picture the network gets (.png), every second"
@@ -459,6 +462,7 @@ def _drive(arguments: argparse.Namespace) -> int:
 
         controller = MemoryController()
     laps: list[Lap] = []
+    files: dict[int, list[Path]] = {}  # by seed
     interrupted = False
     with (
         RealTimeGame(game.make_simulator, arguments.seed) as running,  # starts up while the network is being loaded
@@ -468,21 +472,34 @@ def _drive(arguments: argparse.Namespace) -> int:
         rate_hz, inference_s = _settle_rate(arguments.rate, engine)
 
         def observers_for(seed: int, stats: "TickStats") -> "list[TickObserver]":
-            return _drive_observers(arguments, running, engine, rate_hz, seed, stats)
+            files[seed] = []
+            return _drive_observers(arguments, running, engine, rate_hz, seed, stats, files[seed])
 
         try:
             for lap in drive_laps(running, engine, rate_hz, seeds, controller, observers_for, arguments.seconds):
                 laps.append(lap)
                 if not arguments.json:
-                    _say(_describe_lap(lap))
+                    _say(_describe_lap(lap, files[lap.seed]))
         except KeyboardInterrupt:
             interrupted = True
         if arguments.json:
-            _say_json(_drive_report(arguments, running, engine, rate_hz, inference_s, laps, interrupted))
-    if not arguments.json and len(laps) > 1:
-        returns = [lap.state.episode_return for lap in laps]
-        _say(f"{len(laps)} laps: mean return {sum(returns) / len(returns):.1f}, minimum {min(returns):.1f}")
+            _say_json(_drive_report(arguments, running, engine, rate_hz, inference_s, laps, files, interrupted))
+    returns = _returns(laps)
+    if not arguments.json and len(returns) > 1:
+        _say(f"{len(returns)} laps: mean return {sum(returns) / len(returns):.1f}, minimum {min(returns):.1f}")
     return _exit_code(interrupted, [problem for lap in laps for problem in lap.summary.problems])
+
+
+def _returns(laps: "list[Lap]") -> list[float]:
+    """Return the returns of the laps that came to their end, or else of the one that was cut short."""
+    ended = [lap for lap in laps if lap.state.outcome != "driving"]
+    return [lap.state.episode_return for lap in ended or laps]
+
+
+def _left_behind(lap: "Lap", files: list[Path]) -> list[Path]:
+    """Return which of a lap's files are its own and not an earlier drive's, left alone by a failure."""
+    problems = lap.summary.problems
+    return [path for path in files if path.exists() and not any(path.name in problem for problem in problems)]
 
 
 def _drive_observers(
@@ -492,7 +509,9 @@ def _drive_observers(
     rate_hz: float,
     seed: int,
     stats: "TickStats",
+    files: list[Path],
 ) -> "list[TickObserver]":
+    """Return the side jobs of a lap; the files that they will have left behind are appended to ``files``."""
     from agent.observers.status import StatusLine
 
     observers: list[TickObserver] = [StatusLine(stats)]
@@ -508,20 +527,25 @@ def _drive_observers(
         path = arguments.record / f"{arguments.game}-{seed}-{time.strftime('%Y%m%d-%H%M%S')}.parquet"
         header = EpisodeHeader(arguments.game, f"policy:{engine.spec.name}", rate_hz, seed)
         observers.append(EpisodeRecorder(path, header, telemetry))
+        files.append(path)
     if arguments.video is not None:
         from agent.observers.video import VideoWriter
 
         film: Path = arguments.video
         several_laps = arguments.seconds is not None or (arguments.laps or 1) > 1
-        observers.append(VideoWriter(film.with_stem(f"{film.stem}-{seed}") if several_laps else film, rate_hz))
+        if several_laps:
+            film = film.with_stem(f"{film.stem}-{seed}")
+        observers.append(VideoWriter(film, rate_hz))
+        files.append(film)
     if arguments.show_input is not None:
         from agent.observers.show_input import ShowInput
 
         observers.append(ShowInput(arguments.show_input))
+        files.append(arguments.show_input)
     return observers
 
 
-def _describe_lap(lap: "Lap") -> str:
+def _describe_lap(lap: "Lap", files: list[Path]) -> str:
     state = lap.state
     stats = lap.summary.stats
     timing = stats.summarise()
@@ -532,6 +556,7 @@ def _describe_lap(lap: "Lap") -> str:
         f"{timing.interval_sd_s * 1e3:.2f} ms | latency p50 {timing.latency_p50_s * 1e3:.0f} ms, "
         f"p99 {timing.latency_p99_s * 1e3:.0f} ms | missed {stats.missed}/{stats.deadlines}",
     ]
+    lines += [f"  wrote {path}" for path in _left_behind(lap, files)]
     return "\n".join(lines + [f"  {problem}" for problem in lap.summary.problems])
 
 
@@ -542,6 +567,7 @@ def _drive_report(
     rate_hz: float,
     inference_s: float,
     laps: "list[Lap]",
+    files: dict[int, list[Path]],
     interrupted: bool,
 ) -> dict[str, Any]:
     from agent.live import overall_timing
@@ -560,11 +586,12 @@ def _drive_report(
     if laps:
         report |= {
             "process_start_to_first_decision_s": _startup_s(arguments, laps[0].first_decision_ns),
-            "return": sum(lap.state.episode_return for lap in laps) / len(laps),
+            "return": sum(_returns(laps)) / len(_returns(laps)),
             "outcome": laps[-1].state.outcome,
             "timing": overall_timing(laps),
         }
-    return {**report, "laps": [lap.to_dict() for lap in laps]}
+    rows = [lap.to_dict() | {"files": [str(path) for path in _left_behind(lap, files[lap.seed])]} for lap in laps]
+    return {**report, "laps": rows}
 
 
 def _startup_s(arguments: argparse.Namespace, first_decision_ns: int | None) -> float | None:

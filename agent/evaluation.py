@@ -128,11 +128,12 @@ class EvaluationReport:
 
     def table(self) -> Table:
         """Return the rows and, below them, the figures over all tracks, for a rich console."""
+        tracks = "1 track" if len(self.tracks) == 1 else f"{len(self.tracks)} tracks"
         spread = "" if self.sd is None else f" ± {self.sd:.1f}"
         table = Table(
             title=f"{self.model} ({self.engine}) on {self.game}",
             caption=(
-                f"{len(self.tracks)} tracks at {1 / self.decision_period_s:.4g} Hz: "
+                f"{tracks} at {1 / self.decision_period_s:.4g} Hz: "
                 f"mean {self.mean:.1f}{spread}, minimum {self.minimum:.1f}, "
                 f"10th percentile {self.percentile_10:.1f}, above 900: {self.share_above_900:.0%}, "
                 f"below 600: {self.count_below_600}, left or not finished: {self.share_unfinished:.0%}"

@@ -220,6 +220,7 @@ def test_outputs_that_fail_on_the_way_let_the_lap_end_but_not_the_program_succee
 
     monkeypatch.setattr("agent.cli.find_game", lambda name: Game(name, name, make_short_carracing))
     monkeypatch.setattr(Path, "write_bytes", disk_is_full)  # how the picture and the animation are written
+    (tmp_path / "lap.webp").touch()  # an earlier film
     outputs = ("--show-input", str(tmp_path / "seen.png"), "--video", str(tmp_path / "lap.webp"))
     assert main(["drive", *CONSTANT, *outputs]) == 1
     output = capsys.readouterr()
@@ -229,7 +230,8 @@ def test_outputs_that_fail_on_the_way_let_the_lap_end_but_not_the_program_succee
     assert "seen.png cannot be written (No space left on device)" in last
     assert last.endswith("(1 more above)")
     assert "lap.webp cannot be written" in output.out
-    assert list(tmp_path.iterdir()) == []
+    assert "wrote" not in output.out
+    assert [path.name for path in tmp_path.iterdir()] == ["lap.webp"]
 
 
 def test_an_evaluation_names_the_films_that_failed(
@@ -338,6 +340,7 @@ def test_drive_for_seconds_with_everything_on(tmp_path: Path, capsys: pytest.Cap
     assert len(recorded) == report["timing"]["ticks"]
     assert cv2.imread(str(tmp_path / "s.png")).shape == (270, 480, 3)
     assert cv2.VideoCapture(str(tmp_path / "f-3.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == len(recorded)
+    assert sorted(report["laps"][0]["files"]) == sorted(str(path) for path in tmp_path.iterdir())
     assert len(list(tmp_path.iterdir())) == 3, "no half-written file is left"
 
 
@@ -353,6 +356,33 @@ def test_drive_says_how_it_went(capsys: pytest.CaptureFixture[str]) -> None:
     assert output.out.startswith("track 0: return ")
     assert "stopped on the way" in output.out
     assert "missed" in output.err, "the status line"
+
+
+def test_a_lap_cut_short_is_no_part_of_the_mean(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.cli.find_game", lambda name: Game(name, name, make_short_carracing))
+    film = ("--video", str(tmp_path / "film.gif"))
+    report = run_json(capsys, "drive", *CONSTANT, "--seconds", "0.9", *film)
+    whole, *others = report["laps"]
+    assert (whole["outcome"], others[-1]["outcome"]) == ("timeout", "driving")
+    assert report["return"] == whole["return"] != others[-1]["return"]
+    assert main(["drive", *CONSTANT, "--seconds", "0.9", *film]) == 0
+    output = capsys.readouterr().out
+    assert f"wrote {tmp_path / 'film-0.gif'}" in output
+    assert "mean return" not in output, "of one lap"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
+def test_a_reader_that_goes_away_causes_no_traceback() -> None:
+    command = [sys.executable, "-m", "agent", "drive", *CONSTANT, "--seconds", "0.2"]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    assert program.stdout is not None
+    program.stdout.close()
+    _, errors = program.communicate(timeout=60)
+    assert program.returncode == 1
+    assert "Traceback" not in errors
+    assert "BrokenPipe" not in errors
 
 
 def shorten_episodes(monkeypatch: pytest.MonkeyPatch, ticks: int) -> None:
