@@ -89,22 +89,21 @@ def drive_laps(
         pacer = Pacer(1.0 / rate_hz)
         summary = DriveSummary(pacer.stats)
         meter = _Meter(game)
-        observers = (meter, *observers_for(seed, pacer.stats))
+        observers = (*observers_for(seed, pacer.stats), meter)  # the last to be opened is the first to be closed
         interrupt: KeyboardInterrupt | None = None
         try:
             game.start()
             drive(game.source, controller or game.controller, engine, pacer, observers, is_over, summary)
         except KeyboardInterrupt as exc:
             interrupt = exc
-        state = game.state
         yield Lap(
             seed=seed,
-            state=state,
+            state=meter.state,
             summary=summary,
             mean_speed=meter.mean_speed,
             first_decision_ns=meter.first_decision_ns,
-            physics_ticks_late=game.ticks_late,
-            game_processor_share=game.processor_s / state.time_s if state.time_s else 0.0,
+            physics_ticks_late=meter.ticks_late,
+            game_processor_share=meter.processor_s / meter.state.time_s if meter.state.time_s else 0.0,
         )
         if interrupt is not None:
             raise interrupt
@@ -145,11 +144,15 @@ def overall_timing(laps: Sequence[Lap]) -> dict[str, float]:
 
 
 class _Meter:
-    """Notes when the first controls were sent, and the mean speed."""
+    """Notes when the first controls were sent, the mean speed, and how the game stood when driving ended.
+
+    Of a lap that is cut short the game runs on, while recordings and films are being finished: that is no part of it.
+    """
 
     def __init__(self, game: RealTimeGame) -> None:
         self.first_decision_ns: int | None = None
         self._game = game
+        self._take()
         self._speeds = 0.0
         self._ticks = 0
 
@@ -163,10 +166,15 @@ class _Meter:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        pass
+        self._take()
+
+    def _take(self) -> None:
+        self.state = self._game.state
+        self.ticks_late = self._game.ticks_late
+        self.processor_s = self._game.processor_s
 
     def on_tick(self, record: TickRecord) -> None:
         if self.first_decision_ns is None:
-            self.first_decision_ns = clock_ns()
+            self.first_decision_ns = record.frame.captured_ns + round(record.latency_s * 1e9)
         self._speeds += self._game.state.speed
         self._ticks += 1

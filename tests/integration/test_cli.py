@@ -23,6 +23,7 @@ from agent.contract.episode import Episode
 from agent.contract.spec import GRAPH_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec, OutputSpec
 from agent.games.base import Simulator
 from agent.games.registry import Game
+from agent.observers.video import VideoWriter
 
 REPOSITORY = Path(__file__).parents[2]
 CONSTANT = ("--engine", "constant")
@@ -359,18 +360,39 @@ def test_drive_says_how_it_went(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_lap_cut_short_is_no_part_of_the_mean(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.cli.find_game", lambda name: Game(name, name, make_short_carracing))
+    report = run_json(capsys, "drive", *CONSTANT, "--seconds", "1.3")
+    *whole, last = report["laps"]
+    assert {lap["outcome"] for lap in whole} == {"timeout"}
+    assert last["outcome"] == "driving"
+    assert report["return"] == pytest.approx(sum(lap["return"] for lap in whole) / len(whole))
+
+
+def test_films_of_several_laps_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.cli.find_game", lambda name: Game(name, name, make_short_carracing))
-    film = ("--video", str(tmp_path / "film.gif"))
-    report = run_json(capsys, "drive", *CONSTANT, "--seconds", "0.9", *film)
-    whole, *others = report["laps"]
-    assert (whole["outcome"], others[-1]["outcome"]) == ("timeout", "driving")
-    assert report["return"] == whole["return"] != others[-1]["return"]
-    assert main(["drive", *CONSTANT, "--seconds", "0.9", *film]) == 0
+    assert main(["drive", *CONSTANT, "--laps", "2", "--video", str(tmp_path / "film.mp4")]) == 0
     output = capsys.readouterr().out
-    assert f"wrote {tmp_path / 'film-0.gif'}" in output
-    assert "mean return" not in output, "of one lap"
+    assert [line.split()[1] for line in output.splitlines() if "wrote" in line] == [
+        str(tmp_path / "film-0.mp4"),
+        str(tmp_path / "film-1.mp4"),
+    ]
+    assert "2 laps: mean return" in output
+
+
+def test_a_lap_cut_short_ends_when_driving_ends_and_not_when_its_film_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take_long(video: VideoWriter) -> bytes:
+        time.sleep(1.5)
+        return b"film"
+
+    monkeypatch.setattr(VideoWriter, "_animation", take_long)
+    report = run_json(capsys, "drive", *CONSTANT, "--seconds", "0.3", "--video", str(tmp_path / "film.gif"))
+    assert 0.2 <= report["laps"][0]["seconds"] < 1.2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
