@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.arguments import at_least_one, number, whole
 from agent.contract.controls import Controls
 from agent.contract.errors import AgentError, EngineError, SpecError
 from agent.contract.spec import STEERING_THROTTLE_BRAKE, ModelSpec
@@ -149,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     drive.add_argument("--seed", type=_seed, default=0, metavar="S", help="track of the first lap (default: 0)")
     length = drive.add_mutually_exclusive_group()
     length.add_argument(
-        "--laps", type=_count, metavar="N", help="tracks to drive, one after the other (default: 1; see below)"
+        "--laps", type=at_least_one, metavar="N", help="tracks to drive, one after the other (default: 1; see below)"
     )
     length.add_argument("--seconds", type=_positive, metavar="T", help="drive for T seconds, lap after lap, instead")
     drive.add_argument("--record", type=Path, metavar="DIR", help="record one episode a lap into this folder")
@@ -177,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_engine_options(evaluate)
     _add_rate_option(evaluate)
-    evaluate.add_argument("--tracks", type=_count, default=10, metavar="N", help="number of tracks (default: 10)")
+    evaluate.add_argument("--tracks", type=at_least_one, default=10, metavar="N", help="number of tracks (default: 10)")
     _add_seed_start_option(evaluate)
     evaluate.add_argument(
         "--real-time",
@@ -202,7 +203,7 @@ def _parser() -> argparse.ArgumentParser:
         help="who drives: policy, the network; or expert, a program that reads the track instead of the picture, for "
         "which the engine options are without effect (default: policy)",
     )
-    record.add_argument("--episodes", type=_count, default=1, metavar="N", help="number of tracks (default: 1)")
+    record.add_argument("--episodes", type=at_least_one, default=1, metavar="N", help="number of tracks (default: 1)")
     _add_seed_start_option(record)
     record.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for GAME-SEED.parquet")
 
@@ -263,7 +264,10 @@ def _add_engine_options(parser: argparse.ArgumentParser, game: bool = True) -> N
         "constant runs none and rolls slowly straight on (default: auto)",
     )
     parser.add_argument(
-        "--threads", type=_count, metavar="N", help="processor threads for the network (default: the engine's choice)"
+        "--threads",
+        type=at_least_one,
+        metavar="N",
+        help="processor threads for the network (default: the engine's choice)",
     )
 
 
@@ -286,25 +290,15 @@ def _add_json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text; units are in names")
 
 
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is no finite number")
-    return value
-
-
 def _positive(text: str) -> float:
-    value = _number(text)
+    value = number(text)
     if value <= 0:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
 
 
 def _not_negative(text: str) -> float:
-    value = _number(text)
+    value = number(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
@@ -317,23 +311,8 @@ def _rate(text: str) -> float:
     return value
 
 
-def _whole(text: str, low: int, high: int | None = None) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
-    if value < low or (high is not None and value > high):
-        expected = f"from {low} to {high}" if high is not None else f"of {low} or more"
-        raise argparse.ArgumentTypeError(f"{text} is out of range, expected a whole number {expected}")
-    return value
-
-
-def _count(text: str) -> int:
-    return _whole(text, 1)
-
-
 def _seed(text: str) -> int:
-    return _whole(text, 0, _MAX_SEED)
+    return whole(text, 0, _MAX_SEED)
 
 
 def _video(text: str) -> Path:

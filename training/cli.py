@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import os
 import sys
 import traceback
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
+from agent.arguments import at_least_one, number, whole
 from agent.contract.errors import AgentError, GameError, TrainingError
 from agent.contract.profile import Rectangle
 from training.config import HELD_OUT_SEED
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
     collect = commands.add_parser("collect", help="record the expert's driving, or label the network's (DAgger)")
     collect.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the episodes go")
-    collect.add_argument("--episodes", type=_count, default=20, metavar="N", help="tracks (default: 20)")
+    collect.add_argument("--episodes", type=at_least_one, default=20, metavar="N", help="tracks (default: 20)")
     collect.add_argument("--seed-start", type=_track, default=0, metavar="S", help="first track's seed (default: 0)")
     collect.add_argument(
         "--noise", type=_noise, default=1.0, metavar="X", help="disturbances: 0 none, 1 about one a second (default: 1)"
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     collect.add_argument(
         "--expert-share", type=_share, default=0.0, metavar="X", help="DAgger: share the expert drives (default: 0)"
     )
-    collect.add_argument("--workers", type=_count, default=2, metavar="N", help="processes (default: 2)")
+    collect.add_argument("--workers", type=at_least_one, default=2, metavar="N", help="processes (default: 2)")
     collect.set_defaults(command=_collect)
 
     fit = commands.add_parser(
@@ -95,13 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument(
         "--init", default="none", metavar="none|imagenet|DIR", help="start from a model or run folder (default: none)"
     )
-    fit.add_argument("--width", type=_count, default=480, metavar="PX", help="trained at (default: 480)")
-    fit.add_argument("--height", type=_count, default=270, metavar="PX", help="trained at (default: 270)")
-    fit.add_argument("--batch", type=_count, default=16, metavar="N", help="samples a step (default: 16)")
-    fit.add_argument("--steps", type=_count, default=2000, metavar="N", help="steps in all (default: 2000)")
-    fit.add_argument("--steps-per-round", type=_count, default=200, metavar="N", help="between checkpoints (200)")
+    fit.add_argument("--width", type=at_least_one, default=480, metavar="PX", help="trained at (default: 480)")
+    fit.add_argument("--height", type=at_least_one, default=270, metavar="PX", help="trained at (default: 270)")
+    fit.add_argument("--batch", type=at_least_one, default=16, metavar="N", help="samples a step (default: 16)")
+    fit.add_argument("--steps", type=at_least_one, default=2000, metavar="N", help="steps in all (default: 2000)")
+    fit.add_argument("--steps-per-round", type=at_least_one, default=200, metavar="N", help="between checkpoints (200)")
     fit.add_argument("--learning-rate", type=_rate, default=1e-3, metavar="X", help="peak (default: 0.001)")
-    fit.add_argument("--warmup-steps", type=_count, default=100, metavar="N", help="steps to the peak (100)")
+    fit.add_argument("--warmup-steps", type=at_least_one, default=100, metavar="N", help="steps to the peak (100)")
     fit.add_argument("--ema", type=_momentum, default=0.99, metavar="X", help="momentum of the averaged weights (0.99)")
     fit.add_argument("--no-auxiliary", action="store_true", help="do not predict telemetry during training")
     fit.add_argument("--no-flip", action="store_true", help="do not mirror pictures")
@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         help="hide this part (fractions of the frame) instead of the game's own masks; repeatable; 'none': nothing",
     )
     fit.add_argument("--float32", action="store_true", help="compute in float32 (default: bfloat16 mixed)")
-    fit.add_argument("--validation-episodes", type=_count, default=2, metavar="N", help="never trained on (2)")
+    fit.add_argument("--validation-episodes", type=at_least_one, default=2, metavar="N", help="never trained on (2)")
     fit.add_argument(
         "--tracks",
         type=_number_of_tracks,
@@ -121,7 +121,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="drive N tracks after a round and keep the best driver (default: 0)",
     )
-    fit.add_argument("--drive-every", type=_count, default=1, metavar="N", help="rounds between drives (default: 1)")
+    fit.add_argument(
+        "--drive-every", type=at_least_one, default=1, metavar="N", help="rounds between drives (default: 1)"
+    )
     fit.add_argument(
         "--patience",
         type=_patience,
@@ -146,71 +148,46 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folders with episodes to measure BatchNorm statistics on; needed at another size, where old ones fail",
     )
-    export.add_argument("--width", type=_count, metavar="PX", help="of the network's input (default: as it was)")
-    export.add_argument("--height", type=_count, metavar="PX", help="of the network's input (default: as it was)")
+    export.add_argument("--width", type=at_least_one, metavar="PX", help="of the network's input (default: as it was)")
+    export.add_argument("--height", type=at_least_one, metavar="PX", help="of the network's input (default: as it was)")
     export.add_argument("--name", metavar="NAME", help="name in the spec (default: that of --out)")
     export.set_defaults(command=_export)
     return parser
 
 
-def _whole(text: str, low: int, high: int | None = None) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
-    if value < low or (high is not None and value > high):
-        expected = f"from {low} to {high}" if high is not None else f"of {low} or more"
-        raise argparse.ArgumentTypeError(f"{text} is out of range, expected a whole number {expected}")
-    return value
-
-
-def _number(text: str, low: float, high: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not low <= value <= high:  # NaN is not
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from {low:g} to {high:g}")
-    return value
-
-
-def _count(text: str) -> int:
-    return _whole(text, 1)
-
-
 def _patience(text: str) -> int:
-    return _whole(text, 0)
+    return whole(text, 0)
 
 
 def _number_of_tracks(text: str) -> int:
-    return _whole(text, 0, 10_000)
+    return whole(text, 0, 10_000)
 
 
 def _seed(text: str) -> int:
-    return _whole(text, 0, 2**32 - 1)
+    return whole(text, 0, 2**32 - 1)
 
 
 def _track(text: str) -> int:
-    return _whole(text, 0, HELD_OUT_SEED - 1)  # those above are for judging
+    return whole(text, 0, HELD_OUT_SEED - 1)  # those above are for judging
 
 
 def _noise(text: str) -> float:
-    return _number(text, 0, 100)
+    return number(text, 0, 100)
 
 
 def _share(text: str) -> float:
-    return _number(text, 0, 1)
+    return number(text, 0, 1)
 
 
 def _rate(text: str) -> float:
-    value = _number(text, 0, 1)
+    value = number(text, 0, 1)
     if value in (0, 1):
         raise argparse.ArgumentTypeError(f"{text} is out of range, expected a number between 0 and 1")
     return value
 
 
 def _momentum(text: str) -> float:
-    value = _number(text, 0, 1)
+    value = number(text, 0, 1)
     if value == 1:
         raise argparse.ArgumentTypeError("1 would never move the average, expected a momentum below 1")
     return value
