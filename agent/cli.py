@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from agent.pacing import TickStats
     from agent.replay import ReplayReport
 
-ENGINES = ("auto", "openvino", "openvino-bf16", "tensorflow", "constant")
+ENGINES = ("auto", "openvino", "openvino-bf16", "openvino-int8", "tensorflow", "constant")
 EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
 
 _CONSTANT_CONTROLS = Controls(0.0, 0.1, 0.0)  # slowly straight on: tries out everything but the network
@@ -373,6 +373,8 @@ def _load_engine(name: str, folder: Path, threads: int | None) -> "Engine":
         return OpenVinoEngine(folder, "f32", threads)
     if name == "openvino-bf16":
         return OpenVinoEngine(folder, "bf16", threads)
+    if name == "openvino-int8":
+        return OpenVinoEngine(folder, "int8", threads)
     try:
         return OpenVinoEngine(folder, "bf16", threads)
     except EngineError:  # no bfloat16 here, or trouble that float32 will meet again and tell of

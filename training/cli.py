@@ -15,13 +15,16 @@ from safetensors import SafetensorError
 from agent.arguments import at_least_one, number, whole
 from agent.contract.errors import AgentError, GameError, TrainingError
 from agent.contract.profile import Rectangle
+from training.balancing.registry import RULE_NAMES
 from training.config import HELD_OUT_SEED
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-_CALIBRATION_PICTURES = 384  # batch statistics over this many move the predictions of two estimates by little
-_CALIBRATION_BATCH = 16
+_BATCH_NORM_PICTURES = 384  # batch statistics over this many move the predictions of two estimates by little
+_BATCH_NORM_BATCH = 16
+_CALIBRATION_PICTURES = 192  # int8 ranges from 8 are too few, 128 are enough
+_CHECK_PICTURES = 128
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,6 +86,18 @@ def _parser() -> argparse.ArgumentParser:
     collect.add_argument("--workers", type=at_least_one, default=2, metavar="N", help="processes (default: 2)")
     collect.set_defaults(command=_collect)
 
+    balance = commands.add_parser(
+        "balance",
+        help="show what each balancing rule would feed, before training on it",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m training balance data/expert --out balance.png",
+    )
+    balance.add_argument("data", type=Path, nargs="+", metavar="DATA", help="folders with episodes, or episodes")
+    balance.add_argument("--rule", choices=(*RULE_NAMES, "all"), default="all", help="which rule (default: all)")
+    balance.add_argument("--out", type=Path, metavar="PNG", help="also draw the histograms into this file")
+    balance.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    balance.set_defaults(command=_balance)
+
     fit = commands.add_parser(
         "fit",
         help="train a network; the same command goes on with an interrupted run",
@@ -138,15 +153,25 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--quiet", action="store_true", help="one line a round instead of a progress bar")
     fit.set_defaults(command=_fit)
 
-    export = commands.add_parser("export", help="write a model folder at another picture size, or under another name")
+    export = commands.add_parser(
+        "export", help="make int8 weights, or write a model folder at another picture size or under another name"
+    )
     export.add_argument("--weights", type=Path, required=True, metavar="DIR", help="model folder to start from")
-    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="model folder to write")
+    export.add_argument(
+        "--out", type=Path, metavar="DIR", help="model folder to write (needed unless --int8: then default --weights)"
+    )
+    export.add_argument(
+        "--int8",
+        action="store_true",
+        help="quantise: write int8 weights beside the float ones, calibrated on pictures from --data",
+    )
     export.add_argument(
         "--data",
         type=Path,
         nargs="+",
         metavar="DIR",
-        help="folders with episodes to measure BatchNorm statistics on; needed at another size, where old ones fail",
+        help="folders with episodes: to measure BatchNorm statistics on (needed at another size, where old ones fail), "
+        "and to calibrate int8 on",
     )
     export.add_argument("--width", type=at_least_one, metavar="PX", help="of the network's input (default: as it was)")
     export.add_argument("--height", type=at_least_one, metavar="PX", help="of the network's input (default: as it was)")
@@ -234,6 +259,30 @@ def _collect(arguments: argparse.Namespace) -> None:
     print(progress_text + mean)  # noqa: T201
 
 
+def _balance(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from agent.contract.spec import STEERING_THROTTLE_BRAKE
+    from training.balance_report import draw_report, print_report, read_labels, report_balance
+    from training.samples import find_episodes
+
+    paths = [
+        path for entry in arguments.data for path in ([entry] if entry.suffix == ".parquet" else find_episodes([entry]))
+    ]
+    with _progress_bar() as progress:
+        task = progress.add_task("episodes", total=len(paths))
+        labels = read_labels(paths, lambda: progress.advance(task))
+    rule_names = RULE_NAMES if arguments.rule == "all" else (arguments.rule,)
+    report = report_balance(labels, STEERING_THROTTLE_BRAKE, rule_names, len(paths))
+    if arguments.json:
+        print(json.dumps(report.to_dict(), indent=2))  # noqa: T201
+    else:
+        print_report(report, Console(highlight=False))
+    if arguments.out is not None:
+        draw_report(report, arguments.out)
+        _say(f"wrote {arguments.out}")
+
+
 def _progress_bar() -> "Progress":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -301,6 +350,15 @@ def _preprocessing_bar() -> Iterator[Callable[[int, int], None]]:
 def _export(arguments: argparse.Namespace) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+    if arguments.out is None and not arguments.int8:
+        raise AgentError("nothing to write: expected --out DIR, or --int8 to quantise the folder of --weights itself.")
+    if arguments.out is not None:
+        _export_float(arguments)
+    if arguments.int8:
+        _export_int8(arguments.out or arguments.weights, arguments.data)
+
+
+def _export_float(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from agent.contract.spec import WEIGHTS_FILE, ModelSpec
@@ -325,11 +383,42 @@ def _export(arguments: argparse.Namespace) -> None:
     model = build_network(spec.backbone, spec.height_px, spec.width_px, spec.outputs)
     load_weights(model, arguments.weights / WEIGHTS_FILE)
     if arguments.data is not None:
-        pictures = pick_pictures(find_episodes(arguments.data), spec, _CALIBRATION_PICTURES)
-        starts = range(0, len(pictures), _CALIBRATION_BATCH)
-        reestimate_batch_norm(model, (pictures[start : start + _CALIBRATION_BATCH] for start in starts))
+        pictures = pick_pictures(find_episodes(arguments.data), spec, _BATCH_NORM_PICTURES)
+        starts = range(0, len(pictures), _BATCH_NORM_BATCH)
+        reestimate_batch_norm(model, (pictures[start : start + _BATCH_NORM_BATCH] for start in starts))
     export_model(model, spec, arguments.out)
     print(f"{arguments.out}: {spec.backbone} at {spec.width_px} x {spec.height_px} px")  # noqa: T201
+
+
+def _export_int8(folder: Path, data: list[Path] | None) -> None:
+    from agent.contract.spec import ModelSpec
+    from training.quantize import quantize_model
+    from training.samples import find_episodes, pick_balanced_pictures, pick_pictures
+
+    if data is None:
+        raise AgentError("--int8 needs recorded pictures to measure ranges on, expected --data DIR with episodes.")
+    spec = ModelSpec.load(folder)
+    paths = find_episodes(data)
+    if len(paths) < 2:
+        raise TrainingError(
+            f"{len(paths)} episode in --data, expected at least two: the first is checked on, the others are "
+            "calibrated on. Record more (`python -m training collect`)."
+        )
+    checked = max(1, min(len(paths) // 10, 4))
+    check = pick_pictures(paths[:checked], spec, _CHECK_PICTURES)
+    calibration = pick_balanced_pictures(paths[checked:], spec, _CALIBRATION_PICTURES)
+    report = quantize_model(folder, calibration, check, _say)
+    quantization = report.spec.quantization
+    assert quantization is not None
+    for name in report.spec.output_names:
+        mean, largest = quantization.mean_deviation[name], quantization.max_deviation[name]
+        _say(f"{name}: differs from float32 by {mean:.4f} on average, {largest:.3f} at most, on {len(check)} pictures")
+    if report.float_layers:
+        _say(
+            f"{len(report.float_layers)} of {report.convolutions} convolutions run in float on this machine: "
+            f"{', '.join(report.float_layers)}"
+        )
+    print(f"{folder}: int8 weights, calibrated on {len(calibration)} pictures")  # noqa: T201
 
 
 def _weights_file(init: str) -> str:

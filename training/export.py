@@ -13,12 +13,21 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from agent.contract.errors import TrainingError
-from agent.contract.spec import GRAPH_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec
+from agent.contract.spec import (
+    GRAPH_FILE,
+    INT8_GRAPH_FILE,
+    INT8_WEIGHTS_FILE,
+    PROBE_FILE,
+    SPEC_FILE,
+    WEIGHTS_FILE,
+    ModelSpec,
+)
 from training.network import save_weights
 
 _ONNX_OPSET = 17
 _ONNX_IR = 8  # of the release that brought opset 17; older runtimes read it
-_ONNX_TYPES = {"F16": TensorProto.FLOAT16, "F32": TensorProto.FLOAT}  # by safetensors' name
+# By safetensors' names.
+_ONNX_TYPES = {"F16": TensorProto.FLOAT16, "F32": TensorProto.FLOAT, "I8": TensorProto.INT8, "U8": TensorProto.UINT8}
 
 
 def export_model(model: Any, spec: ModelSpec, folder: Path) -> ModelSpec:
@@ -49,14 +58,40 @@ def export_model(model: Any, spec: ModelSpec, folder: Path) -> ModelSpec:
     try:
         save_weights(model, partial[WEIGHTS_FILE], "float16", auxiliary=False)
         partial[GRAPH_FILE].write_bytes(_graph(model, spec, partial[WEIGHTS_FILE]).SerializeToString(True))
-        spec = replace(spec, sha256={name: _sha256(partial[name]) for name in (WEIGHTS_FILE, GRAPH_FILE)})
+        spec = replace(
+            spec, quantization=None, sha256={name: sha256(partial[name]) for name in (WEIGHTS_FILE, GRAPH_FILE)}
+        )
         partial[SPEC_FILE].write_text(spec.to_json(), encoding="utf-8")
         for name, path in partial.items():
             os.replace(path, folder / name)
+        for name in (INT8_WEIGHTS_FILE, INT8_GRAPH_FILE, PROBE_FILE):  # made from the weights just replaced
+            (folder / name).unlink(missing_ok=True)
     finally:
         for path in partial.values():
             path.unlink(missing_ok=True)
     return spec
+
+
+def external_tensors(weights: Path, location: str) -> dict[str, TensorProto]:
+    """Describe a safetensors file's tensors as ONNX tensors whose data lie in it.
+
+    Args:
+        weights: The file.
+        location: Its name when the graph that refers to it is loaded.
+    """
+    with weights.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header: dict[str, Any] = json.loads(file.read(length))
+    tensors = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        tensor = TensorProto(name=name, dims=entry["shape"], data_type=_ONNX_TYPES[entry["dtype"]])
+        tensor.data_location = TensorProto.EXTERNAL
+        place = {"location": location, "offset": 8 + length + begin, "length": end - begin}
+        for key, value in place.items():
+            tensor.external_data.add(key=key, value=str(value))
+        tensors[name] = tensor
+    return tensors
 
 
 def _check(model: Any, spec: ModelSpec) -> None:
@@ -101,10 +136,7 @@ class _GraphWriter:
     def __init__(self, weights: Path) -> None:
         self.nodes: list[NodeProto] = []
         self.initializers: dict[str, TensorProto] = {}
-        with weights.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            self._tensors: dict[str, Any] = json.loads(file.read(length))
-        self._data_start = 8 + length
+        self._tensors = external_tensors(weights, WEIGHTS_FILE)
 
     def model(self, model: Any, inputs: list[str], prefix: str = "") -> list[str]:
         """Translate a functional model, given the values its inputs have, and return its outputs."""
@@ -136,14 +168,7 @@ class _GraphWriter:
     def weight(self, key: str, permutation: list[int] | None = None) -> str:
         """Refer to a tensor of the weights file, as float32 and with its axes permuted."""
         if key not in self.initializers:
-            tensor = self._tensors[key]
-            begin, end = tensor["data_offsets"]
-            initializer = TensorProto(name=key, dims=tensor["shape"], data_type=_ONNX_TYPES[tensor["dtype"]])
-            initializer.data_location = TensorProto.EXTERNAL
-            location = {"location": WEIGHTS_FILE, "offset": self._data_start + begin, "length": end - begin}
-            for field, value in location.items():
-                initializer.external_data.add(key=field, value=str(value))
-            self.initializers[key] = initializer
+            self.initializers[key] = self._tensors[key]
         name = key
         if self.initializers[key].data_type != TensorProto.FLOAT:
             name = self.node("Cast", [name], to=TensorProto.FLOAT)
@@ -312,6 +337,7 @@ def _activate(writer: _GraphWriter, layer: Any, value: str) -> str:
     )
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Return a file's checksum in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,6 +23,7 @@ from agent.contract.errors import TrainingError
 from agent.contract.observation import Observation
 from agent.contract.preprocess import preprocess
 from agent.contract.spec import ModelSpec
+from training.balancing.registry import balancing_rule
 from training.config import HELD_OUT_SEED
 from training.workers import worker_pool
 
@@ -159,20 +160,45 @@ def pick_pictures(paths: Sequence[Path], spec: ModelSpec, count: int) -> npt.NDA
         TrainingError: If an episode is of another game or its track is kept for judging.
         EpisodeError: If an episode cannot be read.
     """
-    lengths = []
-    for path in paths:
-        episode = Episode.open(path)
+    lengths = [len(episode) for episode in _open_episodes(paths, spec)]
+    rows = np.unique(np.linspace(0, sum(lengths) - 1, count).astype(int))
+    return _read_pictures(paths, lengths, rows, spec)
+
+
+def pick_balanced_pictures(paths: Sequence[Path], spec: ModelSpec, count: int) -> npt.NDArray[np.uint8]:
+    """Preprocess pictures as the ``v3`` rule feeds them: every output's whole range is there, rare braking included.
+
+    Arguments, return value and errors are those of ``pick_pictures``; and a label out of range, or an output that never
+    varies, is an error as well.
+    """
+    episodes = _open_episodes(paths, spec)
+    labels = np.concatenate([np.asarray(episode.controls, np.float32) for episode in episodes])
+    rng = np.random.default_rng(0)
+    orders = [feed.epoch(rng) for feed in balancing_rule("v3").feeds(labels, spec.outputs)]
+    mixed = np.stack([order[:count] for order in orders], axis=1).ravel()  # a sample for each output in turn
+    _, first = np.unique(mixed, return_index=True)
+    rows = np.sort(mixed[np.sort(first)[:count]])
+    return _read_pictures(paths, [len(episode) for episode in episodes], rows, spec)
+
+
+def _open_episodes(paths: Sequence[Path], spec: ModelSpec) -> list[Episode]:
+    episodes = [Episode.open(path) for path in paths]
+    for episode in episodes:
         _check_track(episode)
         if episode.header.game != spec.game:
             raise TrainingError(
-                f"{path} is of the game {episode.header.game!r}, the model is for {spec.game!r}. Pass episodes "
+                f"{episode.path} is of the game {episode.header.game!r}, the model is for {spec.game!r}. Pass episodes "
                 "of the model's game."
             )
-        lengths.append(len(episode))
-    ends = np.cumsum(lengths)
-    rows = np.unique(np.linspace(0, ends[-1] - 1, count).astype(int))
+    return episodes
+
+
+def _read_pictures(
+    paths: Sequence[Path], lengths: Sequence[int], rows: npt.NDArray[np.int64], spec: ModelSpec
+) -> npt.NDArray[np.uint8]:
+    """Preprocess the given rows of all episodes taken together, and shuffle them (always the same way)."""
     pictures = []
-    for path, length, end in zip(paths, lengths, ends, strict=True):
+    for path, length, end in zip(paths, lengths, np.cumsum(lengths), strict=True):
         episode = Episode.open(path)
         chosen = rows[(rows >= end - length) & (rows < end)] - (end - length)
         pictures += [preprocess(episode.frame(int(row)), spec) for row in chosen]

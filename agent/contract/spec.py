@@ -13,11 +13,16 @@ from agent.contract.profile import Rectangle
 SPEC_FILE = "spec.json"
 WEIGHTS_FILE = "weights.safetensors"
 GRAPH_FILE = "network.onnx"
+INT8_WEIGHTS_FILE = "weights-int8.safetensors"
+INT8_GRAPH_FILE = "network-int8.onnx"
+PROBE_FILE = "probe.png"
 
 RESTORE = "Restore the folder (`git checkout model_weights`), or have `python -m training fit` write one again."
 """What to do about a damaged model folder."""
 REWRITE_GRAPH = "Write the graph anew from its weights with `python -m training export`."
 """What to do about a graph that is of no use while spec and weights are intact."""
+QUANTIZE = "Make int8 weights with `python -m training export --int8`, or use another engine."
+"""What to do about int8 weights that are missing or of no use."""
 PREPROCESSING = "halve-area-then-linear/1"
 """Version of :func:`agent.contract.preprocess.preprocess`. Weights trained with another version are refused."""
 
@@ -49,6 +54,41 @@ STEERING_THROTTLE_BRAKE = (
 
 
 @dataclass(frozen=True, slots=True)
+class Quantization:
+    """What is known about the int8 weights beside the float ones.
+
+    Attributes:
+        pictures: Calibration pictures the ranges were measured on.
+        mean_deviation: By output: mean absolute difference from float32, on pictures that were not calibrated on.
+        max_deviation: By output: the largest one.
+        probe: By output: what the int8 network says to ``probe.png``, a picture of the recordings. An engine that says
+            something else runs the network wrongly on this machine (saturating arithmetic, a runtime's fault).
+    """
+
+    pictures: int
+    mean_deviation: dict[str, float]
+    max_deviation: dict[str, float]
+    probe: dict[str, float]
+
+    def check(self, names: tuple[str, ...]) -> None:
+        """Refuse numbers that are not finite, or not for exactly these outputs.
+
+        Raises:
+            SpecError: Naming the field.
+        """
+        for key in ("mean_deviation", "max_deviation", "probe"):
+            values = getattr(self, key)
+            finite = isinstance(values, dict) and all(
+                type(value) in (int, float) and math.isfinite(value) for value in values.values()
+            )
+            if not finite or set(values) != set(names):
+                raise SpecError(
+                    f"quantization.{key} is {values!r}, expected one finite number for each of {', '.join(names)}. "
+                    f"{QUANTIZE}"
+                )
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """What must be known to feed a network and to read what it says.
 
@@ -63,6 +103,7 @@ class ModelSpec:
         masks: Parts of the frame painted black before the network sees it, as fractions of the frame.
         preprocessing: Version of the preprocessing the weights were trained with.
         sha256: Checksum (hexadecimal) by file name, of every file that is loaded beside the spec.
+        quantization: What is known about the int8 weights; None where there are none.
     """
 
     name: str
@@ -75,6 +116,7 @@ class ModelSpec:
     masks: tuple[Rectangle, ...] = ()
     preprocessing: str = PREPROCESSING
     sha256: dict[str, str] = field(default_factory=dict)
+    quantization: Quantization | None = None
 
     def __post_init__(self) -> None:
         for name in ("name", "backbone", "game"):
@@ -97,6 +139,8 @@ class ModelSpec:
         sums = self.sha256
         if not isinstance(sums, dict) or not all(isinstance(checksum, str) for checksum in sums.values()):
             raise SpecError(f"sha256 is {sums!r}, expected one hexadecimal checksum by file name.")
+        if self.quantization is not None:
+            self.quantization.check(self.output_names)
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -119,10 +163,16 @@ class ModelSpec:
             raw: Any = json.loads(text)
         except (ValueError, RecursionError) as exc:
             raise SpecError(f"the text is not JSON ({exc}). {RESTORE}") from exc
+        if isinstance(raw, dict):
+            raw.setdefault("quantization", None)  # written by versions that had no int8 weights
         _check_keys(cls, raw, "the specification")
+        quantization = None
+        if raw["quantization"] is not None:
+            _check_keys(Quantization, raw["quantization"], "quantization")
+            quantization = Quantization(**raw["quantization"])
         outputs = _parse_list(OutputSpec, raw["outputs"], "outputs")
         masks = _parse_list(Rectangle, raw["masks"], "masks")
-        return cls(**{**raw, "outputs": outputs, "masks": masks})
+        return cls(**{**raw, "outputs": outputs, "masks": masks, "quantization": quantization})
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -18,11 +18,9 @@ from openvino.properties import hint
 
 from agent.contract.errors import EngineError, WeightsError
 from agent.contract.observation import Observation
-from agent.contract.spec import GRAPH_FILE, REWRITE_GRAPH, ModelSpec
+from agent.contract.spec import REWRITE_GRAPH, ModelSpec
 from agent.engines.base import Prediction
-from agent.engines.model_folder import check_graph, check_observation, open_model_folder
-
-_TYPES = {"f32": openvino.Type.f32, "bf16": openvino.Type.bf16}
+from agent.engines.model_folder import check_graph, check_observation, check_probe, open_model_folder
 
 
 class OpenVinoEngine:
@@ -30,50 +28,54 @@ class OpenVinoEngine:
 
     Args:
         folder: The model: ``spec.json``, ``network.onnx``, ``weights.safetensors``.
-        precision: What the convolutions are computed in. ``bf16`` is faster and about three decimal digits exact.
+        precision: What the convolutions are computed in. ``bf16`` is faster and about three decimal digits exact;
+            ``int8`` is faster still and runs the folder's int8 weights, the layers left in float in bf16 where the CPU
+            has it.
         threads: CPU threads; None lets OpenVINO take the physical cores.
 
     Raises:
         SpecError: If the spec is missing, unreadable or inconsistent.
         WeightsError: If a file is missing, damaged, or disagrees with the spec.
-        EngineError: If this CPU has no bfloat16 arithmetic, or OpenVINO cannot run the network.
+        EngineError: If this CPU has no bfloat16 arithmetic, computes int8 wrongly, or OpenVINO cannot run the network.
     """
 
-    def __init__(self, folder: Path, precision: Literal["f32", "bf16"] = "f32", threads: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, precision: Literal["f32", "bf16", "int8"] = "f32", threads: int | None = None
+    ) -> None:
         self._name = "openvino" if precision == "f32" else f"openvino-{precision}"
-        self._spec = open_model_folder(folder)
+        self._spec, graph = open_model_folder(folder, int8=precision == "int8")
         core = openvino.Core()
+        has_bf16 = "BF16" in core.get_property("CPU", properties.device.capabilities)
         # OpenVINO takes bf16 as a mere hint and computes in f32 without a word where the CPU lacks it.
-        if precision == "bf16" and "BF16" not in core.get_property("CPU", properties.device.capabilities):
+        if precision == "bf16" and not has_bf16:
             raise EngineError(
                 "this CPU has no bfloat16 arithmetic (AVX512-BF16 or AMX), expected one for openvino-bf16. "
                 "Use --engine openvino."
             )
         settings: dict[Any, Any] = {
             hint.performance_mode: hint.PerformanceMode.LATENCY,
-            hint.inference_precision: _TYPES[precision],
+            hint.inference_precision: openvino.Type.bf16 if precision != "f32" and has_bf16 else openvino.Type.f32,
         }
         if threads is not None:
             settings[properties.inference_num_threads] = threads
         try:
-            model = core.read_model(folder / GRAPH_FILE)
+            model = core.read_model(graph)
         except Exception as exc:
-            raise WeightsError(
-                f"OpenVINO cannot read {folder / GRAPH_FILE} ({_first_line(exc)}). {REWRITE_GRAPH}"
-            ) from exc
-        check_graph(folder, self._spec, (tuple(model.input(0).shape), tuple(model.output(0).shape)))
+            raise WeightsError(f"OpenVINO cannot read {graph} ({_first_line(exc)}). {REWRITE_GRAPH}") from exc
+        check_graph(graph, self._spec, (tuple(model.input(0).shape), tuple(model.output(0).shape)))
         try:
             self._compiled: Any = core.compile_model(model, "CPU", settings)
             self._request: Any = self._compiled.create_infer_request()
         except Exception as exc:
             raise EngineError(
-                f"OpenVINO {openvino.__version__} cannot compile {folder / GRAPH_FILE} ({_first_line(exc)}). "
-                "Use --engine tensorflow."
+                f"OpenVINO {openvino.__version__} cannot compile {graph} ({_first_line(exc)}). Use --engine tensorflow."
             ) from exc
+        if precision == "int8":
+            check_probe(folder, self._spec, self.infer, self._name)
 
     @property
     def name(self) -> str:
-        """``openvino`` or ``openvino-bf16``."""
+        """``openvino``, ``openvino-bf16`` or ``openvino-int8``."""
         return self._name
 
     @property

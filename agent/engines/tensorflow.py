@@ -41,11 +41,11 @@ class TensorFlowEngine:
     """
 
     def __init__(self, folder: Path, threads: int | None = None) -> None:
-        self._spec = open_model_folder(folder)
+        self._spec, graph_file = open_model_folder(folder)
         if threads is not None:
             _limit_threads(threads)
         graph = _load_graph(folder)
-        check_graph(folder, self._spec, (_shape(graph.input[0]), _shape(graph.output[0])))
+        check_graph(graph_file, self._spec, (_shape(graph.input[0]), _shape(graph.output[0])))
         weights = _load_weights(folder, graph)
 
         def run(observation: Any) -> Any:

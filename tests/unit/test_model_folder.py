@@ -43,7 +43,7 @@ def write(folder: Path, content: bytes) -> Path:
 @pytest.mark.parametrize("model", [graph(), graph(GOOD), graph(GOOD, GOOD)])
 def test_weights_beside_the_graph_are_accepted(tmp_path: Path, model: ModelProto) -> None:
     folder = write(tmp_path, model.SerializeToString())
-    assert open_model_folder(folder) == ModelSpec.load(folder)
+    assert open_model_folder(folder) == (ModelSpec.load(folder), folder / GRAPH_FILE)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_any_damage_to_a_graph_is_refused_or_harmless_but_never_a_crash(
     path = tmp_path_factory.getbasetemp() / "damaged.onnx"
     path.write_bytes(whole[:cut] + tail)
     with suppress(WeightsError):  # any other exception fails
-        _check_external_data(path)
+        _check_external_data(path, WEIGHTS_FILE)
 
 
 def test_a_truncated_graph_is_refused(tmp_path: Path) -> None:

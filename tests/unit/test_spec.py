@@ -77,7 +77,14 @@ def test_a_spec_survives_the_file(tmp_path: Path) -> None:
     assert SPEC.output_names == ("steering", "throttle", "brake", "speed")
 
 
-@pytest.mark.parametrize("key", sorted(json.loads(SPEC.to_json())), ids="no_{}".format)
+def test_a_spec_from_before_there_were_int8_weights_has_none(tmp_path: Path) -> None:
+    raw = json.loads(SPEC.to_json())
+    del raw["quantization"]
+    (tmp_path / SPEC_FILE).write_text(json.dumps(raw), encoding="utf-8")
+    assert ModelSpec.load(tmp_path) == SPEC
+
+
+@pytest.mark.parametrize("key", sorted(json.loads(SPEC.to_json()).keys() - {"quantization"}), ids="no_{}".format)
 def test_a_missing_key_is_named_whether_or_not_it_has_a_default(key: str, tmp_path: Path) -> None:
     raw = json.loads(SPEC.to_json())
     del raw[key]

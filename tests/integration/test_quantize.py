@@ -1,0 +1,176 @@
+"""int8 weights: near the float ones on every runtime, tied to them by the spec, and refused where they compute wrongly."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+
+from agent.contract.errors import EngineError, SpecError, TrainingError, WeightsError
+from agent.contract.spec import (
+    GRAPH_FILE,
+    INT8_GRAPH_FILE,
+    INT8_WEIGHTS_FILE,
+    PROBE_FILE,
+    SPEC_FILE,
+    STEERING_THROTTLE_BRAKE,
+    WEIGHTS_FILE,
+    ModelSpec,
+    Quantization,
+)
+from agent.engines.openvino import OpenVinoEngine
+from training.export import export_model
+from training.quantize import quantize_model
+
+HEIGHT_PX, WIDTH_PX = 40, 64
+INT8_FILES = (INT8_WEIGHTS_FILE, INT8_GRAPH_FILE, PROBE_FILE)
+
+
+def pictures(count: int, seed: int) -> npt.NDArray[np.uint8]:
+    """Coarse random patches under fine noise, none of them fully white."""
+    generator = np.random.default_rng(seed)
+    coarse = np.kron(generator.uniform(0, 200, (count, 4, 4, 3)), np.ones((1, HEIGHT_PX // 4, WIDTH_PX // 4, 1)))
+    return np.clip(coarse + generator.normal(0, 20, coarse.shape), 0, 210).astype(np.uint8)
+
+
+def small_network() -> Any:
+    """Xception's kinds of layers in the small: a beginning without padding, separable stages, a strided shortcut."""
+    layers = keras.layers
+    observation = keras.Input((HEIGHT_PX, WIDTH_PX, 3), name="observation")
+    body = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(observation)
+    body = layers.Conv2D(16, 3, strides=2, use_bias=False, name="first")(body)
+    body = layers.BatchNormalization(name="first_bn")(body)
+    body = layers.Activation("relu", name="first_act")(body)
+    shortcut = layers.Conv2D(32, 1, strides=2, padding="same", use_bias=False, name="shortcut")(body)
+    body = layers.SeparableConv2D(32, 3, padding="same", use_bias=False, name="separable")(body)
+    body = layers.BatchNormalization(name="separable_bn")(body)
+    body = layers.MaxPooling2D(3, strides=2, padding="same", name="pool")(body)
+    body = layers.Add(name="add")([body, shortcut])
+    body = layers.GlobalAveragePooling2D(name="average")(body)
+    heads = {spec.name: layers.Dense(1, name=spec.name)(body) for spec in STEERING_THROTTLE_BRAKE}
+    return keras.Model(observation, heads)
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with float and int8 weights."""
+    folder = tmp_path_factory.mktemp("quantized")
+    keras.utils.set_random_seed(3)
+    model = small_network()
+    model(pictures(32, 1), training=True)
+    spec = ModelSpec(name="tiny", backbone="small", game="carracing", height_px=HEIGHT_PX, width_px=WIDTH_PX)
+    export_model(model, spec, folder)
+    said: list[str] = []
+    report = quantize_model(folder, pictures(32, 2), pictures(16, 3), said.append)
+    assert said
+    assert report.convolutions == 4
+    return folder
+
+
+@pytest.fixture
+def copy(quantized: Path, tmp_path: Path) -> Path:
+    for path in quantized.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def differences(folder: Path, observations: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    exact, coarse = OpenVinoEngine(folder), OpenVinoEngine(folder, "int8")
+    return np.stack([coarse.infer(each) - exact.infer(each) for each in observations])
+
+
+def test_int8_predictions_are_near_the_float_ones_but_not_the_same(quantized: Path) -> None:
+    unseen = pictures(16, 4)
+    exact = OpenVinoEngine(quantized)
+    spread = np.stack([exact.infer(each) for each in unseen]).std(axis=0)
+    error = np.abs(differences(quantized, unseen)).mean(axis=0)
+    assert np.all(error > 0)
+    assert np.all(error < 0.1 * spread)
+
+
+def test_a_brighter_picture_than_any_calibrated_on_is_not_clipped(quantized: Path) -> None:
+    # Calibration saw bytes up to 210; a range of bytes scaled to that would turn 255 into 210.
+    bright = np.full((1, HEIGHT_PX, WIDTH_PX, 3), 255, np.uint8)
+    dimmed = np.full((1, HEIGHT_PX, WIDTH_PX, 3), 210, np.uint8)
+    engine = OpenVinoEngine(quantized, "int8")
+    assert np.abs(engine.infer(bright[0]) - engine.infer(dimmed[0])).max() > 1e-3
+
+
+def test_the_spec_ties_the_files_together_and_states_the_deviation(quantized: Path) -> None:
+    spec = ModelSpec.load(quantized)
+    assert set(spec.sha256) == {WEIGHTS_FILE, GRAPH_FILE, *INT8_FILES}
+    assert spec.quantization is not None
+    assert spec.quantization.pictures == 32
+    names = set(spec.output_names)
+    assert set(spec.quantization.mean_deviation) == set(spec.quantization.max_deviation) == names
+    measured = np.abs(differences(quantized, pictures(16, 3)))
+    stated = [spec.quantization.mean_deviation[name] for name in spec.output_names]
+    np.testing.assert_allclose(measured.mean(axis=0), stated, atol=2e-3)
+
+
+def test_the_int8_graph_holds_no_weights_and_the_dense_layers_stay_float(quantized: Path) -> None:
+    model = onnx.load(quantized / INT8_GRAPH_FILE, load_external_data=False)
+    assert all(len(tensor.raw_data) <= 4 for tensor in model.graph.initializer)
+    assert {node.op_type for node in model.graph.node} >= {"QuantizeLinear", "DequantizeLinear", "Gemm"}
+    producers = {output: node.op_type for node in model.graph.node for output in node.output}
+    dense = [producers.get(name) for node in model.graph.node if node.op_type == "Gemm" for name in node.input[1:]]
+    assert set(dense) == {"Cast"}
+    assert (quantized / INT8_WEIGHTS_FILE).stat().st_size < (quantized / WEIGHTS_FILE).stat().st_size
+
+
+@pytest.mark.parametrize("name", INT8_FILES)
+def test_a_damaged_int8_file_is_refused_and_the_float_engine_still_runs(copy: Path, name: str) -> None:
+    content = (copy / name).read_bytes()
+    (copy / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(WeightsError, match=f"{name} has SHA-256"):
+        OpenVinoEngine(copy, "int8")
+    OpenVinoEngine(copy).close()
+
+
+def test_a_folder_without_int8_weights_says_how_to_make_them(copy: Path) -> None:
+    spec = replace(ModelSpec.load(copy), quantization=None)
+    (copy / SPEC_FILE).write_text(spec.to_json())
+    with pytest.raises(WeightsError, match="has no int8 weights.*export --int8"):
+        OpenVinoEngine(copy, "int8")
+
+
+def test_an_engine_that_computes_int8_wrongly_is_refused(copy: Path) -> None:
+    spec = ModelSpec.load(copy)
+    assert spec.quantization is not None
+    other = spec.quantization.probe | {"steering": spec.quantization.probe["steering"] + 0.06}
+    (copy / SPEC_FILE).write_text(replace(spec, quantization=replace(spec.quantization, probe=other)).to_json())
+    with pytest.raises(EngineError, match=r"openvino-int8 computes int8 wrongly on this machine: steering"):
+        OpenVinoEngine(copy, "int8")
+
+
+def test_new_float_weights_put_the_int8_ones_away(copy: Path) -> None:
+    export_model(small_network(), ModelSpec.load(copy), copy)
+    assert ModelSpec.load(copy).quantization is None
+    assert not any((copy / name).exists() for name in INT8_FILES)
+
+
+def test_nothing_to_calibrate_on_is_refused(copy: Path) -> None:
+    before = (copy / SPEC_FILE).read_text()
+    with pytest.raises(TrainingError, match="no pictures"):
+        quantize_model(copy, pictures(0, 1), pictures(4, 1), print)
+    assert (copy / SPEC_FILE).read_text() == before
+
+
+@pytest.mark.parametrize("damage", [{"probe": {"steering": 0.0}}, {"max_deviation": None}, {"probe": {}}])
+def test_a_spec_with_numbers_for_other_outputs_is_refused(copy: Path, damage: dict[str, Any]) -> None:
+    raw = json.loads((copy / SPEC_FILE).read_text())
+    raw["quantization"] |= damage
+    (copy / SPEC_FILE).write_text(json.dumps(raw))
+    with pytest.raises(SpecError, match=f"quantization.{next(iter(damage))}"):
+        ModelSpec.load(copy)
+
+
+def test_a_quantization_survives_json() -> None:
+    values = {"steering": 0.1, "throttle": 0.2, "brake": 0.0}
+    spec = ModelSpec("a", "b", "c", quantization=Quantization(128, values, values, values))
+    assert ModelSpec.from_json(spec.to_json()) == spec
