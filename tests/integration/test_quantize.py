@@ -1,4 +1,4 @@
-"""int8 weights: near the float ones on every runtime, tied to them by the spec, and refused where they compute wrongly."""
+"""int8 weights: near the float ones, tied to them by the spec, and refused where a machine computes them wrongly."""
 
 import json
 from dataclasses import replace
@@ -135,7 +135,7 @@ def test_a_damaged_int8_file_is_refused_and_the_float_engine_still_runs(copy: Pa
 def test_a_folder_without_int8_weights_says_how_to_make_them(copy: Path) -> None:
     spec = replace(ModelSpec.load(copy), quantization=None)
     (copy / SPEC_FILE).write_text(spec.to_json())
-    with pytest.raises(WeightsError, match="has no int8 weights.*export --int8"):
+    with pytest.raises(WeightsError, match=r"has no int8 weights.*export --int8"):
         OpenVinoEngine(copy, "int8")
 
 
