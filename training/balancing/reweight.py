@@ -38,8 +38,9 @@ def density_weights(values: npt.NDArray[np.float32], output: OutputSpec) -> npt.
     counts = np.bincount(cells, minlength=bins)
     offsets = np.arange(KERNEL_BINS) - KERNEL_BINS // 2
     kernel = np.exp(-(offsets**2) / (2 * SIGMA_BINS**2))
-    # Divided by the kernel's mass inside the range: otherwise the density would drop, and weights rise, at its ends.
-    density = np.convolve(counts, kernel, "same") / np.convolve(np.ones(bins), kernel, "same")
+    # Beyond the range there is nothing, as in the paper's code: a peak at an exact end, which driving has more often
+    # than a slope that ends there, then counts as much as the same peak in the middle.
+    density = np.convolve(counts, kernel, "same")
     rarity = 1 / np.sqrt(density[cells])
     weights = np.minimum(rarity / rarity.mean(), MAX_WEIGHT)
     while weights.mean() < 1 - 1e-6:  # what clipping took, the others get
