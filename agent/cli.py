@@ -36,7 +36,19 @@ if TYPE_CHECKING:
     from agent.pacing import TickStats
     from agent.replay import ReplayReport
 
-ENGINES = ("auto", "openvino", "openvino-bf16", "openvino-int8", "tensorflow", "constant")
+ENGINES = (
+    "auto",
+    "openvino",
+    "openvino-bf16",
+    "openvino-int8",
+    "onnxruntime",
+    "onnxruntime-int8",
+    "onnxruntime-cuda",
+    "onnxruntime-directml",
+    "onnxruntime-coreml",
+    "tensorflow",
+    "constant",
+)
 EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
 
 _CONSTANT_CONTROLS = Controls(0.0, 0.1, 0.0)  # slowly straight on: tries out everything but the network
@@ -355,7 +367,8 @@ def _make_engine(arguments: argparse.Namespace, game: str) -> "Engine":
     except ImportError as exc:
         raise EngineError(
             f"the engine {name} cannot be imported ({exc}), expected its library to be installed. "
-            "For tensorflow, `pip install '.[training]'`; or choose another with --engine."
+            "For onnxruntime, `pip install '.[onnxruntime]'`; for tensorflow, `pip install '.[training]'`; "
+            "or choose another with --engine."
         ) from exc
 
 
@@ -366,6 +379,11 @@ def _load_engine(name: str, folder: Path, threads: int | None) -> "Engine":
         from agent.engines.tensorflow import TensorFlowEngine
 
         return TensorFlowEngine(folder, threads)
+    if name.startswith("onnxruntime"):
+        from agent.engines.onnxruntime import DEVICES, OnnxRuntimeEngine
+
+        device = next((known for known in DEVICES if name.endswith(known)), DEVICES[0])
+        return OnnxRuntimeEngine(folder, "int8" if name.endswith("-int8") else "f32", threads, device)
 
     from agent.engines.openvino import OpenVinoEngine
 
