@@ -200,6 +200,19 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--video", type=Path, metavar="DIR", help="film every track into this folder (.mp4)")
     _add_json_option(evaluate)
 
+    compare = _add_command(
+        commands,
+        "compare",
+        _compare,
+        "compare two drivers on the tracks that both drove, with a confidence interval",
+        "python -m agent compare float.json --with int8.json",
+    )
+    compare.add_argument("first", type=Path, nargs="+", metavar="FIRST", help="what `evaluate --json` printed")
+    compare.add_argument(
+        "--with", dest="second", type=Path, nargs="+", required=True, metavar="SECOND", help="the other driver's"
+    )
+    _add_json_option(compare)
+
     record = _add_command(
         commands,
         "record",
@@ -711,6 +724,20 @@ def _film(arguments: argparse.Namespace, seed: int, rate_hz: float) -> "list[Tic
 
 
 # --- record and replay ------------------------------------------------------------------------------------------------
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from agent.comparison import compare_reports, load_report
+
+    sides = arguments.first, arguments.second
+    comparison = compare_reports(*([load_report(path) for path in side] for side in sides))
+    if arguments.json:
+        _say(comparison.to_json().rstrip())
+    else:
+        from rich.console import Console
+
+        Console().print(comparison.table())
+    return 0
 
 
 def _record(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@
     ├── WeightsError      weights or graph are missing, damaged or disagree with the spec
     ├── EngineError       an inference runtime is missing or cannot run the network
     ├── EpisodeError      a recording is unreadable, damaged or of another format
+    ├── ReportError       an evaluation's report is unreadable, or two of them cannot be compared
     ├── GameError         a game or profile is unknown, or the game process died
     ├── CaptureError      no frame could be had
     ├── ControllerError   the virtual gamepad is missing or went away
@@ -45,6 +46,10 @@ class EngineError(AgentError):
 
 class EpisodeError(AgentError):
     """A recorded episode is unreadable, damaged or of an unknown format."""
+
+
+class ReportError(AgentError):
+    """An evaluation's report is unreadable, or two of them cannot be compared."""
 
 
 class GameError(AgentError):
