@@ -74,6 +74,18 @@ def test_a_report_survives_its_file(tmp_path: Path) -> None:
     assert load_report(path) == report([900, 800])
 
 
+def test_the_command_prints_the_paired_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    first.write_text(report([900, 800]).to_json())
+    second.write_text(report([903, 801]).to_json())
+    assert main(["compare", str(first), "--with", str(second), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["difference"] == 2
+    assert main(["compare", str(first), "--with", str(second)]) == 0
+    assert "+2.0" in capsys.readouterr().out
+    assert main(["compare", str(first), "--with", str(tmp_path / "missing.json")]) == 1
+    assert "missing.json cannot be read" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"tracks": [{}]}', '{"tracks": 3}', '{"tracks": [{"problems": []}]}']
 )
