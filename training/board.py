@@ -5,7 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
+
+_WEIGHT_STEPS = 20  # resolution of a weight in a histogram, which knows whole counts only
 
 
 class Board(keras.callbacks.Callback):  # type: ignore[misc]
@@ -34,4 +38,12 @@ class Board(keras.callbacks.Callback):  # type: ignore[misc]
             for name, value in values.items():
                 if math.isfinite(value):
                     tf.summary.scalar(f"{group}/{name}", value, step=self.step)
+        self._writer.flush()
+
+    def log_histograms(self, fed: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]) -> None:
+        """Write histograms of labels at the present step, each label counted as often as it weighed."""
+        with self._writer.as_default():
+            for name, (labels, weights) in fed.items():
+                counts = np.round(weights / max(float(weights.max()), 1e-9) * _WEIGHT_STEPS).astype(int)
+                tf.summary.histogram(name, np.repeat(labels, counts), step=self.step)
         self._writer.flush()

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import sys
 import traceback
@@ -16,7 +17,8 @@ from agent.arguments import at_least_one, number, whole
 from agent.contract.errors import AgentError, GameError, TrainingError
 from agent.contract.profile import Rectangle
 from training.balancing.registry import RULE_NAMES
-from training.config import HELD_OUT_SEED
+from training.buffers import CAPACITY
+from training.config import HELD_OUT_SEED, STEPS
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -118,6 +120,22 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--learning-rate", type=_rate, default=1e-3, metavar="X", help="peak (default: 0.001)")
     fit.add_argument("--warmup-steps", type=at_least_one, default=100, metavar="N", help="steps to the peak (100)")
     fit.add_argument("--ema", type=_momentum, default=0.99, metavar="X", help="momentum of the averaged weights (0.99)")
+    fit.add_argument(
+        "--balance",
+        choices=RULE_NAMES,
+        default="none",
+        help="what the network is fed: none, samples as they come; v1 to v4 and reweight, see docs/balancing.md; "
+        "`balance` shows each beforehand (default: none)",
+    )
+    fit.add_argument(
+        "--step",
+        choices=STEPS,
+        default="joint",
+        help="joint: all heads on one batch; helper: a batch and a helper model for each output (default: joint)",
+    )
+    fit.add_argument(
+        "--buffer", type=at_least_one, default=CAPACITY, metavar="N", help=f"samples waiting, a feed ({CAPACITY})"
+    )
     fit.add_argument("--no-auxiliary", action="store_true", help="do not predict telemetry during training")
     fit.add_argument("--no-flip", action="store_true", help="do not mirror pictures")
     fit.add_argument(
@@ -320,12 +338,16 @@ def _fit(arguments: argparse.Namespace) -> None:
         tracks=arguments.tracks,
         drive_every=arguments.drive_every,
         patience=arguments.patience,
+        balance=arguments.balance,
+        step=arguments.step,
+        buffer_size=arguments.buffer,
         seed=arguments.seed,
     )
     drive = _closed_loop(config.driven_tracks) if config.tracks else None
     with _preprocessing_bar() as preprocessed:
         result = fit(config, PROFILE, drive, _say, verbose=2 if arguments.quiet else 1, preprocessed=preprocessed)
-    print(json.dumps({"model": str(result.model), "last": result.history[-1]}))  # noqa: T201
+    last = {key: value for key, value in result.history[-1].items() if math.isfinite(value)}
+    print(json.dumps({"model": str(result.model), "last": last}))  # noqa: T201
 
 
 @contextmanager

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Self
 
 from agent.contract.errors import TrainingError
+from training.balancing.registry import RULE_NAMES
+from training.buffers import CAPACITY
 
+STEPS = ("joint", "helper")
 HELD_OUT_SEED = 1_000_000
 """Tracks from this seed on are kept for judging: nothing is trained, tuned or looked at there."""
 
@@ -43,6 +46,9 @@ class FitConfig:
         drive_every: See ``tracks``.
         patience: Drives in a row without a better return after which the run ends early; without ``tracks`` rounds
             without a better validation loss. 0: never.
+        balance: Rule that decides what the network is fed, see ``training.balancing``.
+        step: ``joint``: all heads on one batch. ``helper``: a batch and a helper model for each output.
+        buffer_size: Samples waiting to be drawn, a feed.
         seed: Of the sample order, the flips and the network's first weights.
     """
 
@@ -70,10 +76,17 @@ class FitConfig:
     tracks_start: int = 20_000
     drive_every: int = 1
     patience: int = 0
+    balance: str = "none"
+    step: str = "joint"
+    buffer_size: int = CAPACITY
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("width_px", "height_px", "batch_size", "steps", "steps_per_round", "drive_every"):
+        if self.balance not in RULE_NAMES:
+            raise TrainingError(f"balance is {self.balance!r}, expected one of {', '.join(RULE_NAMES)}.")
+        if self.step not in STEPS:
+            raise TrainingError(f"step is {self.step!r}, expected one of {', '.join(STEPS)}.")
+        for name in ("width_px", "height_px", "batch_size", "steps", "steps_per_round", "drive_every", "buffer_size"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}, expected at least 1.")
         for name in ("validation_episodes", "tracks", "tracks_start", "patience", "seed"):

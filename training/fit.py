@@ -4,10 +4,12 @@ import csv
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +22,23 @@ from safetensors.numpy import load_file, save_file
 from agent.contract.errors import TrainingError
 from agent.contract.profile import GameProfile, Rectangle
 from agent.contract.spec import ModelSpec
+from training.balancing.registry import balancing_rule
 from training.board import Board
 from training.checkpoint import find_folder, replace_folder
 from training.config import FitConfig
 from training.dataset import Batches
 from training.export import export_model
 from training.metrics import measure_outputs
-from training.network import build_network, load_weights, save_weights
+from training.network import AUXILIARY, build_network, load_weights, save_weights
 from training.samples import Samples, decode, find_episodes, load_samples, preprocess_episodes
+from training.steps import HelperTrained
 
 CHECKPOINT = "checkpoint"
 SETTINGS = "config.json"
 LOG = "log.csv"
+
+CO_PRESSED = 0.1
+"""Throttle and brake both predicted above this count as pressed together."""
 
 Row = dict[str, float]
 Drive = Callable[[Path], float]
@@ -109,9 +116,10 @@ def fit(
             row["score"] = driven if drive is not None else -row["validation_loss"]
             if row["score"] > best:
                 best = row["score"]
-                export_model(run.model, run.spec, config.out / "best")
+                replace_folder(config.out / "best", partial(_copy_files, config.out / "last"))
         history.append(row)
         board.log("round", row)
+        board.log_histograms({f"fed/{name}": fed for name, fed in zip(spec.output_names, run.fed, strict=True)})
         run.save(history)
         _write_log(config.out / LOG, history)
         report(_describe(index + 1, config.rounds, row, spec.output_names))
@@ -142,6 +150,9 @@ class _Run:
             auxiliary=self._auxiliary,
             fused_batch_norm=True,
         )
+        if config.step == "helper":
+            self.model = HelperTrained(self.model.input, self.model.output, name=self.model.name)
+        self._feeds = balancing_rule(config.balance).feeds(training.labels, spec.outputs)
         schedule = keras.optimizers.schedules.CosineDecay(
             0.0,
             decay_steps=max(1, config.steps - config.warmup_steps),
@@ -161,13 +172,17 @@ class _Run:
         # Dividing each output's squared error by its variance makes 1.0 "no better than the mean" for all of them:
         # otherwise braking, rare and small, would count for nothing.
         self._variance = np.maximum(training.labels.var(axis=0), 1e-4)
-        losses: dict[str, Any] = {output.name: "mse" for output in spec.outputs}
+        losses: dict[str, Any] = {output.name: keras.losses.mean_squared_error for output in spec.outputs}
         weights = {output.name: float(1 / v) for output, v in zip(spec.outputs, self._variance, strict=True)}
         if self._auxiliary:
-            losses["auxiliary"] = _known_squared_error
+            losses[AUXILIARY] = _known_squared_error
             known = training.auxiliary[~np.isnan(training.auxiliary)]
-            weights["auxiliary"] = config.auxiliary_weight / max(1e-4, float(known.var()))
-        self.model.compile(optimizer=self._optimizer, loss=losses, loss_weights=weights)
+            weights[AUXILIARY] = config.auxiliary_weight / max(1e-4, float(known.var()))
+        if isinstance(self.model, HelperTrained):
+            self.model.prepare(weights, losses)
+            self.model.compile(optimizer=self._optimizer)
+        else:
+            self.model.compile(optimizer=self._optimizer, loss=losses, loss_weights=weights)
         self._optimizer.build(self.model.trainable_variables)
 
     def train_round(self, index: int, board: Board, verbose: int) -> Row:
@@ -175,6 +190,8 @@ class _Run:
         config = self._config
         steps = min(config.steps_per_round, config.steps - index * config.steps_per_round)
         batches = self._batches(index)
+        self.fed = batches.fed_labels(index * config.steps_per_round, steps)
+        started = time.monotonic()
         fitted = self.model.fit(
             batches, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=verbose, callbacks=[board]
         )
@@ -184,7 +201,14 @@ class _Run:
                 f"the loss became {losses} in round {index + 1}. Start again with a lower --learning-rate; the last "
                 f"checkpoint in {config.out} is from before."
             )
-        return {"step": float(index * config.steps_per_round + steps)} | losses
+        seconds = time.monotonic() - started
+        speed = {
+            "training_seconds": seconds,
+            "samples": float(steps * batches.samples_a_step),
+            "samples_per_second": steps * batches.samples_a_step / seconds,
+            "learning_rate": float(keras.ops.convert_to_numpy(self._optimizer.learning_rate)),
+        }
+        return {"step": float(index * config.steps_per_round + steps)} | losses | speed
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -214,7 +238,10 @@ class _Run:
         predictions = np.concatenate(rows)
         metrics = measure_outputs(predictions, self._validation.labels[chosen], names)
         loss = sum(metrics[name].rmse ** 2 / float(v) for name, v in zip(names, self._variance, strict=True))
+        pressed = [predictions[:, names.index(name)] > CO_PRESSED for name in ("throttle", "brake") if name in names]
+        co_pressed = float(np.mean(np.all(pressed, axis=0))) if len(pressed) == 2 else 0.0
         flat = {f"{name}_{key}": value for name, m in metrics.items() for key, value in asdict(m).items()}
+        flat["co_pressed"] = co_pressed
         return {"validation_loss": loss} | flat
 
     def save(self, history: list[Row]) -> None:
@@ -254,12 +281,15 @@ class _Run:
         config = self._config
         return Batches(
             self._training,
+            self._feeds,
             config.batch_size,
             config.steps_per_round,
+            batch_per_output=config.step == "helper",
             mirrored=self._mirrored,
             auxiliary=bool(self._auxiliary),
             seed=config.seed,
             first_round=round_,
+            buffer_size=config.buffer_size,
         )
 
 
@@ -352,6 +382,11 @@ def _claim_folder(config: FitConfig) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(config.to_json())
     os.replace(partial, path)
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    for path in source.iterdir():
+        shutil.copyfile(path, target / path.name)
 
 
 def _write_log(path: Path, history: list[Row]) -> None:

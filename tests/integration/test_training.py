@@ -42,13 +42,15 @@ def write_episode(
     rows: int = 3,
     seed: int | None = None,
     speed: float | None = None,
+    varied: bool = False,
     **telemetry: float,
 ) -> Path:
     rng = np.random.default_rng(0)
     with EpisodeWriter(path, EpisodeHeader("carracing", "test", rate_hz, seed)) as writer:
         for index in range(rows):
             frame = Frame(rng.integers(0, 256, (80, 100, 3), np.uint8), index * 40_000_000, index)
-            writer.write(EpisodeRow(frame, controls, controls, speed=speed, telemetry=telemetry))
+            shown = Controls(*(0.1 * index for _ in range(3))) if varied else controls
+            writer.write(EpisodeRow(frame, shown, shown, speed=speed, telemetry=telemetry))
     return path
 
 
@@ -241,7 +243,7 @@ def test_an_interrupted_run_goes_on_as_if_it_never_was(whole: tuple[FitConfig, F
 
 def test_a_run_stops_when_driving_gets_no_better(tmp_path: Path) -> None:
     for index, telemetry in enumerate(({"zeal": 1.0}, {"zeal": 1.0}, {"zest": 1.0})):  # none that all have
-        write_episode(tmp_path / f"{index}.parquet", seed=index, **telemetry)
+        write_episode(tmp_path / f"{index}.parquet", seed=index, varied=True, **telemetry)
     config = FitConfig.debug((tmp_path,), tmp_path / "run")
     config = replace(config, steps=6, tracks=1, patience=1)
     returns = iter([7.0, 7.0])

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from agent.contract.controls import Controls
 from agent.contract.preprocess import paint_black
 from agent.contract.profile import Rectangle
+from agent.contract.spec import STEERING_THROTTLE_BRAKE
 from agent.games.carracing import MASKS, MIRRORED, CarRacing
 from training.augment import flip_picture, flip_signs
+from training.balancing.registry import balancing_rule
 from training.dataset import Batches
 from training.metrics import measure
 from training.samples import Samples
@@ -25,7 +27,7 @@ def make_samples(count: int) -> Samples:
         picture = rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
         picture[0, 0] = index  # tells the samples apart
         pictures.append(cv2.imencode(".png", picture)[1].tobytes())
-    labels = np.stack((np.linspace(-1, 1, count), np.linspace(0, 1, count), np.zeros(count)), axis=1)
+    labels = np.stack((np.linspace(-1, 1, count), np.linspace(0, 1, count), np.linspace(0, 0.5, count)), axis=1)
     auxiliary = np.stack((np.arange(count), np.linspace(-3, 3, count)), axis=1)
     return Samples(
         pictures,
@@ -38,7 +40,8 @@ def make_samples(count: int) -> Samples:
 
 
 def batches(samples: Samples, **settings: object) -> Batches:
-    return Batches(samples, batch_size=4, steps=5, **settings)  # type: ignore[arg-type]
+    feeds = balancing_rule("none").feeds(samples.labels, STEERING_THROTTLE_BRAKE)
+    return Batches(samples, feeds, batch_size=4, steps=5, **settings)  # type: ignore[arg-type]
 
 
 def drawn(stream: Batches, rounds: int) -> list[int]:
@@ -67,6 +70,55 @@ def test_a_resumed_stream_goes_on_as_an_uninterrupted_one() -> None:
         assert np.array_equal(whole[k][0], resumed[k][0])
         assert np.array_equal(whole[k][1]["steering"], resumed[k][1]["steering"])
     assert not np.array_equal(resumed[0][0], batches(samples, seed=4, first_round=2)[0][0])
+
+
+def test_a_batch_has_equal_shares_of_all_feeds() -> None:
+    samples = make_samples(40)
+    feeds = balancing_rule("v3").feeds(samples.labels, STEERING_THROTTLE_BRAKE)
+    stream = Batches(samples, feeds, batch_size=8, steps=5)
+    for step in range(5):
+        expected = [feed for feed, share in enumerate((3, 3, 2)) for _ in range(share)]
+        pictures, _, weights = stream[step]
+        assert len(pictures) == len(expected) == 8
+        assert all(weight.tolist() == [1.0] * 8 for weight in weights.values())
+    assert stream.samples_a_step == 8
+
+
+def test_a_batch_an_output_carries_that_outputs_label_alone() -> None:
+    samples = make_samples(40)
+    for rule, feeds in (("none", 1), ("v2", 3)):
+        streams = balancing_rule(rule).feeds(samples.labels, STEERING_THROTTLE_BRAKE)
+        assert len(streams) == feeds
+        stream = Batches(samples, streams, batch_size=4, steps=5, batch_per_output=True, auxiliary=True)
+        pictures, _, weights = stream[0]
+        assert len(pictures) == stream.samples_a_step == 12
+        assert weights["steering"].tolist() == [1] * 4 + [0] * 8
+        assert weights["throttle"].tolist() == [0] * 4 + [1] * 4 + [0] * 4
+        assert weights["brake"].tolist() == [0] * 8 + [1] * 4
+        assert weights["auxiliary"].tolist() == [1] * 12
+        seen = [int(picture[0, 0, 0]) for step in range(3) for picture in stream[step][0]]
+        if rule == "none":  # three batches of one feed, and no sample twice while there are others
+            assert len(set(seen)) == 36
+
+
+def test_a_rare_labels_weight_reaches_its_own_head_only() -> None:
+    samples = make_samples(40)
+    (feed,) = balancing_rule("reweight").feeds(samples.labels, STEERING_THROTTLE_BRAKE)
+    stream = Batches(samples, [feed], batch_size=4, steps=10)
+    for step in range(10):
+        pictures, _, weights = stream[step]
+        rows = [int(picture[0, 0, 0]) for picture in pictures]
+        for column, name in enumerate(("steering", "throttle", "brake")):
+            assert np.array_equal(weights[name], feed.weights[rows, column])
+
+
+def test_the_fed_labels_are_those_of_the_batches() -> None:
+    samples = make_samples(40)
+    stream = batches(samples)
+    fed = stream.fed_labels(1, 2)
+    shown = np.concatenate([stream[step][1]["throttle"][:, 0] for step in (1, 2)])
+    assert np.array_equal(fed[1][0], shown)
+    assert np.array_equal(fed[1][1], np.ones(8))
 
 
 def test_a_flip_mirrors_the_picture_and_the_signs_together() -> None:

@@ -1,0 +1,89 @@
+"""The helper step: a batch for each output through a helper model of its own, all sharing one network's variables."""
+
+from typing import Any
+
+import keras
+
+from agent.contract.errors import TrainingError
+from training.network import AUXILIARY
+
+
+class HelperTrained(keras.Model):  # type: ignore[misc]
+    """A network whose training step runs one helper model an output.
+
+    A helper is the common part with one head; it shares the variables of this, the main model. One step takes a batch
+    for each output (``Batches(batch_per_output=True)``), differentiates each helper's own loss on its own batch, sums
+    the gradients over the shared variables and applies them to the main model once: the source's "custom model". A step
+    so eats as many batches as there are outputs. The training-only head is trained on every batch, at an equal share of
+    its weight.
+
+    TensorFlow only. Build it from a network's ``input`` and ``output``.
+    """
+
+    def prepare(self, loss_weights: dict[str, float], losses: dict[str, Any]) -> None:
+        """Build the helpers.
+
+        Args:
+            loss_weights: By head, what its loss counts.
+            losses: By head, its loss function of (true, predicted), without reduction over the batch.
+
+        Raises:
+            TrainingError: If Keras does not run on TensorFlow.
+        """
+        if keras.backend.backend() != "tensorflow":
+            raise TrainingError(
+                f"the helper step needs TensorFlow, Keras runs on {keras.backend.backend()}. Train with --step joint, "
+                "or set KERAS_BACKEND=tensorflow."
+            )
+        self._loss_weights = loss_weights
+        self._losses = losses
+        self._names = [name for name in self.output if name != AUXILIARY]
+        shared = {AUXILIARY: self.output[AUXILIARY]} if AUXILIARY in self.output else {}
+        self.helpers = [keras.Model(self.input, {name: self.output[name]} | shared) for name in self._names]
+        self._trackers = [keras.metrics.Mean(f"{name}_loss") for name in loss_weights]
+        self._total = keras.metrics.Mean("loss")
+
+    @property
+    def metrics(self) -> list[Any]:
+        """One mean loss a head and the weighted total, reset every round."""
+        return [self._total, *self._trackers]
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Do one step on the outputs' batches, which follow one another in ``data``."""
+        gradients, losses = self.summed_gradients(data)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        self._total.update_state(sum(self._loss_weights[name] * loss for name, loss in losses.items()))
+        for tracker, name in zip(self._trackers, self._loss_weights, strict=True):
+            tracker.update_state(losses[name])
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def summed_gradients(self, data: Any) -> tuple[list[Any], dict[str, Any]]:
+        """Return the sum of the helpers' gradients, by trainable variable of the main model, and each head's loss."""
+        import tensorflow as tf
+
+        pictures, targets, weights = data
+        variables = [variable.value for variable in self.trainable_variables]
+        parts = tf.split(pictures, len(self.helpers))
+        by_name = {
+            name: (tf.split(targets[name], len(self.helpers)), tf.split(weights[name], len(self.helpers)))
+            for name in self._loss_weights
+        }
+        totals: list[Any] = [None] * len(variables)
+        losses = dict.fromkeys(self._loss_weights, 0.0)
+        for index, helper in enumerate(self.helpers):
+            with tf.GradientTape() as tape:
+                predicted = helper(parts[index], training=True)
+                objective = 0.0
+                for name, prediction in predicted.items():
+                    true, weight = (by_name[name][kind][index] for kind in (0, 1))
+                    share = 1 / len(self.helpers) if name == AUXILIARY else 1.0
+                    loss = share * tf.reduce_mean(weight * self._losses[name](true, prediction))
+                    losses[name] = losses[name] + loss
+                    objective = objective + self._loss_weights[name] * loss
+            for position, gradient in enumerate(tape.gradient(objective, variables)):
+                if gradient is not None:
+                    totals[position] = gradient if totals[position] is None else totals[position] + gradient
+        return [
+            tf.zeros_like(variable) if total is None else total
+            for total, variable in zip(totals, variables, strict=True)
+        ], losses
