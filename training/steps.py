@@ -36,7 +36,7 @@ class HelperTrained(keras.Model):  # type: ignore[misc]
                 "or set KERAS_BACKEND=tensorflow."
             )
         self._loss_weights = loss_weights
-        self._losses = losses
+        self._head_losses = losses  # Keras keeps another kind of loss in _losses
         self._names = [name for name in self.output if name != AUXILIARY]
         shared = {AUXILIARY: self.output[AUXILIARY]} if AUXILIARY in self.output else {}
         self.helpers = [keras.Model(self.input, {name: self.output[name]} | shared) for name in self._names]
@@ -77,7 +77,7 @@ class HelperTrained(keras.Model):  # type: ignore[misc]
                 for name, prediction in predicted.items():
                     true, weight = (by_name[name][kind][index] for kind in (0, 1))
                     share = 1 / len(self.helpers) if name == AUXILIARY else 1.0
-                    loss = share * tf.reduce_mean(weight * self._losses[name](true, prediction))
+                    loss = share * tf.reduce_mean(weight * self._head_losses[name](true, prediction))
                     losses[name] = losses[name] + loss
                     objective = objective + self._loss_weights[name] * loss
             for position, gradient in enumerate(tape.gradient(objective, variables)):
