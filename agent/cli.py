@@ -285,8 +285,8 @@ def _add_engine_options(parser: argparse.ArgumentParser, game: bool = True) -> N
         "--engine",
         choices=ENGINES,
         default="auto",
-        help="what runs the network: auto is openvino-bf16 where the processor has bfloat16, else openvino (float32); "
-        "constant runs none and rolls slowly straight on (default: auto)",
+        help="what runs the network: auto is the fastest that runs here, measured once and remembered, int8 only where "
+        "driving has shown it to be as good; constant runs none and rolls slowly straight on (default: auto)",
     )
     parser.add_argument(
         "--threads",
@@ -375,6 +375,10 @@ def _make_engine(arguments: argparse.Namespace, game: str) -> "Engine":
         )
     if spec.game != game:
         _note(f"{folder} was trained on {spec.game}, not on {game}: expect little")
+    if name == "auto":
+        from agent.engines.choice import choose_engine
+
+        return choose_engine(spec, threads, lambda candidate: _load_engine(candidate, folder, threads), _note)
     try:
         return _load_engine(name, folder, threads)
     except ImportError as exc:
@@ -400,16 +404,9 @@ def _load_engine(name: str, folder: Path, threads: int | None) -> "Engine":
 
     from agent.engines.openvino import OpenVinoEngine
 
-    if name == "openvino":
-        return OpenVinoEngine(folder, "f32", threads)
     if name == "openvino-bf16":
         return OpenVinoEngine(folder, "bf16", threads)
-    if name == "openvino-int8":
-        return OpenVinoEngine(folder, "int8", threads)
-    try:
-        return OpenVinoEngine(folder, "bf16", threads)
-    except EngineError:  # no bfloat16 here, or trouble that float32 will meet again and tell of
-        return OpenVinoEngine(folder, "f32", threads)
+    return OpenVinoEngine(folder, "int8" if name == "openvino-int8" else "f32", threads)
 
 
 def _shipped_weights(game: str) -> Path:

@@ -184,6 +184,13 @@ def _parser() -> argparse.ArgumentParser:
         help="quantise: write int8 weights beside the float ones, calibrated on pictures from --data",
     )
     export.add_argument(
+        "--approve-int8",
+        type=Path,
+        metavar="FILE",
+        help="let the int8 weights of --weights drive unasked: FILE is what `python -m agent compare FLOAT.json --with "
+        "INT8.json --json` printed; refused unless they drive the same within 1 %%",
+    )
+    export.add_argument(
         "--data",
         type=Path,
         nargs="+",
@@ -372,12 +379,17 @@ def _preprocessing_bar() -> Iterator[Callable[[int, int], None]]:
 def _export(arguments: argparse.Namespace) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-    if arguments.out is None and not arguments.int8:
+    if arguments.out is None and not arguments.int8 and arguments.approve_int8 is None:
         raise AgentError("nothing to write: expected --out DIR, or --int8 to quantise the folder of --weights itself.")
     if arguments.out is not None:
         _export_float(arguments)
     if arguments.int8:
         _export_int8(arguments.out or arguments.weights, arguments.data)
+    if arguments.approve_int8 is not None:
+        from training.quantize import approve_int8
+
+        comparison = approve_int8(arguments.out or arguments.weights, arguments.approve_int8)
+        print(f"int8 drives the same within 1 %: {comparison.difference:+.1f} over {comparison.tracks} tracks")  # noqa: T201
 
 
 def _export_float(arguments: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
 """int8 weights from float ones, by post-training quantisation on recorded pictures."""
 
+import json
 import logging
 import os
 import tempfile
@@ -18,6 +19,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from openvino import properties
 from safetensors.numpy import save_file
 
+from agent.comparison import Comparison
 from agent.contract.errors import TrainingError
 from agent.contract.observation import Observation
 from agent.contract.spec import (
@@ -25,6 +27,7 @@ from agent.contract.spec import (
     INT8_GRAPH_FILE,
     INT8_WEIGHTS_FILE,
     PROBE_FILE,
+    QUANTIZE,
     SPEC_FILE,
     ModelSpec,
     Quantization,
@@ -38,6 +41,8 @@ os.environ["NNCF_DEV"] = "1"
 import nncf
 from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
 
+SAME_DRIVING = 0.01
+"""Share of the float weights' mean return that int8 may differ by to be driven with unasked."""
 _BYTE_SCALE = 0.999
 _LARGEST_DEVIATION = 0.1
 """Mean difference from float32 above which something is wrong; weights that drive come to 0.01."""
@@ -118,6 +123,48 @@ def quantize_model(
     shortcuts = _shortcuts(folded.graph)
     unexpected = tuple(sorted(layer for layer in float_kinds if not layer.startswith(tuple(shortcuts))))
     return QuantizationReport(spec, unexpected, len(convolutions))
+
+
+def approve_int8(folder: Path, comparison: Path) -> Comparison:
+    """Record in the spec that the int8 weights drive as the float ones do: ``--engine auto`` then takes them.
+
+    Args:
+        folder: The model, with int8 weights.
+        comparison: What ``agent compare --json`` said of its float and its int8 driving on the same tracks.
+
+    Raises:
+        TrainingError: If there are no int8 weights, the comparison is of other drivers, unreadable, or does not show
+            the same driving within 1 % with 95 % confidence.
+    """
+    spec = ModelSpec.load(folder)
+    if spec.quantization is None:
+        raise TrainingError(f"{folder} has no int8 weights to approve. {QUANTIZE}")
+    try:
+        compared = Comparison(**json.loads(comparison.read_text(encoding="utf-8")))
+        same = compared.same_within(SAME_DRIVING)
+    except (OSError, ValueError, TypeError) as exc:
+        raise TrainingError(
+            f"{comparison} cannot be read as a comparison ({exc}), expected what `python -m agent compare FLOAT.json "
+            "--with INT8.json --json` prints."
+        ) from exc
+    if not (compared.first.startswith(f"{spec.name}, ") and "int8" not in compared.first and "int8" in compared.second):
+        raise TrainingError(
+            f"{comparison} compares {compared.first!r} with {compared.second!r}, expected {spec.name} on a float "
+            "engine first, then on an int8 one. Compare the two evaluations in that order."
+        )
+    if not same:
+        raise TrainingError(
+            f"int8 drives {compared.difference:+.1f} ({compared.low:+.1f} to {compared.high:+.1f}) against a mean "
+            f"return of {compared.first_mean:.1f}, expected the whole interval within {SAME_DRIVING:.0%}. Drive more "
+            "tracks; if the difference stays, calibrate on more pictures or keep to float."
+        )
+    keys = ("tracks", "first_mean", "second_mean", "difference", "low", "high")
+    driving = {key: round(float(getattr(compared, key)), 3) for key in keys}
+    spec = replace(spec, quantization=replace(spec.quantization, driving=driving))
+    partial = folder / f"{SPEC_FILE}.partial"
+    partial.write_text(spec.to_json(), encoding="utf-8")
+    os.replace(partial, folder / SPEC_FILE)
+    return compared
 
 
 def _fold(graph: Path) -> ModelProto:

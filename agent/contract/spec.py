@@ -63,12 +63,16 @@ class Quantization:
         max_deviation: By output: the largest one.
         probe: By output: what the int8 network says to ``probe.png``, a picture of the recordings. An engine that says
             something else runs the network wrongly on this machine (saturating arithmetic, a runtime's fault).
+        driving: How the int8 weights drive against the float ones on the same tracks (``tracks``, ``first_mean``,
+            ``second_mean``, ``difference``, and its 95 % interval ``low`` to ``high``), where that has been measured
+            and found the same; then, and only then, they are driven with unasked.
     """
 
     pictures: int
     mean_deviation: dict[str, float]
     max_deviation: dict[str, float]
     probe: dict[str, float]
+    driving: dict[str, float] | None = None
 
     def check(self, names: tuple[str, ...]) -> None:
         """Refuse numbers that are not finite, or not for exactly these outputs.

@@ -23,9 +23,10 @@ from agent.contract.spec import (
     ModelSpec,
     Quantization,
 )
+from agent.engines.choice import candidates
 from agent.engines.openvino import OpenVinoEngine
 from training.export import export_model
-from training.quantize import quantize_model
+from training.quantize import approve_int8, quantize_model
 
 HEIGHT_PX, WIDTH_PX = 40, 64
 INT8_FILES = (INT8_WEIGHTS_FILE, INT8_GRAPH_FILE, PROBE_FILE)
@@ -152,6 +153,55 @@ def test_new_float_weights_put_the_int8_ones_away(copy: Path) -> None:
     export_model(small_network(), ModelSpec.load(copy), copy)
     assert ModelSpec.load(copy).quantization is None
     assert not any((copy / name).exists() for name in INT8_FILES)
+
+
+def write_comparison(path: Path, **changes: Any) -> Path:
+    values = {
+        "first": "tiny, openvino-bf16",
+        "second": "tiny, openvino-int8",
+        "tracks": 100,
+        "first_mean": 900.0,
+        "second_mean": 899.0,
+        "difference": -1.0,
+        "low": -5.0,
+        "high": 3.0,
+        "worst_seed": 7,
+        "worst_difference": -40.0,
+    }
+    path.write_text(json.dumps(values | changes))
+    return path
+
+
+def test_int8_that_drives_the_same_is_approved_and_int8_made_anew_is_not(copy: Path) -> None:
+    assert "openvino-int8" not in candidates(ModelSpec.load(copy))
+    approve_int8(copy, write_comparison(copy / "comparison.json"))
+    spec = ModelSpec.load(copy)
+    assert "openvino-int8" in candidates(spec)
+    assert spec.quantization is not None
+    assert spec.quantization.driving == {
+        "tracks": 100, "first_mean": 900, "second_mean": 899, "difference": -1, "low": -5, "high": 3
+    }  # fmt: skip
+    quantize_model(copy, pictures(8, 2), pictures(4, 3), lambda line: None)
+    assert "openvino-int8" not in candidates(ModelSpec.load(copy))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"low": -9.1}, r"int8 drives -1.0 \(-9.1 to \+3.0\).*within 1%"),
+        ({"high": 9.1}, "expected the whole interval"),
+        ({"first": "tiny, openvino-int8"}, "expected tiny on a float engine"),
+        ({"second": "tiny, openvino"}, "expected tiny on a float engine"),
+        ({"first": "other, openvino"}, "expected tiny on a float engine"),
+        ({"low": None}, "cannot be read as a comparison"),
+        ({"lower": 1}, "cannot be read as a comparison"),
+    ],
+)
+def test_int8_that_may_drive_worse_is_not_approved(copy: Path, changes: dict[str, Any], message: str) -> None:
+    before = (copy / SPEC_FILE).read_text()
+    with pytest.raises(TrainingError, match=message):
+        approve_int8(copy, write_comparison(copy / "comparison.json", **changes))
+    assert (copy / SPEC_FILE).read_text() == before
 
 
 def test_nothing_to_calibrate_on_is_refused(copy: Path) -> None:

@@ -1,0 +1,128 @@
+"""Which engine is fastest here: measured once for a model and machine, then remembered."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+from platformdirs import user_cache_path
+
+from agent.contract.errors import EngineError
+from agent.contract.spec import INT8_GRAPH_FILE, WEIGHTS_FILE, ModelSpec
+from agent.engines.base import Engine
+
+MEMORY_FILE = "engines.json"
+_WARM_PASSES, _TIMED_PASSES = 2, 5
+
+
+def candidates(spec: ModelSpec) -> tuple[str, ...]:
+    """Return the engines that may drive this model unasked, the likely fastest first.
+
+    int8 is among them only where driving has shown that it is as good as float (see ``Quantization.driving``).
+    """
+    int8 = spec.quantization is not None and spec.quantization.driving is not None
+    return (*(["openvino-int8", "onnxruntime-int8"] if int8 else []), "openvino-bf16", "openvino")
+
+
+def choose_engine(
+    spec: ModelSpec,
+    threads: int | None,
+    load: Callable[[str], Engine],
+    say: Callable[[str], None],
+    memory: Path | None = None,
+) -> Engine:
+    """Load the fastest engine that runs a model here.
+
+    Each candidate is loaded and timed over a few passes, a second or two in all; the outcome is kept in the user's
+    cache folder and holds until the weights, the runtimes' versions, the processors or the threads change. float32 is
+    left out where bfloat16 runs.
+
+    Args:
+        spec: Of the model.
+        threads: Asked for on the command line; part of what is remembered.
+        load: Loads an engine by name.
+        say: Receives one line: what was chosen and why.
+        memory: File of remembered choices; None for the user's cache folder.
+
+    Raises:
+        EngineError: If no candidate runs; it says why not the last.
+    """
+    memory = user_cache_path("hoodcam") / MEMORY_FILE if memory is None else memory
+    names = candidates(spec)
+    key = _key(spec, names, threads)
+    remembered = _recall(memory).get(key)
+    if remembered in names:
+        try:
+            return load(remembered)
+        except (EngineError, ImportError):
+            pass  # what ran then does not now: measure anew
+    fastest: Engine | None = None
+    times_ms: dict[str, float] = {}
+    failure: Exception = EngineError("there is no engine to choose from.")
+    for name in names:
+        if name == "openvino" and "openvino-bf16" in times_ms:
+            continue
+        try:
+            engine = load(name)
+        except (EngineError, ImportError) as exc:
+            failure = exc
+            continue
+        times_ms[name] = _time_pass_ms(engine)
+        if times_ms[name] == min(times_ms.values()):
+            fastest, engine = engine, fastest if fastest is not None else engine
+        if engine is not fastest:
+            engine.close()
+    if fastest is None:
+        raise failure
+    order = sorted(times_ms, key=lambda name: times_ms[name])
+    measured = ", ".join(f"{name} {times_ms[name]:.0f} ms" for name in order)
+    _remember(memory, key, order[0])
+    say(f"{order[0]} is the fastest engine here (a pass: {measured}); remembered in {memory}")
+    return fastest
+
+
+def _time_pass_ms(engine: Engine) -> float:
+    observation = np.full((engine.spec.height_px, engine.spec.width_px, 3), 128, np.uint8)
+    times_s = []
+    for _ in range(_WARM_PASSES + _TIMED_PASSES):
+        started = time.perf_counter()
+        engine.infer(observation)
+        times_s.append(time.perf_counter() - started)
+    return float(np.median(times_s[_WARM_PASSES:])) * 1e3
+
+
+def _key(spec: ModelSpec, names: Sequence[str], threads: int | None) -> str:
+    weights = [spec.sha256.get(name, "")[:16] for name in (WEIGHTS_FILE, INT8_GRAPH_FILE)]
+    packages = [f"{package} {_version(package)}" for package in ("openvino", "onnxruntime")]
+    return " | ".join([*weights, *packages, *names, f"{os.cpu_count()} processors", f"threads {threads}"])
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _recall(memory: Path) -> dict[str, str]:
+    try:
+        raw = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}  # nothing remembered yet, or damaged: it costs a second to measure again
+    return raw if isinstance(raw, dict) else {}
+
+
+def _remember(memory: Path, key: str, name: str) -> None:
+    known = dict(list(_recall(memory).items())[-20:]) | {key: name}
+    partial = memory.with_name(f"{memory.name}.{os.getpid()}.partial")
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        os.replace(partial, memory)
+    except OSError:
+        with suppress(OSError):  # a read-only home: measured at every start, and no worse
+            partial.unlink(missing_ok=True)
