@@ -1,30 +1,38 @@
-"""TensorBoard logs: one curve per output, the total, and what every round's checkpoint was worth."""
+"""TensorBoard logs: one curve per output, the total, what was fed, and what every round's checkpoint was worth."""
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
+from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
+from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+from tensorboard.plugins.histogram import metadata as histogram_metadata  # type: ignore[import-untyped]
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb  # type: ignore[import-untyped]
+from tensorboard.summary.writer.event_file_writer import EventFileWriter  # type: ignore[import-untyped]
+from tensorboard.util.tensor_util import make_tensor_proto  # type: ignore[import-untyped]
 
-_WEIGHT_STEPS = 20  # resolution of a weight in a histogram, which knows whole counts only
+BUCKETS = 41
+"""Buckets of a histogram; odd, so that 0 lies in the middle of one where the range is symmetric."""
 
 
 class Board(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes event files for ``tensorboard --logdir RUN``.
+    """Writes event files for ``tensorboard --logdir RUN``, on every Keras backend: TensorFlow need not be installed.
 
     Args:
         folder: Where the event files go.
+        step: Steps done so far.
         every: Steps between two points of the training curves (Keras' running means of the round).
     """
 
-    def __init__(self, folder: Path, every: int = 10) -> None:
+    def __init__(self, folder: Path, step: int = 0, every: int = 10) -> None:
         super().__init__()
-        self._writer = tf.summary.create_file_writer(str(folder))
+        self._writer = EventFileWriter(str(folder))
         self._every = every
-        self.step = 0
+        self.step = step
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Log the losses of every ``every``-th step."""
@@ -34,16 +42,35 @@ class Board(keras.callbacks.Callback):  # type: ignore[misc]
 
     def log(self, group: str, values: dict[str, float]) -> None:
         """Write numbers under ``group/`` at the present step; those that are not finite are left out."""
-        with self._writer.as_default():
-            for name, value in values.items():
-                if math.isfinite(value):
-                    tf.summary.scalar(f"{group}/{name}", value, step=self.step)
+        for name, value in values.items():
+            if math.isfinite(value):
+                self._write(scalar_pb(f"{group}/{name}", value))
         self._writer.flush()
 
-    def log_histograms(self, fed: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]) -> None:
-        """Write histograms of labels at the present step, each label counted as often as it weighed."""
-        with self._writer.as_default():
-            for name, (labels, weights) in fed.items():
-                counts = np.round(weights / max(float(weights.max()), 1e-9) * _WEIGHT_STEPS).astype(int)
-                tf.summary.histogram(name, np.repeat(labels, counts), step=self.step)
+    def log_histogram(
+        self,
+        name: str,
+        values: npt.NDArray[np.float32],
+        weights: npt.NDArray[np.float32],
+        limits: tuple[float, float],
+    ) -> None:
+        """Write a histogram at the present step.
+
+        Args:
+            name: What it is called.
+            values: float32, shape (n,).
+            weights: float32, shape (n,): what each value counts.
+            limits: Where the first bucket begins and the last one ends.
+        """
+        counts, edges = np.histogram(values, BUCKETS, limits, weights=weights)
+        buckets = make_tensor_proto(np.stack((edges[:-1], edges[1:], counts), axis=1), dtype=np.float64)
+        metadata = histogram_metadata.create_summary_metadata(display_name=None, description=None)
+        self._write(Summary(value=[Summary.Value(tag=name, metadata=metadata, tensor=buckets)]))
         self._writer.flush()
+
+    def close(self) -> None:
+        """Finish the event file."""
+        self._writer.close()
+
+    def _write(self, summary: Any) -> None:
+        self._writer.add_event(Event(wall_time=time.time(), step=self.step, summary=summary))

@@ -8,6 +8,8 @@ from pathlib import Path
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
     """Write a folder anew beside the last one, then put it in its place.
 
+    Where it cannot be written, such as on a full disk, the last one stays and nothing half written is left.
+
     Args:
         folder: The folder.
         write: Fills the empty folder it is given.
@@ -15,7 +17,11 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
     partial, old = folder.with_suffix(".partial"), folder.with_suffix(".old")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    write(partial)
+    try:
+        write(partial)
+    except Exception:
+        shutil.rmtree(partial, ignore_errors=True)  # what it holds may be just what the disk lacks
+        raise
     if folder.exists():  # otherwise an earlier kill left ``old`` as the only complete one
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)

@@ -1,6 +1,7 @@
 """Samples to batches, decoded as they are drawn."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -8,11 +9,28 @@ import numpy.typing as npt
 
 from agent.contract.profile import Rectangle
 from training.augment import flip_picture, flip_signs
-from training.balancing.base import Feed
-from training.buffers import CAPACITY, Buffer
+from training.buffers import Buffer, equal_shares
+from training.network import AUXILIARY
 from training.samples import Samples, decode
 
 Targets = dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What a batch is made of.
+
+    Attributes:
+        chosen: int64, shape (batch,): the samples.
+        flipped: bool, shape (batch,): which of them are mirrored.
+        labels: float32, shape (batch, outputs): their labels, after flips.
+        weights: float32, shape (batch, outputs): what each label counts.
+    """
+
+    chosen: npt.NDArray[np.int64]
+    flipped: npt.NDArray[np.bool_]
+    labels: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32]
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -21,9 +39,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     Batch ``i`` of round ``r`` is always the same for the same seed, whatever was drawn before: a resumed run sees what
     an uninterrupted one would have seen.
 
+    An output's weights are 1 on average over a batch: where only one feed of three carries its label, they are 3 there.
+
     Args:
         samples: What to draw from.
-        feeds: What is drawn, one buffer each; a batch has equal shares of them.
+        buffers: Decide what is drawn, one a feed; a batch has equal shares of them.
         batch_size: Samples a batch.
         steps: Batches a round.
         batch_per_output: Have a batch of ``batch_size`` for each output, one after the other, each of it drawn from the
@@ -32,13 +52,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         auxiliary: Whether the auxiliary columns are among the targets.
         seed: Of order and flips.
         first_round: Round to start with.
-        buffer_size: Samples a buffer holds.
     """
 
     def __init__(
         self,
         samples: Samples,
-        feeds: Sequence[Feed],
+        buffers: Sequence[Buffer],
         batch_size: int,
         steps: int,
         batch_per_output: bool = False,
@@ -46,20 +65,20 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         auxiliary: bool = False,
         seed: int = 0,
         first_round: int = 0,
-        buffer_size: int = CAPACITY,
     ) -> None:
         super().__init__(workers=2, max_queue_size=4)
         self._samples = samples
-        self._feeds = tuple(feeds)
-        self._buffers = [Buffer(feed, (seed, 1 << 32, index), buffer_size) for index, feed in enumerate(feeds)]
-        outputs = len(samples.output_names)
+        self._buffers = tuple(buffers)
+        outputs, feeds = len(samples.output_names), len(buffers)
         if batch_per_output:
-            sources = range(outputs) if len(feeds) == outputs else [0] * outputs
-            self._shares = [(feed, batch_size) for feed in sources]
+            sources = range(outputs) if feeds == outputs else [0] * outputs
+            self._parts = [(feed, batch_size) for feed in sources]
+            only = np.eye(outputs, dtype=np.float32)  # each part of the batch trains one head
+            self._scales = list(only)
         else:
-            count = len(self._feeds)
-            self._shares = [(feed, batch_size // count + (feed < batch_size % count)) for feed in range(count)]
-        self._batch_per_output = batch_per_output
+            self._parts = list(enumerate(equal_shares(batch_size, feeds)))
+            mean = np.mean([buffer.feed.weights.mean(axis=0) for buffer in buffers], axis=0)
+            self._scales = [1 / mean] * feeds
         self._steps = steps
         self._mirrored = tuple(mirrored)
         self._auxiliary = auxiliary
@@ -72,51 +91,53 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         return self._steps
 
     def __getitem__(self, index: int) -> tuple[npt.NDArray[np.uint8], Targets, Targets]:
-        step = self._round * self._steps + index
-        rng = np.random.default_rng([self._seed, step])
-        chosen, weights = self._draw(step)
-        pictures = np.stack([decode(self._samples.pictures[k]) for k in chosen])
-        labels = self._samples.labels[chosen].copy()
-        auxiliary = self._samples.auxiliary[chosen].copy()
-        if self._mirrored:
-            for row in np.flatnonzero(rng.random(len(chosen)) < 0.5):
-                flip_picture(pictures[row], self._mirrored)
-                labels[row] *= self._signs
-                auxiliary[row] *= self._auxiliary_signs
+        draw = self.draw(self._round * self._steps + index)
+        pictures = np.stack([decode(self._samples.pictures[k]) for k in draw.chosen])
+        for row in np.flatnonzero(draw.flipped):
+            flip_picture(pictures[row], self._mirrored)
         names = self._samples.output_names
-        targets = {name: labels[:, k : k + 1] for k, name in enumerate(names)}
-        weights_by_head = {name: weights[:, k] for k, name in enumerate(names)}
+        targets = {name: draw.labels[:, k : k + 1] for k, name in enumerate(names)}
+        weights = {name: draw.weights[:, k] for k, name in enumerate(names)}
         if self._auxiliary:
-            targets["auxiliary"] = auxiliary
-            weights_by_head["auxiliary"] = np.ones(len(chosen), np.float32)
-        return pictures, targets, weights_by_head
+            targets[AUXILIARY] = self._flip(self._samples.auxiliary, self._auxiliary_signs, draw.chosen, draw.flipped)
+            weights[AUXILIARY] = np.ones(len(draw.chosen), np.float32)
+        return pictures, targets, weights
 
     @property
     def samples_a_step(self) -> int:
         """Samples that one step eats."""
-        return sum(share for _, share in self._shares)
+        return sum(share for _, share in self._parts)
 
     def on_epoch_end(self) -> None:
         self._round += 1
 
-    def fed_labels(self, first_step: int, steps: int) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
-        """Return by output the labels of some steps, before flips, and what each counted: two arrays of shape (n,)."""
-        drawn = [self._draw(step) for step in range(first_step, first_step + steps)]
-        labels = self._samples.labels[np.concatenate([chosen for chosen, _ in drawn])]
-        weights = np.concatenate([weight for _, weight in drawn])
-        return [(labels[:, column], weights[:, column]) for column in range(labels.shape[1])]
-
-    def _draw(self, step: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """Return a batch's samples, and their weights of shape (batch, outputs)."""
+    def draw(self, step: int) -> Draw:
+        """Return what the batch of a step of the run is made of."""
         chosen, weights = [], []
-        drawn_a_step = [sum(share for feed, share in self._shares if feed == k) for k in range(len(self._feeds))]
-        position = [step * count for count in drawn_a_step]
-        for part, (feed, share) in enumerate(self._shares):
-            drawn = self._buffers[feed].draw(position[feed], share)
-            position[feed] += share
-            weight = self._feeds[feed].weights[drawn]
-            if self._batch_per_output:  # this part trains one head only
-                weight = np.where(np.arange(weight.shape[1]) == part, weight, 0)
-            chosen.append(drawn)
-            weights.append(weight.astype(np.float32))
-        return np.concatenate(chosen), np.concatenate(weights)
+        drawn = [0] * len(self._buffers)
+        for (feed, share), scale in zip(self._parts, self._scales, strict=True):
+            a_step = sum(count for other, count in self._parts if other == feed)
+            buffer = self._buffers[feed]
+            chosen.append(buffer.draw(step * a_step + drawn[feed], share))
+            weights.append(buffer.feed.weights[chosen[-1]] * scale)
+            drawn[feed] += share
+        samples = np.concatenate(chosen)
+        flipped = np.zeros(len(samples), bool)
+        if self._mirrored:
+            flipped = np.random.default_rng([self._seed, step]).random(len(samples)) < 0.5
+        labels = self._flip(self._samples.labels, self._signs, samples, flipped)
+        return Draw(samples, flipped, labels, np.concatenate(weights).astype(np.float32))
+
+    def fed(self, first_step: int, steps: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return the labels that some steps feed, and what each counts: float32, shape (n, outputs) both."""
+        draws = [self.draw(step) for step in range(first_step, first_step + steps)]
+        return np.concatenate([draw.labels for draw in draws]), np.concatenate([draw.weights for draw in draws])
+
+    @staticmethod
+    def _flip(
+        values: npt.NDArray[np.float32],
+        signs: npt.NDArray[np.float32],
+        chosen: npt.NDArray[np.int64],
+        flipped: npt.NDArray[np.bool_],
+    ) -> npt.NDArray[np.float32]:
+        return np.where(flipped[:, np.newaxis], values[chosen] * signs, values[chosen])

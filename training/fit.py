@@ -24,6 +24,7 @@ from agent.contract.profile import GameProfile, Rectangle
 from agent.contract.spec import ModelSpec
 from training.balancing.registry import balancing_rule
 from training.board import Board
+from training.buffers import make_buffers
 from training.checkpoint import find_folder, replace_folder
 from training.config import FitConfig
 from training.dataset import Batches
@@ -31,7 +32,7 @@ from training.export import export_model
 from training.metrics import measure_outputs
 from training.network import AUXILIARY, build_network, load_weights, save_weights
 from training.samples import Samples, decode, find_episodes, load_samples, preprocess_episodes
-from training.steps import HelperTrained
+from training.steps import HelperTrained, StepTimer, check_backend
 
 CHECKPOINT = "checkpoint"
 SETTINGS = "config.json"
@@ -50,7 +51,8 @@ class FitResult:
 
     Attributes:
         model: Folder of the exported model: the best driver, or the lowest validation loss where nothing was driven.
-        history: One row a round: steps, seconds, losses, metrics, closed-loop return (NaN where not driven).
+        history: One row a round: steps, seconds, losses, metrics, closed-loop return (NaN where not driven). The keys
+            are the columns of ``log.csv``, see ``docs/balancing.md``.
     """
 
     model: Path
@@ -76,8 +78,11 @@ def fit(
         preprocessed: Called with (done, total) as the episodes without a cache are preprocessed.
 
     Raises:
-        TrainingError: If the data cannot be trained on, or ``config.out`` holds a run with other settings.
+        TrainingError: If the data cannot be trained on, ``config.out`` holds a run with other settings, the Keras
+            backend lacks the step, or a checkpoint cannot be written.
     """
+    if config.step == "helper":
+        check_backend()
     masks = profile.masks if config.masks is None else tuple(Rectangle(*mask) for mask in config.masks)
     spec = ModelSpec(
         name=config.name,
@@ -92,10 +97,11 @@ def fit(
     training, validation = _load(config, spec, report, preprocessed)
     run = _Run(config, spec, profile, training, validation)
     history = run.resume()
-    board = Board(config.out / "tensorboard")
-    board.step = int(history[-1]["step"]) if history else 0
+    board = Board(config.out / "tensorboard", int(history[-1]["step"]) if history else 0)
     if history:
+        _write_log(config.out / LOG, history)  # a kill may have come between the checkpoint and the log
         report(f"going on after round {len(history)} of {config.rounds}")
+    report(f"feeding by rule {config.balance} from {run.describe_buffers()}")
     best = max((row["score"] for row in history if not math.isnan(row["score"])), default=-math.inf)
     for index in range(len(history), config.rounds):
         if config.patience and _scores_since_best(history) >= config.patience:
@@ -118,11 +124,11 @@ def fit(
                 best = row["score"]
                 replace_folder(config.out / "best", partial(_copy_files, config.out / "last"))
         history.append(row)
-        board.log("round", row)
-        board.log_histograms({f"fed/{name}": fed for name, fed in zip(spec.output_names, run.fed, strict=True)})
         run.save(history)
         _write_log(config.out / LOG, history)
+        board.log("round", row)
         report(_describe(index + 1, config.rounds, row, spec.output_names))
+    board.close()
     return FitResult(config.out / "best", history)
 
 
@@ -152,7 +158,8 @@ class _Run:
         )
         if config.step == "helper":
             self.model = HelperTrained(self.model.input, self.model.output, name=self.model.name)
-        self._feeds = balancing_rule(config.balance).feeds(training.labels, spec.outputs)
+        feeds = balancing_rule(config.balance).feeds(training.labels, spec.outputs)
+        self._buffers = make_buffers(feeds, config.seed, config.buffer_size)
         schedule = keras.optimizers.schedules.CosineDecay(
             0.0,
             decay_steps=max(1, config.steps - config.warmup_steps),
@@ -186,29 +193,32 @@ class _Run:
         self._optimizer.build(self.model.trainable_variables)
 
     def train_round(self, index: int, board: Board, verbose: int) -> Row:
-        """Do one round of steps and return its mean training losses."""
+        """Do one round of steps and return its mean training losses and what it cost."""
         config = self._config
         steps = min(config.steps_per_round, config.steps - index * config.steps_per_round)
-        batches = self._batches(index)
-        self.fed = batches.fed_labels(index * config.steps_per_round, steps)
+        batches, timer = self._batches(index), StepTimer()
         started = time.monotonic()
         fitted = self.model.fit(
-            batches, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=verbose, callbacks=[board]
+            batches, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=verbose, callbacks=[timer, board]
         )
+        seconds = time.monotonic() - started
         losses = {name: float(values[-1]) for name, values in fitted.history.items()}
         if not all(math.isfinite(value) for value in losses.values()):
             raise TrainingError(
                 f"the loss became {losses} in round {index + 1}. Start again with a lower --learning-rate; the last "
                 f"checkpoint in {config.out} is from before."
             )
-        seconds = time.monotonic() - started
-        speed = {
+        labels, weights = batches.fed(index * config.steps_per_round, steps)
+        for column, output in enumerate(self.spec.outputs):
+            board.log_histogram(f"fed/{output.name}", labels[:, column], weights[:, column], (output.low, output.high))
+        cost = {
             "training_seconds": seconds,
+            "seconds_per_step": timer.seconds_per_step,
             "samples": float(steps * batches.samples_a_step),
-            "samples_per_second": steps * batches.samples_a_step / seconds,
+            "samples_per_second": batches.samples_a_step / timer.seconds_per_step,
             "learning_rate": float(keras.ops.convert_to_numpy(self._optimizer.learning_rate)),
         }
-        return {"step": float(index * config.steps_per_round + steps)} | losses | speed
+        return {"step": float(index * config.steps_per_round + steps)} | losses | cost
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -238,21 +248,37 @@ class _Run:
         predictions = np.concatenate(rows)
         metrics = measure_outputs(predictions, self._validation.labels[chosen], names)
         loss = sum(metrics[name].rmse ** 2 / float(v) for name, v in zip(names, self._variance, strict=True))
-        pressed = [predictions[:, names.index(name)] > CO_PRESSED for name in ("throttle", "brake") if name in names]
-        co_pressed = float(np.mean(np.all(pressed, axis=0))) if len(pressed) == 2 else 0.0
         flat = {f"{name}_{key}": value for name, m in metrics.items() for key, value in asdict(m).items()}
-        flat["co_pressed"] = co_pressed
+        if {"throttle", "brake"} <= set(names):
+            pressed = predictions[:, [names.index("throttle"), names.index("brake")]] > CO_PRESSED
+            flat["co_pressed"] = float(pressed.all(axis=1).mean())
         return {"validation_loss": loss} | flat
 
+    def describe_buffers(self) -> str:
+        """Return what the buffers hold, in words."""
+        return ", ".join(f"a buffer of {buffer.capacity} for {buffer.feed.name}" for buffer in self._buffers)
+
     def save(self, history: list[Row]) -> None:
-        """Replace the checkpoint."""
+        """Replace the checkpoint.
+
+        Raises:
+            TrainingError: If it cannot be written, such as on a full disk; the last one is then kept.
+            WeightsError: If a weight is not finite.
+        """
 
         def write(folder: Path) -> None:
             save_weights(self.model, folder / "weights.safetensors")
             save_file(self._optimizer_tensors(), folder / "optimizer.safetensors")
-            (folder / "history.json").write_text(json.dumps(history))
+            rows = [{key: None if math.isnan(value) else value for key, value in row.items()} for row in history]
+            (folder / "history.json").write_text(json.dumps(rows, allow_nan=False))
 
-        replace_folder(self._config.out / CHECKPOINT, write)
+        try:
+            replace_folder(self._config.out / CHECKPOINT, write)
+        except (OSError, SafetensorError) as exc:
+            raise TrainingError(
+                f"the checkpoint of round {len(history)} could not be written to {self._config.out / CHECKPOINT} "
+                f"({exc}); the one before it is kept. Free space, then repeat the command: it goes on from there."
+            ) from exc
 
     def resume(self) -> list[Row]:
         """Load the checkpoint if there is one and return the rounds done so far."""
@@ -260,12 +286,15 @@ class _Run:
         if folder is None:
             return []
         try:
-            history: list[Row] = json.loads((folder / "history.json").read_text())
+            rows = json.loads((folder / "history.json").read_text())
+            history: list[Row] = [
+                {key: math.nan if value is None else value for key, value in row.items()} for row in rows
+            ]
             load_weights(self.model, folder / "weights.safetensors")
             tensors = load_file(folder / "optimizer.safetensors")
             for index, variable in enumerate(self._optimizer.variables):
                 variable.assign(tensors[f"{index:05d}"])
-        except (OSError, ValueError, KeyError, SafetensorError) as exc:
+        except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as exc:
             raise TrainingError(
                 f"the checkpoint in {folder} is damaged or of another version ({exc}). Restore it, or delete the run's "
                 "folder and start again."
@@ -281,7 +310,7 @@ class _Run:
         config = self._config
         return Batches(
             self._training,
-            self._feeds,
+            self._buffers,
             config.batch_size,
             config.steps_per_round,
             batch_per_output=config.step == "helper",
@@ -289,7 +318,6 @@ class _Run:
             auxiliary=bool(self._auxiliary),
             seed=config.seed,
             first_round=round_,
-            buffer_size=config.buffer_size,
         )
 
 

@@ -1,11 +1,58 @@
 """The helper step: a batch for each output through a helper model of its own, all sharing one network's variables."""
 
+import time
 from typing import Any
 
 import keras
 
 from agent.contract.errors import TrainingError
 from training.network import AUXILIARY
+
+
+def check_backend() -> None:
+    """Refuse the helper step where Keras does not run on TensorFlow, whose gradients it takes.
+
+    Raises:
+        TrainingError: If so.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise TrainingError(
+            f"the helper step needs TensorFlow, Keras runs on {keras.backend.backend()}. Train with --step joint, or "
+            "set KERAS_BACKEND=tensorflow."
+        )
+
+
+class StepTimer(keras.callbacks.Callback):  # type: ignore[misc]
+    """Measures the seconds a step takes in a round, but for the round's first step, which may compile the network."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Start anew."""
+        self._steps = 0
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Count the step; the clock runs from the end of the first."""
+        self._steps += 1
+        if self._steps == 1:
+            self._first = self._finish(logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Stop the clock."""
+        self._ended = self._finish(logs)
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Mean of the last round; of a round of one step, that step's own time."""
+        if self._steps == 1:
+            return self._ended - self._started
+        return (self._ended - self._first) / (self._steps - 1)
+
+    @staticmethod
+    def _finish(logs: dict[str, Any] | None) -> float:
+        """Return the time when the steps were done: some backends only queue them until a number is read."""
+        for value in (logs or {}).values():
+            float(value)
+        return time.perf_counter()
 
 
 class HelperTrained(keras.Model):  # type: ignore[misc]
@@ -17,7 +64,7 @@ class HelperTrained(keras.Model):  # type: ignore[misc]
     so eats as many batches as there are outputs. The training-only head is trained on every batch, at an equal share of
     its weight.
 
-    TensorFlow only. Build it from a network's ``input`` and ``output``.
+    TensorFlow only, see ``check_backend``. Build it from a network's ``input`` and ``output``.
     """
 
     def prepare(self, loss_weights: dict[str, float], losses: dict[str, Any]) -> None:
@@ -26,15 +73,7 @@ class HelperTrained(keras.Model):  # type: ignore[misc]
         Args:
             loss_weights: By head, what its loss counts.
             losses: By head, its loss function of (true, predicted), without reduction over the batch.
-
-        Raises:
-            TrainingError: If Keras does not run on TensorFlow.
         """
-        if keras.backend.backend() != "tensorflow":
-            raise TrainingError(
-                f"the helper step needs TensorFlow, Keras runs on {keras.backend.backend()}. Train with --step joint, "
-                "or set KERAS_BACKEND=tensorflow."
-            )
         self._loss_weights = loss_weights
         self._head_losses = losses  # Keras keeps another kind of loss in _losses
         self._names = [name for name in self.output if name != AUXILIARY]

@@ -13,6 +13,7 @@ from agent.contract.spec import STEERING_THROTTLE_BRAKE
 from agent.games.carracing import MASKS, MIRRORED, CarRacing
 from training.augment import flip_picture, flip_signs
 from training.balancing.registry import balancing_rule
+from training.buffers import make_buffers
 from training.dataset import Batches
 from training.metrics import measure
 from training.samples import Samples
@@ -39,9 +40,9 @@ def make_samples(count: int) -> Samples:
     )
 
 
-def batches(samples: Samples, **settings: object) -> Batches:
-    feeds = balancing_rule("none").feeds(samples.labels, STEERING_THROTTLE_BRAKE)
-    return Batches(samples, feeds, batch_size=4, steps=5, **settings)  # type: ignore[arg-type]
+def batches(samples: Samples, rule: str = "none", batch_size: int = 4, seed: int = 0, **settings: object) -> Batches:
+    buffers = make_buffers(balancing_rule(rule).feeds(samples.labels, STEERING_THROTTLE_BRAKE), seed)
+    return Batches(samples, buffers, batch_size, steps=5, seed=seed, **settings)  # type: ignore[arg-type]
 
 
 def drawn(stream: Batches, rounds: int) -> list[int]:
@@ -74,51 +75,57 @@ def test_a_resumed_stream_goes_on_as_an_uninterrupted_one() -> None:
 
 def test_a_batch_has_equal_shares_of_all_feeds() -> None:
     samples = make_samples(40)
+    stream = batches(samples, "v3", batch_size=8)
     feeds = balancing_rule("v3").feeds(samples.labels, STEERING_THROTTLE_BRAKE)
-    stream = Batches(samples, feeds, batch_size=8, steps=5)
+    sources = make_buffers(feeds, 0)
     for step in range(5):
-        expected = [feed for feed, share in enumerate((3, 3, 2)) for _ in range(share)]
         pictures, _, weights = stream[step]
-        assert len(pictures) == len(expected) == 8
+        rows = [int(picture[0, 0, 0]) for picture in pictures]
+        expected = [buffer.draw(step * share, share) for buffer, share in zip(sources, (3, 3, 2), strict=True)]
+        assert rows == np.concatenate(expected).tolist()
         assert all(weight.tolist() == [1.0] * 8 for weight in weights.values())
     assert stream.samples_a_step == 8
 
 
-def test_a_batch_an_output_carries_that_outputs_label_alone() -> None:
-    samples = make_samples(40)
-    for rule, feeds in (("none", 1), ("v2", 3)):
-        streams = balancing_rule(rule).feeds(samples.labels, STEERING_THROTTLE_BRAKE)
-        assert len(streams) == feeds
-        stream = Batches(samples, streams, batch_size=4, steps=5, batch_per_output=True, auxiliary=True)
-        pictures, _, weights = stream[0]
-        assert len(pictures) == stream.samples_a_step == 12
-        assert weights["steering"].tolist() == [1] * 4 + [0] * 8
-        assert weights["throttle"].tolist() == [0] * 4 + [1] * 4 + [0] * 4
-        assert weights["brake"].tolist() == [0] * 8 + [1] * 4
-        assert weights["auxiliary"].tolist() == [1] * 12
-        seen = [int(picture[0, 0, 0]) for step in range(3) for picture in stream[step][0]]
-        if rule == "none":  # three batches of one feed, and no sample twice while there are others
-            assert len(set(seen)) == 36
+@pytest.mark.parametrize("rule", ["none", "v2"])
+def test_a_batch_an_output_carries_that_outputs_label_alone(rule: str) -> None:
+    stream = batches(make_samples(40), rule, batch_per_output=True, auxiliary=True)
+    pictures, _, weights = stream[0]
+    assert len(pictures) == stream.samples_a_step == 12
+    assert weights["steering"].tolist() == [1] * 4 + [0] * 8
+    assert weights["throttle"].tolist() == [0] * 4 + [1] * 4 + [0] * 4
+    assert weights["brake"].tolist() == [0] * 8 + [1] * 4
+    assert weights["auxiliary"].tolist() == [1] * 12
+    seen = [int(picture[0, 0, 0]) for step in range(3) for picture in stream[step][0]]
+    if rule == "none":  # three batches of one feed, and no sample twice while there are others
+        assert len(set(seen)) == 36
+
+
+def test_an_output_that_few_feeds_carry_counts_as_much_in_a_joint_batch() -> None:
+    stream = batches(make_samples(40), "v2", batch_size=6)
+    for column, name in enumerate(("steering", "throttle", "brake")):
+        assert stream[1][2][name].tolist() == pytest.approx([3.0 if k // 2 == column else 0.0 for k in range(6)])
 
 
 def test_a_rare_labels_weight_reaches_its_own_head_only() -> None:
     samples = make_samples(40)
     (feed,) = balancing_rule("reweight").feeds(samples.labels, STEERING_THROTTLE_BRAKE)
-    stream = Batches(samples, [feed], batch_size=4, steps=10)
+    stream = batches(samples, "reweight")
     for step in range(10):
         pictures, _, weights = stream[step]
         rows = [int(picture[0, 0, 0]) for picture in pictures]
         for column, name in enumerate(("steering", "throttle", "brake")):
-            assert np.array_equal(weights[name], feed.weights[rows, column])
+            assert weights[name] == pytest.approx(feed.weights[rows, column])
 
 
-def test_the_fed_labels_are_those_of_the_batches() -> None:
+def test_the_fed_labels_are_those_of_the_batches_flips_included() -> None:
     samples = make_samples(40)
-    stream = batches(samples)
-    fed = stream.fed_labels(1, 2)
-    shown = np.concatenate([stream[step][1]["throttle"][:, 0] for step in (1, 2)])
-    assert np.array_equal(fed[1][0], shown)
-    assert np.array_equal(fed[1][1], np.ones(8))
+    stream = batches(samples, "reweight", mirrored=(Rectangle(0, 0, 1, 1),), first_round=1)
+    labels, weights = stream.fed(6, 2)
+    for column, name in enumerate(("steering", "throttle", "brake")):
+        assert np.array_equal(labels[:, column], np.concatenate([stream[k][1][name][:, 0] for k in (1, 2)]))
+        assert np.array_equal(weights[:, column], np.concatenate([stream[k][2][name] for k in (1, 2)]))
+    assert not np.array_equal(labels, samples.labels[np.concatenate([stream.draw(k).chosen for k in (6, 7)])])
 
 
 def test_a_flip_mirrors_the_picture_and_the_signs_together() -> None:

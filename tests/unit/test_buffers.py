@@ -1,15 +1,24 @@
-"""What is drawn from a feed: everything, once an epoch, in an order that a resumed run repeats."""
+"""What is drawn from a feed: everything, once an epoch, in an order that a resumed run repeats; and from a stream."""
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
+from agent.contract.errors import TrainingError
+from training import buffers as module
 from training.balancing.base import Feed
-from training.buffers import Buffer
+from training.buffers import Buffer, BufferStorage, EncodedSample, StreamBuffer, equal_shares, make_buffers
 
 
 def feed(length: int, order: Callable[[np.random.Generator], npt.NDArray[np.int64]] | None = None) -> Feed:
@@ -63,7 +72,153 @@ def test_epochs_and_seeds_have_orders_of_their_own() -> None:
 
 
 def test_a_feed_whose_epochs_change_their_length_is_refused() -> None:
-    lengths = iter([10, 11])
+    lengths = iter([10, 10, 11])
     buffer = Buffer(feed(10, lambda rng: np.arange(next(lengths))), (1,))
     with pytest.raises(ValueError, match="epoch 1 of feed all has another length"):
         buffer.draw(0, 15)
+
+
+def test_capacity_is_lowered_to_what_the_data_allows() -> None:
+    assert Buffer(feed(50), (1,), 25_000).capacity == 50
+    assert Buffer(feed(50), (1,), 20).capacity == 20
+
+
+def test_threads_draw_what_one_would() -> None:
+    expected = Buffer(feed(300), (1,), 100).draw(0, 1500)
+    buffer = Buffer(feed(300), (1,), 100)
+    with ThreadPoolExecutor(8) as pool:
+        drawn = list(pool.map(lambda first: buffer.draw(first, 10), range(0, 1500, 10)))
+    assert np.array_equal(np.concatenate(drawn), expected)
+
+
+def test_feeds_with_the_same_samples_are_drawn_in_different_orders() -> None:
+    first, second = make_buffers([feed(50), feed(50)], 1)
+    assert not np.array_equal(first.draw(0, 50), second.draw(0, 50))
+
+
+@given(st.integers(0, 100), st.integers(1, 9))
+def test_shares_are_equal(total: int, parts: int) -> None:
+    shares = equal_shares(total, parts)
+    assert (len(shares), sum(shares)) == (parts, total)
+    assert max(shares) - min(shares) <= 1
+
+
+# --- samples that stream in -------------------------------------------------------------------------------------------
+
+
+def sample(number: int) -> EncodedSample:
+    return EncodedSample(b"picture %d" % number, np.array([number, -number], np.float32))
+
+
+def numbers(samples: list[EncodedSample]) -> list[int]:
+    found = [int(one.labels[0]) for one in samples]
+    assert [one.picture for one in samples] == [b"picture %d" % number for number in found]
+    assert [int(one.labels[1]) for one in samples] == [-number for number in found]
+    return found
+
+
+def test_a_stream_is_drawn_from_once_full_and_while_nine_tenths_are_there() -> None:
+    buffer = StreamBuffer(seed=1, capacity=20)
+    for number in range(19):
+        buffer.add(sample(number))
+        assert not buffer.ready, "not full yet"
+    with pytest.raises(ValueError, match="2 samples asked of a buffer that holds 19 of 20"):
+        buffer.draw(2)
+    buffer.add(sample(19))
+    drawn = numbers(buffer.draw(2))
+    assert buffer.ready
+    drawn += numbers(buffer.draw(1))
+    assert (len(buffer), buffer.ready) == (17, False)
+    buffer.add(sample(20))
+    assert buffer.ready, "full once is enough"
+    for number in range(21, 200):
+        buffer.add(sample(number))
+        drawn += numbers(buffer.draw(1))
+    assert len(drawn) == len(set(drawn)) == 182
+    assert drawn != sorted(drawn)
+
+
+def test_a_full_stream_buffer_holds_no_more_than_its_capacity() -> None:
+    buffer = StreamBuffer(seed=1, capacity=20)
+    for number in range(100):
+        buffer.add(sample(number))
+    assert len(buffer) == 20
+    assert len(set(numbers(buffer.draw(20)))) == 20
+
+
+def test_a_storage_rotates_and_refills_a_buffer(tmp_path: Path) -> None:
+    storage = BufferStorage(tmp_path, chunks=3, chunk_samples=4)
+    buffer = StreamBuffer(seed=1, capacity=8, storage=storage)
+    for number in range(30):
+        buffer.add(sample(number))
+    assert len(list(tmp_path.iterdir())) == 3
+    kept = numbers(list(BufferStorage(tmp_path, 3, 4).read()))
+    assert kept == list(range(16, 28)), "the last full files, oldest first"
+    storage = BufferStorage(tmp_path, chunks=3, chunk_samples=4)
+    refilled = StreamBuffer(seed=1, capacity=8, storage=storage)
+    assert refilled.ready
+    assert set(numbers(refilled.draw(8))) < set(kept)
+    for number in range(30, 34):
+        refilled.add(sample(number))
+    assert numbers(list(BufferStorage(tmp_path, 3, 4).read())) == [*range(20, 28), *range(30, 34)]
+
+
+WRITER = """
+import sys, pathlib, numpy as np
+from training.buffers import BufferStorage, EncodedSample
+storage = BufferStorage(pathlib.Path(sys.argv[1]), chunks=3, chunk_samples=2)
+for number in range(10**9):
+    storage.append(EncodedSample(b"picture %d" % number, np.array([number, -number], np.float32)))
+    if number == 20: print("writing", flush=True)
+"""
+
+
+def test_a_kill_at_any_moment_leaves_a_storage_that_opens(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(float(np.random.default_rng().uniform(0, 0.02)))
+        process.kill()
+    kept = numbers(list(BufferStorage(tmp_path, chunks=3, chunk_samples=2).read()))
+    assert len(kept) in (6, 8)  # a file more where the kill came before the oldest was deleted
+    assert kept == list(range(kept[0], kept[0] + len(kept)))
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize("where", ["save_file", "replace"])
+def test_a_full_disk_loses_the_samples_that_waited_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    storage = BufferStorage(tmp_path, chunks=3, chunk_samples=2)
+    for number in range(4):
+        storage.append(sample(number))
+
+    def fill_up(tensors: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    def fail(source: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        if where == "save_file":
+            full.setattr(module, "save_file", fill_up)
+        else:
+            full.setattr(os, "replace", fail)
+        storage.append(sample(4))
+        with pytest.raises((SafetensorError, OSError), match="No space left"):
+            storage.append(sample(5))
+        assert len(list(tmp_path.iterdir())) == 2
+    for number in (6, 7):
+        storage.append(sample(number))
+    assert numbers(list(BufferStorage(tmp_path, 3, 2).read())) == [0, 1, 2, 3, 6, 7]
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    storage = BufferStorage(tmp_path, chunks=3, chunk_samples=2)
+    storage.append(sample(0))
+    storage.append(sample(1))
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(TrainingError, match=rf"{path.name} cannot be read .* Delete it"):
+        list(BufferStorage(tmp_path, 3, 2).read())
