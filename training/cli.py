@@ -124,8 +124,8 @@ def _parser() -> argparse.ArgumentParser:
         "--balance",
         choices=RULE_NAMES,
         default="none",
-        help="what the network is fed: none, samples as they come; v1 to v4 and reweight, see docs/balancing.md; "
-        "`balance` shows each beforehand (default: none)",
+        help="what the network is fed: none, samples as they come; v1 to v4, samples balanced by their labels; reweight, "
+        "labels weighted by how rare they are; `balance` shows each beforehand (default: none)",
     )
     fit.add_argument(
         "--step",
@@ -134,7 +134,11 @@ def _parser() -> argparse.ArgumentParser:
         help="joint: all heads on one batch; helper: a batch and a helper model for each output (default: joint)",
     )
     fit.add_argument(
-        "--buffer", type=at_least_one, default=CAPACITY, metavar="N", help=f"samples waiting, a feed ({CAPACITY})"
+        "--buffer",
+        type=at_least_one,
+        default=CAPACITY,
+        metavar="N",
+        help=f"samples waiting to be drawn, for each feed; fewer where the data are (default: {CAPACITY})",
     )
     fit.add_argument("--no-auxiliary", action="store_true", help="do not predict telemetry during training")
     fit.add_argument("--no-flip", action="store_true", help="do not mirror pictures")

@@ -51,8 +51,9 @@ class FitResult:
 
     Attributes:
         model: Folder of the exported model: the best driver, or the lowest validation loss where nothing was driven.
-        history: One row a round: steps, seconds, losses, metrics, closed-loop return (NaN where not driven). The keys
-            are the columns of ``log.csv``, see ``docs/balancing.md``.
+        history: One row a round, the columns of ``log.csv``: steps, losses, metrics, closed-loop return (NaN where not
+            driven), and the cost: ``seconds`` is the whole round, ``training_seconds`` without validation and drive,
+            ``seconds_per_step`` without the first step either, which may compile the network.
     """
 
     model: Path

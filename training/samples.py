@@ -35,6 +35,9 @@ AUXILIARY_SCALE = {
 }
 """Divisors that bring telemetry near [-1, 1]; angles in radians need none."""
 
+SAME_SHAPE = 0.02
+"""Relative difference of two ratios of width to height that comes of rounding and is let pass."""
+
 # Caches made before the scale was part of their key hold these divisors; as long as they apply, such caches stay good.
 _SCALE_WITHOUT_KEY = {"speed": 100.0, "wanted_speed": 100.0, "yaw_rate": 3.0, "lateral_offset": 7.0}
 
@@ -106,7 +109,8 @@ def preprocess_episodes(
 
     Raises:
         TrainingError: If an episode's track is kept for judging or among ``driven_tracks``, a label is NaN or out of
-            its output's range, or an episode has another rate; it names the file.
+            its output's range, an episode has another rate, or its frames another shape than the first episode's (any
+            size will do, but not another ratio of width to height); it names the file.
         EpisodeError: If an episode cannot be read.
     """
     for path in paths:
@@ -114,6 +118,7 @@ def preprocess_episodes(
     caches = [_cache_path(path, spec) for path in paths]
     missing = [(path, cache) for path, cache in zip(paths, caches, strict=True) if not cache.exists()]
     if missing:
+        _check_shapes(paths)
         if progress is not None:
             progress(0, len(missing))
         with worker_pool(workers) as pool:
@@ -217,6 +222,19 @@ def _check_track(episode: Episode, driven_tracks: range = range(0)) -> None:
             f"{episode.path} is of track {seed}, one of the tracks {driven_tracks.start} to {driven_tracks.stop - 1} "
             "that checkpoints are compared on. Take the file out of the data, or train without --tracks."
         )
+
+
+def _check_shapes(paths: Sequence[Path]) -> None:
+    """Refuse frames of another shape, which preprocessing would distort, and whose masks lie elsewhere."""
+    first: tuple[int, int] | None = None
+    for path in paths:
+        height, width = Episode.open(path).frame(0).pixels.shape[:2]
+        first = first or (width, height)
+        if abs(width * first[1] / (height * first[0]) - 1) > SAME_SHAPE:
+            raise TrainingError(
+                f"{path} has frames of {width} x {height} px, {paths[0]} of {first[0]} x {first[1]} px: another shape. "
+                "Record the same part of the screen, or train on one shape at a time."
+            )
 
 
 def _cache_path(path: Path, spec: ModelSpec) -> Path:

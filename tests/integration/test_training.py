@@ -43,12 +43,13 @@ def write_episode(
     seed: int | None = None,
     speed: float | None = None,
     varied: bool = False,
+    size: tuple[int, int] = (100, 80),
     **telemetry: float,
 ) -> Path:
     rng = np.random.default_rng(0)
     with EpisodeWriter(path, EpisodeHeader("carracing", "test", rate_hz, seed)) as writer:
         for index in range(rows):
-            frame = Frame(rng.integers(0, 256, (80, 100, 3), np.uint8), index * 40_000_000, index)
+            frame = Frame(rng.integers(0, 256, (*size[::-1], 3), np.uint8), index * 40_000_000, index)
             shown = Controls(*(0.1 * index for _ in range(3))) if varied else controls
             writer.write(EpisodeRow(frame, shown, shown, speed=speed, telemetry=telemetry))
     return path
@@ -64,6 +65,12 @@ def load(paths: list[Path], spec: ModelSpec, **settings: Any) -> Samples:
 
 def silently(line: str) -> None:
     """Report nothing."""
+
+
+def interrupt(line: str) -> None:
+    """Stop after the first round, as Ctrl-C would."""
+    if line.startswith("round 1"):
+        raise KeyboardInterrupt
 
 
 # --- episodes to samples ----------------------------------------------------------------------------------------------
@@ -104,6 +111,17 @@ def test_unusable_episodes_are_named(tmp_path: Path, controls: Controls, rate_hz
     with pytest.raises(TrainingError, match=message) as caught:
         preprocess_episodes([path], make_spec())
     assert "bad.parquet" in str(caught.value)
+
+
+def test_an_episode_of_another_shape_is_named_and_one_of_another_size_is_not(tmp_path: Path) -> None:
+    first = write_episode(tmp_path / "first.parquet")
+    larger = write_episode(tmp_path / "larger.parquet", size=(251, 200))
+    assert len(load([first, larger], make_spec())) == 6
+    wide = write_episode(tmp_path / "wide.parquet", size=(160, 90))
+    with pytest.raises(
+        TrainingError, match=r"wide\.parquet has frames of 160 x 90 px, .*first\.parquet of 100 x 80 px"
+    ):
+        preprocess_episodes([first, larger, wide], make_spec())
 
 
 def test_a_folder_without_episodes_is_named(tmp_path: Path) -> None:
@@ -223,11 +241,6 @@ def test_a_checkpoint_holds_the_weights_themselves_and_the_export_their_average(
 def test_an_interrupted_run_goes_on_as_if_it_never_was(whole: tuple[FitConfig, FitResult], tmp_path: Path) -> None:
     finished, result = whole
     config = replace(finished, out=tmp_path)
-
-    def interrupt(line: str) -> None:
-        if line.startswith("round 1"):
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
         fit(config, PROFILE, report=interrupt, verbose=0)
     resumed = fit(config, PROFILE, report=silently, verbose=0)
@@ -239,6 +252,19 @@ def test_an_interrupted_run_goes_on_as_if_it_never_was(whole: tuple[FitConfig, F
     actual = load_file(tmp_path / "checkpoint" / "weights.safetensors")
     for name, values in expected.items():
         assert actual[name] == pytest.approx(values, rel=1e-4, abs=1e-5), name
+
+
+@pytest.mark.parametrize(("step", "balance"), [("helper", "v2"), ("joint", "v4")])
+def test_balanced_runs_go_on_as_if_they_never_stopped(episodes: Path, tmp_path: Path, step: str, balance: str) -> None:
+    config = replace(FitConfig.debug((episodes,), tmp_path / "run"), step=step, balance=balance, batch_size=3)
+    with pytest.raises(KeyboardInterrupt):
+        fit(config, PROFILE, report=interrupt, verbose=0)
+    resumed = fit(config, PROFILE, report=silently, verbose=0)
+    whole = fit(replace(config, out=tmp_path / "whole"), PROFILE, report=silently, verbose=0)
+    assert resumed.history[1]["samples"] == (9 if step == "helper" else 3)
+    for row, expected_row in zip(resumed.history, whole.history, strict=True):
+        for name in ("loss", "steering_loss", "auxiliary_loss", "validation_loss", "co_pressed"):
+            assert row[name] == pytest.approx(expected_row[name], rel=1e-4), name
 
 
 def test_a_run_stops_when_driving_gets_no_better(tmp_path: Path) -> None:
@@ -286,7 +312,16 @@ def test_a_damaged_checkpoint_is_told_in_one_line(whole: tuple[FitConfig, FitRes
 
 
 @pytest.mark.parametrize(
-    "settings", [{"patience": -1}, {"seed": -1}, {"tracks": HELD_OUT_SEED - 19_999}, {"ema": math.nan}]
+    "settings",
+    [
+        {"patience": -1},
+        {"seed": -1},
+        {"tracks": HELD_OUT_SEED - 19_999},
+        {"ema": math.nan},
+        {"balance": "v9"},
+        {"step": "joined"},
+        {"buffer_size": 0},
+    ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(TrainingError, match=next(iter(settings))):

@@ -1,5 +1,7 @@
 """The trainer's command line: bad usage, errors in one line, and export at another size."""
 
+import json
+import math
 from pathlib import Path
 
 import keras
@@ -11,7 +13,7 @@ from agent.contract.controls import Controls
 from agent.contract.episode import EpisodeHeader, EpisodeRow, EpisodeWriter
 from agent.contract.observation import Frame
 from agent.contract.spec import ModelSpec
-from training import network
+from training import fit, network
 from training.cli import main
 from training.export import export_model
 from training.network import build_network, load_weights
@@ -38,6 +40,9 @@ COLLECT = ("collect", "--out", "data")
         ((*FIT, "--tracks", "-1"), "-1 is out of range"),
         ((*FIT, "--tracks", "x"), "'x' is no whole number"),
         ((*FIT, "--patience", "-1"), "-1 is out of range"),
+        ((*FIT, "--balance", "v5"), "invalid choice: 'v5'"),
+        ((*FIT, "--step", "both"), "invalid choice: 'both'"),
+        ((*FIT, "--buffer", "0"), "0 is out of range, expected a whole number of 1 or more"),
         ((*FIT, "--mask", "0,0,2,1"), "leaves the frame"),
         ((*FIT, "--mask", "0,0,nan,1"), "no finite number"),
         ((*FIT, "--mask", "left"), "left is not LEFT,TOP,WIDTH,HEIGHT"),
@@ -59,6 +64,17 @@ def one_error_line(captured: str) -> str:
     assert len(lines) == 1, captured
     assert lines[0].startswith("error: ")
     return lines[0]
+
+
+def test_the_line_a_fit_prints_holds_no_nan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = [{"step": 1.0, "return": math.nan, "co_pressed": 0.25}]
+    monkeypatch.setattr(fit, "fit", lambda config, *_, **__: fit.FitResult(config.out / "best", history))
+    command = ["fit", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--balance", "v2", "--step", "helper"]
+    assert main(command) == 0
+    line = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert line == {"model": str(tmp_path / "run" / "best"), "last": {"step": 1.0, "co_pressed": 0.25}}
 
 
 def test_collecting_up_to_the_held_out_tracks_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
