@@ -124,8 +124,8 @@ def _parser() -> argparse.ArgumentParser:
         "--balance",
         choices=RULE_NAMES,
         default="none",
-        help="what the network is fed: none, samples as they come; v1 to v4, samples balanced by their labels; reweight, "
-        "labels weighted by how rare they are; `balance` shows each beforehand (default: none)",
+        help="what the network is fed: none, samples as they come; v1 to v4, samples balanced by their labels; "
+        "reweight, labels weighted by how rare they are; `balance` shows each beforehand (default: none)",
     )
     fit.add_argument(
         "--step",
