@@ -214,7 +214,8 @@ def _fold_scaling(graph: onnx.GraphProto) -> None:
 
 
 def _quantize(model: ModelProto, pictures: npt.NDArray[np.uint8]) -> ModelProto:
-    nncf.set_log_level(logging.ERROR)
+    # Its own set_log_level would also change the handlers that others have put on its logger.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     name = model.graph.input[0].name
     # A scale for each channel of an activation is OpenVINO's alone: ONNX Runtime refuses such a graph.
     per_tensor = QuantizationParameters(per_channel=False)

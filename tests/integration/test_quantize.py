@@ -1,6 +1,8 @@
 """int8 weights: near the float ones, tied to them by the spec, and refused where a machine computes them wrongly."""
 
 import json
+import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +62,16 @@ def small_network() -> Any:
 
 
 @pytest.fixture(scope="module")
-def quantized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def a_log_handler() -> Iterator[logging.Handler]:
+    """Another program's handler on the quantising library's logger, as pytest itself puts one there."""
+    handler = logging.NullHandler(logging.DEBUG)
+    logging.getLogger("nncf").addHandler(handler)
+    yield handler
+    logging.getLogger("nncf").removeHandler(handler)
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory: pytest.TempPathFactory, a_log_handler: logging.Handler) -> Path:
     """A model folder with float and int8 weights."""
     folder = tmp_path_factory.mktemp("quantized")
     keras.utils.set_random_seed(3)
@@ -95,6 +106,13 @@ def test_int8_predictions_are_near_the_float_ones_but_not_the_same(quantized: Pa
     error = np.abs(differences(quantized, unseen)).mean(axis=0)
     assert np.all(error > 0)
     assert np.all(error < 0.1 * spread)
+
+
+def test_quantising_leaves_the_log_handlers_of_others_as_they_were(
+    quantized: Path, a_log_handler: logging.Handler
+) -> None:
+    assert logging.getLogger("nncf").level == logging.ERROR
+    assert a_log_handler.level == logging.DEBUG
 
 
 def test_a_brighter_picture_than_any_calibrated_on_is_not_clipped(quantized: Path) -> None:
