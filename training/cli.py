@@ -7,7 +7,8 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns 0 done, 1 an error told in one line, 2 bad usage, 130 interrupted."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    arguments.command_line = sys.argv[1:] if argv is None else list(argv)
     command: Callable[[argparse.Namespace], None] = arguments.command
     try:
         command(arguments)
@@ -172,6 +174,21 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument(
         "--seed", type=_seed, default=0, metavar="S", help="of order, flips and first weights (default: 0)"
     )
+    together = fit.add_argument_group(
+        "several processes", "share out every batch to N processes, for machines with a graphics card each; needs JAX"
+    )
+    together.add_argument(
+        "--workers", type=at_least_one, default=1, metavar="N", help="how many; started here (default: 1)"
+    )
+    together.add_argument(
+        "--worker",
+        type=_worker,
+        metavar="I",
+        help="across machines: repeat the command on each with its number, from 0, and one shared --out",
+    )
+    together.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="across machines: where worker 0 is found by the others"
+    )
     fit.add_argument("--quiet", action="store_true", help="one line a round instead of a progress bar")
     fit.set_defaults(command=_fit)
 
@@ -215,6 +232,10 @@ def _patience(text: str) -> int:
 
 def _number_of_tracks(text: str) -> int:
     return whole(text, 0, 10_000)
+
+
+def _worker(text: str) -> int:
+    return whole(text, 0)
 
 
 def _seed(text: str) -> int:
@@ -323,9 +344,16 @@ def _progress_bar() -> "Progress":
 
 def _fit(arguments: argparse.Namespace) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes are not ours
+    if arguments.workers > 1:
+        if find_spec("jax") is None:
+            raise TrainingError("--workers needs JAX, which is not installed: `pip install '.[jax]'`.")
+        os.environ.setdefault("KERAS_BACKEND", "jax")
+    if (arguments.worker is None) != (arguments.coordinator is None):
+        raise TrainingError("--worker and --coordinator go together: which process this is, and where worker 0 is.")
 
     from agent.games.carracing import PROFILE
     from training.config import FitConfig
+    from training.distribution import ALONE, Team, local_team
     from training.fit import fit
 
     config = FitConfig(
@@ -355,10 +383,23 @@ def _fit(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
     )
     drive = _closed_loop(config.driven_tracks) if config.tracks else None
-    with _preprocessing_bar() as preprocessed:
-        result = fit(config, PROFILE, drive, _say, verbose=2 if arguments.quiet else 1, preprocessed=preprocessed)
+    with ExitStack() as stack:
+        team = ALONE
+        if arguments.worker is not None:
+            team = Team(arguments.worker, arguments.workers, arguments.coordinator)
+        elif arguments.workers > 1:
+            team = stack.enter_context(local_team(arguments.workers, arguments.command_line))
+        preprocessed = stack.enter_context(_preprocessing_bar()) if team.is_first else None
+        report = _say if team.is_first else _keep_silent
+        result = fit(config, PROFILE, drive, report, 2 if arguments.quiet else 1, preprocessed, team)
+    if not team.is_first:
+        return
     last = {key: value for key, value in result.history[-1].items() if math.isfinite(value)}
     print(json.dumps({"model": str(result.model), "last": last}))  # noqa: T201
+
+
+def _keep_silent(line: str) -> None:
+    pass
 
 
 @contextmanager

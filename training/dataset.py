@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from agent.contract.profile import Rectangle
 from training.augment import flip_picture, flip_signs
 from training.buffers import Buffer, equal_shares
+from training.distribution import ALONE, Team
 from training.network import AUXILIARY
 from training.samples import Samples, decode
 
@@ -32,6 +34,10 @@ class Draw:
     labels: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
 
+    def part(self, which: slice) -> Self:
+        """Return some of its samples."""
+        return type(self)(self.chosen[which], self.flipped[which], self.labels[which], self.weights[which])
+
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """An endless, reproducible stream of batches for ``Model.fit``: pictures, targets by head, weights by head.
@@ -52,6 +58,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         auxiliary: Whether the auxiliary columns are among the targets.
         seed: Of order and flips.
         first_round: Round to start with.
+        team: Which part of each batch this process is to have.
     """
 
     def __init__(
@@ -65,6 +72,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         auxiliary: bool = False,
         seed: int = 0,
         first_round: int = 0,
+        team: Team = ALONE,
     ) -> None:
         super().__init__(workers=2, max_queue_size=4)
         self._samples = samples
@@ -84,6 +92,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self._auxiliary = auxiliary
         self._seed = seed
         self._round = first_round
+        self._part = team.part(self.samples_a_step)
         self._signs = flip_signs(samples.output_names)
         self._auxiliary_signs = flip_signs(samples.auxiliary_names)
 
@@ -91,7 +100,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         return self._steps
 
     def __getitem__(self, index: int) -> tuple[npt.NDArray[np.uint8], Targets, Targets]:
-        draw = self.draw(self._round * self._steps + index)
+        draw = self.draw(self._round * self._steps + index).part(self._part)
         pictures = np.stack([decode(self._samples.pictures[k]) for k in draw.chosen])
         for row in np.flatnonzero(draw.flipped):
             flip_picture(pictures[row], self._mirrored)

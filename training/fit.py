@@ -7,7 +7,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from training.buffers import make_buffers
 from training.checkpoint import find_folder, replace_folder
 from training.config import FitConfig
 from training.dataset import Batches
+from training.distribution import ALONE, Team
 from training.export import export_model
 from training.metrics import measure_outputs
 from training.network import AUXILIARY, build_network, load_weights, save_weights
@@ -40,6 +40,7 @@ LOG = "log.csv"
 
 CO_PRESSED = 0.1
 """Throttle and brake both predicted above this count as pressed together."""
+_POLL_S = 0.1
 
 Row = dict[str, float]
 Drive = Callable[[Path], float]
@@ -67,6 +68,7 @@ def fit(
     report: Callable[[str], None] = print,
     verbose: int = 1,
     preprocessed: Callable[[int, int], None] | None = None,
+    team: Team = ALONE,
 ) -> FitResult:
     """Train a network, or go on with the run that ``config.out`` holds.
 
@@ -77,6 +79,7 @@ def fit(
         report: Receives one line at a time.
         verbose: Keras' progress bar: 0 none, 1 a bar, 2 a line a round.
         preprocessed: Called with (done, total) as the episodes without a cache are preprocessed.
+        team: Other processes that were given the same arguments and train together with this one.
 
     Raises:
         TrainingError: If the data cannot be trained on, ``config.out`` holds a run with other settings, the Keras
@@ -94,10 +97,14 @@ def fit(
         rate_hz=profile.rate_hz,
         masks=masks,
     )
-    _claim_folder(config)
+    team.part(config.batch_size)
+    if team.is_first:
+        _claim_folder(config)
     training, validation = _load(config, spec, report, preprocessed)
-    run = _Run(config, spec, profile, training, validation)
+    run = _Run(config, spec, profile, training, validation, team)
     history = run.resume()
+    if not team.is_first:
+        return run.help_train(history)
     board = Board(config.out / "tensorboard", int(history[-1]["step"]) if history else 0)
     if history:
         _write_log(config.out / LOG, history)  # a kill may have come between the checkpoint and the log
@@ -105,7 +112,7 @@ def fit(
     report(f"feeding by rule {config.balance} from {run.describe_buffers()}")
     best = max((row["score"] for row in history if not math.isnan(row["score"])), default=-math.inf)
     for index in range(len(history), config.rounds):
-        if config.patience and _scores_since_best(history) >= config.patience:
+        if _is_stuck(config, history):
             what = "return" if drive is not None else "validation loss"
             stopped = f"stopping early after round {index} of {config.rounds}"
             report(f"{stopped}: no better {what} within --patience {config.patience}")
@@ -113,31 +120,44 @@ def fit(
         started = time.monotonic()
         row = run.train_round(index, board, verbose)
         row["seconds"] = time.monotonic() - started
-        with run.averaged_weights():
-            row |= run.validate()
-            export_model(run.model, run.spec, config.out / "last")
-            driven = math.nan
-            if drive is not None and ((index + 1) % config.drive_every == 0 or index + 1 == config.rounds):
-                driven = drive(config.out / "last")
-            row["return"] = driven
-            row["score"] = driven if drive is not None else -row["validation_loss"]
-            if row["score"] > best:
-                best = row["score"]
-                replace_folder(config.out / "best", partial(_copy_files, config.out / "last"))
+        run.average()
+        row |= run.validate()
+        export_model(run.averaged, run.spec, config.out / "last")
+        driven = math.nan
+        if drive is not None and ((index + 1) % config.drive_every == 0 or index + 1 == config.rounds):
+            driven = drive(config.out / "last")
+        row["return"] = driven
+        row["score"] = driven if drive is not None else -row["validation_loss"]
+        if row["score"] > best:
+            best = row["score"]
+            replace_folder(config.out / "best", partial(_copy_files, config.out / "last"))
         history.append(row)
         run.save(history)
         _write_log(config.out / LOG, history)
         board.log("round", row)
         report(_describe(index + 1, config.rounds, row, spec.output_names))
     board.close()
+    team.part_ways()
     return FitResult(config.out / "best", history)
 
 
 class _Run:
-    """The network, its optimizer and its data between two checkpoints."""
+    """The network, its optimizer and its data between two checkpoints.
+
+    Attributes:
+        spec: Of the exported model.
+        model: The network that is trained.
+        averaged: A second copy, which ``average`` fills: what is validated, driven and exported.
+    """
 
     def __init__(
-        self, config: FitConfig, spec: ModelSpec, profile: GameProfile, training: Samples, validation: Samples
+        self,
+        config: FitConfig,
+        spec: ModelSpec,
+        profile: GameProfile,
+        training: Samples,
+        validation: Samples,
+        team: Team,
     ) -> None:
         keras.utils.set_random_seed(config.seed)
         keras.mixed_precision.set_dtype_policy("mixed_bfloat16" if config.bfloat16 else "float32")
@@ -146,19 +166,9 @@ class _Run:
         self._validation = validation
         self._mirrored = profile.mirrored if config.flip else ()
         self._auxiliary = training.auxiliary_names if config.auxiliary else ()
+        self._team = team
+        self._together = team.join()
         self.spec = spec
-        init = config.init if config.init in ("none", "imagenet") else Path(config.init)
-        self.model: Any = build_network(
-            config.backbone,
-            config.height_px,
-            config.width_px,
-            spec.outputs,
-            init=init,
-            auxiliary=self._auxiliary,
-            fused_batch_norm=True,
-        )
-        if config.step == "helper":
-            self.model = HelperTrained(self.model.input, self.model.output, name=self.model.name)
         feeds = balancing_rule(config.balance).feeds(training.labels, spec.outputs)
         self._buffers = make_buffers(feeds, config.seed, config.buffer_size)
         schedule = keras.optimizers.schedules.CosineDecay(
@@ -167,15 +177,6 @@ class _Run:
             warmup_target=config.learning_rate,
             warmup_steps=config.warmup_steps,
             alpha=0.02,
-        )
-        self._optimizer = _AveragingAdamW(
-            schedule,
-            weight_decay=config.weight_decay,
-            name="adamw",
-            global_clipnorm=1.0,
-            use_ema=config.ema > 0,
-            ema_momentum=config.ema or 0.99,
-            ema_overwrite_frequency=None,
         )
         # Dividing each output's squared error by its variance makes 1.0 "no better than the mean" for all of them:
         # otherwise braking, rare and small, would count for nothing.
@@ -186,22 +187,58 @@ class _Run:
             losses[AUXILIARY] = _known_squared_error
             known = training.auxiliary[~np.isnan(training.auxiliary)]
             weights[AUXILIARY] = config.auxiliary_weight / max(1e-4, float(known.var()))
-        if isinstance(self.model, HelperTrained):
-            self.model.prepare(weights, losses)
-            self.model.compile(optimizer=self._optimizer)
-        else:
-            self.model.compile(optimizer=self._optimizer, loss=losses, loss_weights=weights)
-        self._optimizer.build(self.model.trainable_variables)
+        build = partial(
+            build_network,
+            config.backbone,
+            config.height_px,
+            config.width_px,
+            spec.outputs,
+            auxiliary=self._auxiliary,
+            fused_batch_norm=True,
+        )
+        with self._together():
+            self._optimizer = _AveragingAdamW(
+                schedule,
+                weight_decay=config.weight_decay,
+                name="adamw",
+                global_clipnorm=1.0,
+                use_ema=config.ema > 0,
+                ema_momentum=config.ema or 0.99,
+                ema_overwrite_frequency=None,
+            )
+            self.model: Any = build(init=config.init if config.init in ("none", "imagenet") else Path(config.init))
+            if config.step == "helper":
+                self.model = HelperTrained(self.model.input, self.model.output, name=self.model.name)
+                self.model.prepare(weights, losses)
+                self.model.compile(optimizer=self._optimizer)
+            else:
+                self.model.compile(optimizer=self._optimizer, loss=losses, loss_weights=weights)
+            self._optimizer.build(self.model.trainable_variables)
+        self.averaged: Any = build()
 
-    def train_round(self, index: int, board: Board, verbose: int) -> Row:
-        """Do one round of steps and return its mean training losses and what it cost."""
+    def help_train(self, history: list[Row]) -> FitResult:
+        """Do this process's part of the rounds; what they are worth is read from the first process's checkpoints."""
+        while len(history) < self._config.rounds and not _is_stuck(self._config, history):
+            self.train_round(len(history), None, verbose=0)
+            history = _wait_for_round(self._config, len(history) + 1)
+        self._team.part_ways()
+        return FitResult(self._config.out / "best", history)
+
+    def train_round(self, index: int, board: Board | None, verbose: int) -> Row:
+        """Do one round of steps and return its mean training losses and what it cost; ``board`` gets the curves."""
         config = self._config
         steps = min(config.steps_per_round, config.steps - index * config.steps_per_round)
-        batches, timer = self._batches(index), StepTimer()
+        batches, timer = self._batches(index, self._team), StepTimer()
         started = time.monotonic()
-        fitted = self.model.fit(
-            batches, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=verbose, callbacks=[timer, board]
-        )
+        with self._together():
+            fitted = self.model.fit(
+                batches,
+                steps_per_epoch=steps,
+                epochs=1,
+                shuffle=False,
+                verbose=verbose,
+                callbacks=[timer] if board is None else [timer, board],
+            )
         seconds = time.monotonic() - started
         losses = {name: float(values[-1]) for name, values in fitted.history.items()}
         if not all(math.isfinite(value) for value in losses.values()):
@@ -209,9 +246,10 @@ class _Run:
                 f"the loss became {losses} in round {index + 1}. Start again with a lower --learning-rate; the last "
                 f"checkpoint in {config.out} is from before."
             )
-        labels, weights = batches.fed(index * config.steps_per_round, steps)
-        for column, output in enumerate(self.spec.outputs):
-            board.log_histogram(f"fed/{output.name}", labels[:, column], weights[:, column], (output.low, output.high))
+        if board is not None:
+            labels, weights = batches.fed(index * config.steps_per_round, steps)
+            for k, output in enumerate(self.spec.outputs):
+                board.log_histogram(f"fed/{output.name}", labels[:, k], weights[:, k], (output.low, output.high))
         cost = {
             "training_seconds": seconds,
             "seconds_per_step": timer.seconds_per_step,
@@ -221,19 +259,16 @@ class _Run:
         }
         return {"step": float(index * config.steps_per_round + steps)} | losses | cost
 
-    @contextmanager
-    def averaged_weights(self) -> Iterator[None]:
-        """Put the moving average in place of the weights, with batch statistics of its own, for a while."""
-        before = [np.array(variable.numpy()) for variable in self.model.variables]
-        try:
-            if self._config.ema > 0:
-                self._optimizer.assign_averages(self.model.trainable_variables)
-            batches = self._batches(1 << 20)
-            reestimate_batch_norm(self.model, (batches[k][0] for k in range(24)))
-            yield
-        finally:
-            for variable, value in zip(self.model.variables, before, strict=True):
-                variable.assign(value)
+    def average(self) -> None:
+        """Give the second copy the moving average of the weights (or the weights), with batch statistics of its own."""
+        values = {variable.path: variable for variable in self.model.variables}
+        if self._config.ema > 0:
+            values |= self._optimizer.averages(self.model.trainable_variables)
+        for variable in self.averaged.variables:
+            # By way of NumPy: what several processes hold together does not mix with what one holds by itself.
+            variable.assign(np.asarray(values[variable.path].numpy()))
+        batches = self._batches(1 << 20, ALONE)
+        reestimate_batch_norm(self.averaged, (batches[k][0] for k in range(24)))
 
     def validate(self) -> Row:
         """Predict the validation samples and compare."""
@@ -244,7 +279,7 @@ class _Run:
         for start in range(0, len(chosen), 16):
             indices = chosen[start : start + 16]
             pictures = np.stack([decode(self._validation.pictures[k]) for k in indices])
-            predicted = self.model(pictures, training=False)
+            predicted = self.averaged(pictures, training=False)
             rows.append(np.concatenate([keras.ops.convert_to_numpy(predicted[name]) for name in names], axis=1))
         predictions = np.concatenate(rows)
         metrics = measure_outputs(predictions, self._validation.labels[chosen], names)
@@ -287,10 +322,7 @@ class _Run:
         if folder is None:
             return []
         try:
-            rows = json.loads((folder / "history.json").read_text())
-            history: list[Row] = [
-                {key: math.nan if value is None else value for key, value in row.items()} for row in rows
-            ]
+            history = _read_history(folder)
             load_weights(self.model, folder / "weights.safetensors")
             tensors = load_file(folder / "optimizer.safetensors")
             for index, variable in enumerate(self._optimizer.variables):
@@ -307,7 +339,7 @@ class _Run:
             f"{index:05d}": np.asarray(variable.numpy()) for index, variable in enumerate(self._optimizer.variables)
         }
 
-    def _batches(self, round_: int) -> Batches:
+    def _batches(self, round_: int, team: Team) -> Batches:
         config = self._config
         return Batches(
             self._training,
@@ -319,6 +351,7 @@ class _Run:
             auxiliary=bool(self._auxiliary),
             seed=config.seed,
             first_round=round_,
+            team=team,
         )
 
 
@@ -332,9 +365,12 @@ class _AveragingAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
     def finalize_variable_values(self, var_list: Any) -> None:
         """Leave the weights alone."""
 
-    def assign_averages(self, variables: Any) -> None:
-        """Put the averages in place of the weights."""
-        super().finalize_variable_values(variables)
+    def averages(self, variables: list[Any]) -> dict[str, Any]:
+        """Return the average of each of the variables that the optimizer was built for, by path."""
+        return {
+            variable.path: average
+            for variable, average in zip(variables, self._model_variables_moving_average, strict=True)
+        }
 
 
 def reestimate_batch_norm(model: Any, pictures: Iterator[npt.NDArray[np.uint8]]) -> None:
@@ -360,10 +396,32 @@ def _known_squared_error(true: Any, predicted: Any) -> Any:
     return keras.ops.mean(keras.ops.square(error), axis=-1)
 
 
+def _read_history(checkpoint: Path) -> list[Row]:
+    rows = json.loads((checkpoint / "history.json").read_text())
+    return [{key: math.nan if value is None else value for key, value in row.items()} for row in rows]
+
+
+def _is_stuck(config: FitConfig, history: list[Row]) -> bool:
+    return bool(config.patience) and _scores_since_best(history) >= config.patience
+
+
 def _scores_since_best(history: list[Row]) -> int:
     """Return how many scores have come after the best one."""
     scores = [row["score"] for row in history if not math.isnan(row["score"])]
     return len(scores) - 1 - scores.index(max(scores)) if scores else 0
+
+
+def _wait_for_round(config: FitConfig, rounds: int) -> list[Row]:
+    """Return the history once a checkpoint with so many rounds is there."""
+    while True:
+        folder = find_folder(config.out / CHECKPOINT)
+        try:
+            history = [] if folder is None else _read_history(folder)
+        except OSError:  # replaced at this moment
+            history = []
+        if len(history) >= rounds:
+            return history
+        time.sleep(_POLL_S)
 
 
 def _load(
