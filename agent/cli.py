@@ -4,6 +4,7 @@ Nothing heavy is imported until a command needs it, so that ``--help`` and usage
 """
 
 import argparse
+import functools
 import itertools
 import json
 import logging
@@ -15,6 +16,7 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +51,7 @@ ENGINES = (
     "tensorflow",
     "constant",
 )
+_RUNTIMES = tuple(name for name in ENGINES if name not in ("auto", "constant"))
 EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
 
 _CONSTANT_CONTROLS = Controls(0.0, 0.1, 0.0)  # slowly straight on: tries out everything but the network
@@ -69,6 +72,7 @@ examples:
   python -m agent evaluate --tracks 100 --seed-start 0    mean return over 100 tracks, the game waiting
   python -m agent record --episodes 5 --out episodes      record the network's driving
   python -m agent replay episodes/carracing-0.parquet     the network over a recording, against what was recorded
+  python -m agent bench --with-keras                      every engine's speed here, against Keras' own
 
 exit codes: 0 done; 1 an error, told in one line; 2 bad usage; 130 interrupted (Ctrl-C), controls neutral
 """
@@ -256,6 +260,36 @@ def _parser() -> argparse.ArgumentParser:
         help="largest accepted difference of any output, in the outputs' own units (default: 0.001)",
     )
     _add_json_option(replay)
+
+    bench = _add_command(
+        commands,
+        "bench",
+        _bench,
+        "time every stage and every engine here, taking turns, and the machine's limit",
+        "python -m agent bench --with-keras --plot bench.png",
+    )
+    bench.add_argument(
+        "--weights", type=Path, metavar="DIR", help="model folder (default: the shipped model_weights/carracing)"
+    )
+    bench.add_argument(
+        "--engines", type=_engines, metavar="A,B,C", help="which, separated by commas (default: all that run here)"
+    )
+    bench.add_argument(
+        "--rounds", type=at_least_one, default=20, metavar="N", help="turns of 10 decisions an engine (default: 20)"
+    )
+    bench.add_argument(
+        "--threads", type=at_least_one, metavar="N", help="processor threads of each (default: the engine's choice)"
+    )
+    bench.add_argument(
+        "--beside-game", action="store_true", help="next to a real-time CarRacing, whose own rate is reported too"
+    )
+    bench.add_argument(
+        "--with-keras",
+        action="store_true",
+        help="compare with keras.Model.predict and tf.function, which need TensorFlow",
+    )
+    bench.add_argument("--plot", type=_png, metavar="FILE", help="draw the stages of every engine (.png)")
+    _add_json_option(bench)
     return parser
 
 
@@ -334,6 +368,13 @@ def _rate(text: str) -> float:
     if value > _MAX_RATE_HZ:
         raise argparse.ArgumentTypeError(f"{text} Hz is more than the {_MAX_RATE_HZ:g} Hz any loop here can pace")
     return value
+
+
+def _engines(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.split(",")))
+    if unknown := [name for name in names if name not in _RUNTIMES]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no engine, expected some of {', '.join(_RUNTIMES)}")
+    return names
 
 
 def _seed(text: str) -> int:
@@ -789,3 +830,83 @@ def _describe_replay(report: "ReplayReport") -> str:
         )
     stages = ", ".join(f"{name} {stage.median_ms:.2f} / {stage.p99_ms:.2f}" for name, stage in report.stages.items())
     return "\n".join([*lines, f"  ms per frame, median / p99: {stages}"])
+
+
+# --- bench ------------------------------------------------------------------------------------------------------------
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from agent.arithmetic import multiply_adds
+    from agent.bench import GAME_SEED, baseline_names, make_baseline, run_bench
+    from agent.engines.model_folder import open_model_folder
+    from agent.games.realtime import RealTimeGame
+
+    game = find_game("carracing")
+    folder = arguments.weights if arguments.weights is not None else _shipped_weights(game.name)
+    spec, graph = open_model_folder(folder)
+    threads: int | None = arguments.threads
+    names = arguments.engines if arguments.engines is not None else _installed_engines()
+    engines = {name: functools.partial(_load_engine, name, folder, threads) for name in names}
+    baselines: tuple[str, ...] = ()
+    if arguments.with_keras and find_spec("tensorflow") is None:
+        _note("keras-predict and tf-function are left out: TensorFlow is not installed (`pip install '.[training]'`)")
+    elif arguments.with_keras:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # inherited by the processes; see _load_engine
+        baselines = baseline_names()
+        engines |= {name: functools.partial(make_baseline, name, folder, threads) for name in baselines}
+
+    def skip(reason: str) -> None:
+        if arguments.engines is not None:
+            raise EngineError(reason)
+        _note(reason)
+
+    terminal = Console(stderr=True)
+    bar = Progress(
+        "turns",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=terminal,
+        disable=not terminal.is_terminal,
+    )
+    task = bar.add_task("turns", total=None)
+    with ExitStack() as stack:
+        running = None
+        if arguments.beside_game:
+            running = stack.enter_context(RealTimeGame(game.make_simulator, GAME_SEED))
+            running.wait_until_ready()
+        stack.enter_context(bar)
+        report = run_bench(
+            spec.name,
+            multiply_adds(graph),
+            engines,
+            arguments.rounds,
+            threads,
+            running,
+            baselines,
+            skip,
+            lambda total: bar.update(task, advance=1, total=total),
+        )
+    if arguments.plot is not None:
+        report.plot(arguments.plot)
+    if arguments.json:
+        _say_json(report.to_dict())
+    else:
+        console = Console()
+        for part in report.render():
+            console.print(part, highlight=False)
+    return EXIT_DONE
+
+
+def _installed_engines() -> list[str]:
+    """Return what runs a network here, as far as the installed packages tell."""
+    names = [name for name in _RUNTIMES if not name.startswith("onnxruntime") and find_spec(name.partition("-")[0])]
+    if find_spec("onnxruntime"):
+        from agent.engines.onnxruntime import available_devices
+
+        others = [f"onnxruntime-{device}" for device in available_devices() if device != "cpu"]
+        names += ["onnxruntime", "onnxruntime-int8", *others]
+    return names

@@ -99,6 +99,12 @@ class OnnxRuntimeEngine:
         self._session = None
 
 
+def available_devices() -> tuple[Device, ...]:
+    """Return the devices that the installed package of ONNX Runtime can run on, if they are there."""
+    available = onnxruntime.get_available_providers()
+    return tuple(device for device in DEVICES if _PROVIDERS[device][0] in available)
+
+
 def _open_session(graph: Path, threads: int | None, device: Device) -> Any:
     provider, package = _PROVIDERS[device]
     available = onnxruntime.get_available_providers()
