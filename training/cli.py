@@ -192,6 +192,25 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--quiet", action="store_true", help="one line a round instead of a progress bar")
     fit.set_defaults(command=_fit)
 
+    report = commands.add_parser(
+        "report",
+        help="lay the curves of several runs over each other, and list their last and best rounds",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m training report runs/*/ --out report.html --by seconds",
+    )
+    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders made by fit, finished or not")
+    report.add_argument(
+        "--out", type=_picture_or_page, metavar="FILE", help="also draw the curves into this .png or one-file .html"
+    )
+    report.add_argument(
+        "--by",
+        choices=("step", "samples", "seconds"),  # training.report.AXES
+        default="step",
+        help="what the curves are drawn over; seconds are those of training alone (default: step)",
+    )
+    report.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    report.set_defaults(command=_compare_runs)
+
     export = commands.add_parser(
         "export", help="make int8 weights, or write a model folder at another picture size or under another name"
     )
@@ -266,6 +285,13 @@ def _momentum(text: str) -> float:
     if value == 1:
         raise argparse.ArgumentTypeError("1 would never move the average, expected a momentum below 1")
     return value
+
+
+def _picture_or_page(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in (".png", ".html"):
+        raise argparse.ArgumentTypeError(f"{text!r} should end in .png or .html")
+    return path
 
 
 def _mask(text: str) -> tuple[float, float, float, float] | None:
@@ -419,6 +445,22 @@ def _preprocessing_bar() -> Iterator[Callable[[int, int], None]]:
         yield preprocessed
     finally:
         progress.stop()
+
+
+def _compare_runs(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from training.report import load_runs, print_report, to_dict, write_report
+
+    runs = load_runs(arguments.runs)
+    if arguments.out is not None:
+        write_report(runs, arguments.out, arguments.by)
+    if arguments.json:
+        print(json.dumps(to_dict(runs), indent=2, allow_nan=False))  # noqa: T201
+    else:
+        print_report(runs, Console(highlight=False))
+    if arguments.out is not None:
+        _say(f"wrote {arguments.out}")
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -9,6 +9,10 @@ from agent.contract.errors import TrainingError
 from training.balancing.registry import RULE_NAMES
 from training.buffers import CAPACITY
 
+SETTINGS = "config.json"
+"""In a run's folder: its FitConfig."""
+LOG = "log.csv"
+"""In a run's folder: a row for every round."""
 STEPS = ("joint", "helper")
 HELD_OUT_SEED = 1_000_000
 """Tracks from this seed on are kept for judging: nothing is trained, tuned or looked at there."""

@@ -25,7 +25,7 @@ from training.balancing.registry import balancing_rule
 from training.board import Board
 from training.buffers import make_buffers
 from training.checkpoint import find_folder, replace_folder
-from training.config import FitConfig
+from training.config import LOG, SETTINGS, FitConfig
 from training.dataset import Batches
 from training.distribution import ALONE, Team
 from training.export import export_model
@@ -35,8 +35,6 @@ from training.samples import Samples, decode, find_episodes, load_samples, prepr
 from training.steps import HelperTrained, StepTimer, check_backend
 
 CHECKPOINT = "checkpoint"
-SETTINGS = "config.json"
-LOG = "log.csv"
 
 CO_PRESSED = 0.1
 """Throttle and brake both predicted above this count as pressed together."""
