@@ -204,6 +204,23 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--video", type=Path, metavar="DIR", help="film every track into this folder (.mp4)")
     _add_json_option(evaluate)
 
+    film = _add_command(
+        commands,
+        "film",
+        _film_models,
+        "film several models on one track, side by side: the stages of a training, say",
+        "python -m agent film runs/mine/stages/* --seed 7 --out stages.webp",
+    )
+    film.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="model folders, in the film's order")
+    film.add_argument("--game", default="carracing", help="what to drive (default: carracing)")
+    film.add_argument("--out", type=_video, required=True, metavar="FILE", help="the film: .mp4, .webp or .gif")
+    film.add_argument("--seed", type=_seed, default=0, metavar="S", help="the track (default: 0)")
+    film.add_argument("--seconds", type=_positive, default=20.0, metavar="N", help="game time at most (default: 20)")
+    film.add_argument("--scale", type=_positive, default=0.25, metavar="X", help="of each picture (default: 0.25)")
+    film.add_argument("--every", type=at_least_one, default=1, metavar="N", help="keep every N-th picture (default: 1)")
+    film.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the networks (default: auto)")
+    film.add_argument("--threads", type=at_least_one, metavar="N", help="processor threads for each")
+
     compare = _add_command(
         commands,
         "compare",
@@ -680,6 +697,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         results.append(result)
         mean = sum(track.episode_return for track in results) / len(results)
         bar.update(task, advance=1, mean=f"mean {mean:.1f}, last {result.episode_return:.1f}")
+        if not terminal.is_terminal:
+            done = f"{len(results)} of {len(seeds)}, mean {mean:.1f}"
+            _note(f"track {result.seed}: return {result.episode_return:.1f} ({done})")
 
     run = _evaluate_in_real_time if arguments.real_time else _evaluate_in_lockstep
     with ExitStack() as stack:
@@ -759,6 +779,34 @@ def _film(arguments: argparse.Namespace, seed: int, rate_hz: float) -> "list[Tic
     from agent.observers.video import VideoWriter
 
     return [VideoWriter(arguments.video / f"{arguments.game}-{seed}.mp4", rate_hz)]
+
+
+def _film_models(arguments: argparse.Namespace) -> int:
+    from agent.film import drive_for_film, side_by_side
+    from agent.observers.video import FilmFile
+
+    game = find_game(arguments.game)
+    folders = [folder.resolve() for folder in arguments.models]
+    same_names = len({folder.name for folder in folders}) < len(folders)
+    films = []
+    with closing(game.make_simulator()) as simulator, ExitStack() as stack:
+        hold_ticks = _hold_ticks(ModelSpec.load(folders[0]).rate_hz, simulator)
+        rate_hz = 1.0 / (hold_ticks * simulator.tick_s)
+        film = stack.enter_context(FilmFile(arguments.out, rate_hz / arguments.every))
+        for folder in folders:
+            arguments.weights = folder
+            caption = f"{folder.parent.name}/{folder.name}" if same_names else folder.name
+            with closing(_make_engine(arguments, game.name)) as engine:
+                films.append(
+                    drive_for_film(
+                        simulator, engine, arguments.seed, hold_ticks, caption, arguments.scale, arguments.seconds
+                    )
+                )
+            state = simulator.state
+            _say(f"{folder}: {state.outcome} after {state.time_s:.1f} s, return {state.episode_return:.1f}")
+        for picture in side_by_side(films, arguments.every):
+            film.write(picture)
+    return EXIT_DONE
 
 
 # --- record and replay ------------------------------------------------------------------------------------------------

@@ -174,6 +174,11 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument(
         "--seed", type=_seed, default=0, metavar="S", help="of order, flips and first weights (default: 0)"
     )
+    fit.add_argument(
+        "--keep-stages",
+        action="store_true",
+        help="keep the model of every round in DIR/stages, for `python -m agent film` (the full network: 48 MB each)",
+    )
     together = fit.add_argument_group(
         "several processes", "share out every batch to N processes, for machines with a graphics card each; needs JAX"
     )
@@ -406,6 +411,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         balance=arguments.balance,
         step=arguments.step,
         buffer_size=arguments.buffer,
+        keep_stages=arguments.keep_stages,
         seed=arguments.seed,
     )
     drive = _closed_loop(config.driven_tracks) if config.tracks else None

@@ -53,6 +53,7 @@ class FitConfig:
         balance: Rule that decides what the network is fed, see ``training.balancing``.
         step: ``joint``: all heads on one batch. ``helper``: a batch and a helper model for each output.
         buffer_size: Samples waiting to be drawn, a feed.
+        keep_stages: Whether the model of every round is kept in ``stages``, named by its steps.
         seed: Of the sample order, the flips and the network's first weights.
     """
 
@@ -83,6 +84,7 @@ class FitConfig:
     balance: str = "none"
     step: str = "joint"
     buffer_size: int = CAPACITY
+    keep_stages: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

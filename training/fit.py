@@ -121,6 +121,8 @@ def fit(
         run.average()
         row |= run.validate()
         export_model(run.averaged, run.spec, config.out / "last")
+        if config.keep_stages:
+            replace_folder(config.out / "stages" / f"{row['step']:06.0f}", partial(_copy_files, config.out / "last"))
         driven = math.nan
         if drive is not None and ((index + 1) % config.drive_every == 0 or index + 1 == config.rounds):
             driven = drive(config.out / "last")

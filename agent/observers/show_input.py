@@ -9,6 +9,7 @@ import cv2
 
 from agent.contract.errors import AgentError
 from agent.observers.base import TickRecord
+from agent.observers.partial import claim_file
 
 _PERIOD_NS = 1_000_000_000
 
@@ -26,14 +27,7 @@ class ShowInput:
         self._written_at_ns: int | None = None
 
     def __enter__(self) -> Self:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._partial.touch()
-        except OSError as exc:
-            raise AgentError(
-                f"{self._path} cannot be written ({exc.strerror or exc}), expected a PNG in a folder open to you. "
-                "Pass another path with --show-input."
-            ) from exc
+        claim_file(self._path, self._partial)
         return self
 
     def __exit__(

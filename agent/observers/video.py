@@ -12,6 +12,7 @@ from agent.contract.controls import Controls
 from agent.contract.errors import AgentError
 from agent.contract.observation import Pixels
 from agent.observers.base import TickRecord
+from agent.observers.partial import claim_file
 
 VIDEO_SUFFIXES = (".mp4", ".webp", ".gif")
 
@@ -27,43 +28,34 @@ _THROTTLE_COLOUR = (90, 190, 90)
 _BRAKE_COLOUR = (70, 70, 220)
 
 
-class VideoWriter:
-    """Writes every frame that was acted on, with what was done below it.
+class FilmFile:
+    """A film that pictures are written to, one after the other.
 
     An ``.mp4`` (MPEG-4 part 2, which every OpenCV build can write) may be of any length; a ``.webp`` or ``.gif`` is
-    animated and ends after 625 ticks. The file appears under its name when it is complete, however the drive ended.
+    animated and ends after 625 pictures. The file appears under its name when it is complete, however its block ends.
 
     Args:
         path: Where to; overwritten. The suffix decides the format.
-        rate_hz: Ticks per second, so that the video plays at the speed of the drive.
-        scale: Size of the picture relative to the frame.
+        rate_hz: Pictures per second.
 
     Raises:
-        ValueError: If the suffix is none of ``VIDEO_SUFFIXES``, or the rate or scale is not positive.
+        ValueError: If the suffix is none of ``VIDEO_SUFFIXES``, or the rate is not positive.
     """
 
-    def __init__(self, path: Path, rate_hz: float, scale: float = 0.5) -> None:
+    def __init__(self, path: Path, rate_hz: float) -> None:
         if path.suffix.lower() not in VIDEO_SUFFIXES:
             raise ValueError(f"{path.name} is no video I can write, expected a name ending in .mp4, .webp or .gif")
-        if not (rate_hz > 0 and scale > 0):
-            raise ValueError(f"a video at {rate_hz} Hz and scale {scale} is impossible, expected positive numbers")
+        if not rate_hz > 0:
+            raise ValueError(f"a video at {rate_hz} Hz is impossible, expected a positive number")
         self._path = path
         self._partial = path.with_name(f".{path.stem}.partial{path.suffix.lower()}")
         self._rate_hz = rate_hz
-        self._scale = scale
         self._stream: cv2.VideoWriter | None = None
         self._written = 0  # pictures given to the stream
         self._pictures: list[Pixels] = []
 
     def __enter__(self) -> Self:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._partial.touch()
-        except OSError as exc:
-            raise AgentError(
-                f"{self._path} cannot be written ({exc.strerror or exc}), expected a file in a folder open to you. "
-                "Pass another path with --video."
-            ) from exc
+        claim_file(self._path, self._partial)
         return self
 
     def __exit__(
@@ -84,8 +76,12 @@ class VideoWriter:
             self._pictures = []
             self._partial.unlink(missing_ok=True)
 
-    def on_tick(self, record: TickRecord) -> None:
-        picture = compose(record.frame.pixels, record.controls, self._scale)
+    def write(self, picture: Pixels) -> None:
+        """Add a picture: uint8, shape (even height, even width, 3), BGR, the same for all.
+
+        Raises:
+            AgentError: If it cannot be written, or an animated picture is full.
+        """
         if self._path.suffix.lower() == ".mp4":
             if self._stream is None:
                 self._stream = self._open_stream(picture)
@@ -96,7 +92,7 @@ class VideoWriter:
             self._pictures.append(picture)
         else:
             raise AgentError(
-                f"{self._path.name} ends after {_ANIMATION_FRAMES} ticks, the limit of an animated picture. "
+                f"{self._path.name} ends after {_ANIMATION_FRAMES} pictures, the limit of an animated picture. "
                 "Record longer drives as .mp4."
             )
 
@@ -134,6 +130,28 @@ class VideoWriter:
         if not encoded:
             raise AgentError(f"OpenCV {cv2.__version__} cannot write {self._path.name}. Record an .mp4 instead.")
         return data.tobytes()
+
+
+class VideoWriter(FilmFile):
+    """Films every frame that was acted on, with what was done below it.
+
+    Args:
+        path: Where to, see ``FilmFile``.
+        rate_hz: Ticks per second, so that the video plays at the speed of the drive.
+        scale: Size of the picture relative to the frame.
+
+    Raises:
+        ValueError: As ``FilmFile``; or if the scale is not positive.
+    """
+
+    def __init__(self, path: Path, rate_hz: float, scale: float = 0.5) -> None:
+        super().__init__(path, rate_hz)
+        if not scale > 0:
+            raise ValueError(f"a video at scale {scale} is impossible, expected a positive number")
+        self._scale = scale
+
+    def on_tick(self, record: TickRecord) -> None:
+        self.write(compose(record.frame.pixels, record.controls, self._scale))
 
 
 def compose(pixels: Pixels, controls: Controls, scale: float) -> Pixels:

@@ -512,10 +512,10 @@ def test_a_rate_between_whole_ticks_is_rounded_with_a_note(
     shorten_episodes(monkeypatch, ticks=20)
     assert main(["evaluate", *CONSTANT, "--tracks", "1", "--rate", "20", "--json"]) == 0
     output = capsys.readouterr()
-    assert output.err == "20 Hz is no whole number of the game's ticks of 20 ms: deciding every 2, at 25 Hz\n"
+    assert "20 Hz is no whole number of the game's ticks of 20 ms: deciding every 2, at 25 Hz\n" in output.err
     assert json.loads(output.out)["rate_used_hz"] == 25
     assert main(["evaluate", *CONSTANT, "--tracks", "1", "--rate", "16.666667", "--json"]) == 0
-    assert capsys.readouterr().err == "", "three ticks to seven digits"
+    assert "no whole number" not in capsys.readouterr().err, "three ticks to seven digits"
 
 
 def test_evaluate_prints_a_table_and_films(
@@ -526,7 +526,7 @@ def test_evaluate_prints_a_table_and_films(
     output = capsys.readouterr()
     assert "at 25 Hz: mean" in output.out.replace("\n", " ")
     assert "timeout" in output.out
-    assert output.err == "", "a progress bar is for terminals"
+    assert output.err.startswith("track 0: return "), "a progress bar is for terminals, lines for logs"
     assert [path.name for path in tmp_path.iterdir()] == ["carracing-0.mp4"]
 
 

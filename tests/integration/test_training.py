@@ -216,7 +216,9 @@ def test_picked_pictures_come_from_all_over_the_episodes(tmp_path: Path) -> None
 @pytest.fixture(scope="module")
 def whole(episodes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[FitConfig, FitResult]:
     """Two rounds of four steps."""
-    config = replace(FitConfig.debug((episodes,), tmp_path_factory.mktemp("whole")), steps=8, steps_per_round=4)
+    config = replace(
+        FitConfig.debug((episodes,), tmp_path_factory.mktemp("whole")), steps=8, steps_per_round=4, keep_stages=True
+    )
     return config, fit(config, PROFILE, report=silently, verbose=0)
 
 
@@ -224,6 +226,15 @@ def test_a_run_learns_and_exports(whole: tuple[FitConfig, FitResult]) -> None:
     _, result = whole
     assert [row["step"] for row in result.history] == [4, 8]
     assert ModelSpec.load(result.model).sha256.keys() == {"weights.safetensors", "network.onnx"}
+
+
+def test_the_model_of_every_round_is_kept_when_asked_for(whole: tuple[FitConfig, FitResult]) -> None:
+    config, _ = whole
+    stages = sorted((config.out / "stages").iterdir())
+    assert [stage.name for stage in stages] == ["000004", "000008"]
+    first, second = (ModelSpec.load(stage).sha256 for stage in stages)
+    assert first["weights.safetensors"] != second["weights.safetensors"]
+    assert second == ModelSpec.load(config.out / "last").sha256
 
 
 def test_a_checkpoint_holds_the_weights_themselves_and_the_export_their_average(

@@ -139,7 +139,7 @@ def test_an_animated_picture_ends_at_its_limit_and_keeps_what_it_has(
     with VideoWriter(path, 25.0, 2.0) as video:
         video.on_tick(make_record(steering=-1.0))
         video.on_tick(make_record(steering=1.0))
-        with pytest.raises(AgentError, match=r"ends after 2 ticks.*as \.mp4"):
+        with pytest.raises(AgentError, match=r"ends after 2 pictures.*as \.mp4"):
             video.on_tick(make_record())
     assert len(read_frames(path)) == 2
 
