@@ -216,6 +216,20 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--json", action="store_true", help="print JSON instead of tables")
     report.set_defaults(command=_compare_runs)
 
+    speed = commands.add_parser(
+        "speed",
+        help="time a training step here: plain, ours, and the helper step, taking turns",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m training speed --width 240 --height 135",
+    )
+    speed.add_argument("--backbone", default="xception", metavar="NAME", help="network body (default: xception)")
+    speed.add_argument("--width", type=at_least_one, default=160, metavar="PX", help="of the pictures (default: 160)")
+    speed.add_argument("--height", type=at_least_one, default=90, metavar="PX", help="of the pictures (default: 90)")
+    speed.add_argument("--batch", type=at_least_one, default=8, metavar="N", help="samples a batch (default: 8)")
+    speed.add_argument("--rounds", type=at_least_one, default=10, metavar="N", help="timed steps of each (default: 10)")
+    speed.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    speed.set_defaults(command=_speed)
+
     export = commands.add_parser(
         "export", help="make int8 weights, or write a model folder at another picture size or under another name"
     )
@@ -467,6 +481,21 @@ def _compare_runs(arguments: argparse.Namespace) -> None:
         print_report(runs, Console(highlight=False))
     if arguments.out is not None:
         _say(f"wrote {arguments.out}")
+
+
+def _speed(arguments: argparse.Namespace) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+    from rich.console import Console
+
+    from training.speed import measure_steps, speed_table, speeds_to_dict
+
+    speeds = measure_steps(arguments.backbone, arguments.height, arguments.width, arguments.batch, arguments.rounds)
+    if arguments.json:
+        print(json.dumps(speeds_to_dict(speeds), indent=2))  # noqa: T201
+    else:
+        title = f"{arguments.backbone}, {arguments.width} x {arguments.height}, batches of {arguments.batch}"
+        Console().print(speed_table(speeds, title))
 
 
 def _export(arguments: argparse.Namespace) -> None:
