@@ -30,9 +30,9 @@ class OnnxRuntimeEngine:
 
     Args:
         folder: The model: ``spec.json``, ``network.onnx``, ``weights.safetensors``, and for int8 their int8 twins.
-        precision: ``int8`` runs the folder's int8 weights. Correct, but no faster than float here: ONNX Runtime computes
-            in bytes only where the result is bytes again, and these weights keep float between the pointwise and the
-            depthwise stages, for the sake of driving. OpenVINO is the engine for them.
+        precision: ``int8`` runs the folder's int8 weights. Correct, but no faster than float here: ONNX Runtime
+            computes in bytes only where the result is bytes again, and these weights keep float between the pointwise
+            and the depthwise stages, for the sake of driving. OpenVINO is the engine for them.
         threads: CPU threads; None lets ONNX Runtime take the physical cores.
         device: Where to run; all but ``cpu`` need another package of ONNX Runtime. What the device cannot do, the CPU
             does.

@@ -1,6 +1,7 @@
 """The weights in the repository on a real recording: any change of preprocessing, engine or weights shows here."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +10,18 @@ from safetensors import safe_open
 
 from agent.cli import main
 from agent.contract.episode import Episode
+from agent.contract.errors import EngineError
 from agent.contract.spec import ModelSpec
 from agent.engines.base import Engine
+from agent.engines.onnxruntime import OnnxRuntimeEngine
 from agent.engines.openvino import OpenVinoEngine
+from agent.engines.tensorflow import TensorFlowEngine
 from agent.replay import compare_with_reference, replay
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "model_weights" / "carracing"
 EPISODE = ROOT / "tests" / "data" / "carracing-0031000.parquet"
 REFERENCE = EPISODE.with_suffix(".reference.json")
-
-# float32 on another processor or runtime version rounds differently by about 1e-5; bfloat16 keeps 8 bits of mantissa.
-TOLERANCE = {"f32": 1e-3, "bf16": 0.05}
 
 
 def test_the_shipped_network_is_the_one_described() -> None:
@@ -34,19 +35,30 @@ def test_the_shipped_network_is_the_one_described() -> None:
     assert (MODEL / "CARD.md").is_file()
 
 
-@pytest.mark.parametrize("precision", ["f32", "bf16"])
-def test_the_shipped_weights_predict_what_they_always_did(precision: str) -> None:
-    from agent.contract.errors import EngineError
+ENGINES: dict[str, Callable[[], Engine]] = {
+    "openvino": lambda: OpenVinoEngine(MODEL),
+    "openvino-bf16": lambda: OpenVinoEngine(MODEL, "bf16"),
+    "openvino-int8": lambda: OpenVinoEngine(MODEL, "int8"),
+    "onnxruntime": lambda: OnnxRuntimeEngine(MODEL),
+    "onnxruntime-int8": lambda: OnnxRuntimeEngine(MODEL, "int8"),
+    "tensorflow": lambda: TensorFlowEngine(MODEL),
+}
 
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_shipped_weights_predict_what_they_always_did(name: str) -> None:
     try:
-        engine: Engine = OpenVinoEngine(MODEL, precision)  # type: ignore[arg-type]
+        engine = ENGINES[name]()
     except EngineError as exc:
-        assert precision == "bf16"
+        if name != "openvino-bf16":
+            raise
         pytest.skip(f"no bfloat16 here: {exc}")
     report = replay(Episode.open(EPISODE), engine)
     engine.close()
-    comparison = compare_with_reference(REFERENCE, report, TOLERANCE[precision])
+    assert report.engine == name
+    comparison = compare_with_reference(REFERENCE, report)
     assert comparison.passed, comparison.message
+    assert (comparison.max_difference > 1e-3) == name.endswith(("-bf16", "-int8")), "computed in what it says"
     assert report.predictions.std(axis=0).min() > 0.01, "the recording must make every output move"
 
 
