@@ -76,7 +76,7 @@ class DrivePass:
         self._clock = clock
         shape = (SCREEN_HEIGHT_PX, SCREEN_WIDTH_PX, 4)
         self._screen = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        self._controller = MemoryController()
+        self._controller = MemoryController(remembered=1)  # or the memory of a long run would grow by what it keeps
 
     def __call__(self) -> tuple[float, ...]:
         """Make one decision.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 STAGES = ("capture", "preprocess", "infer", "map", "send")
 SCREEN_WIDTH_PX, SCREEN_HEIGHT_PX = 1280, 720
 
+_PLOTTED = (("capture", "preprocess"), ("infer",), ("map", "send"))
 _CHAIN = "the fastest pass of OpenVINO over 1 x 1 convolutions in the cache"
 
 
@@ -107,9 +108,8 @@ class BenchReport:
         """Return tables and lines for a rich console of 80 columns or more."""
         from rich.table import Table
 
-        title = f"{self.model}: {self.rounds} rounds of {self.passes} decisions"
-        speed = Table("engine", title=f"{title}, ms; a decision is from frame to controls")
-        for heading in ("infer\np50", "\np90", "\np99", "decision\np50", "\np99", "a\nsecond"):
+        speed = Table("engine", title=f"{self.model}: {self.rounds} rounds of {self.passes} decisions, in ms")
+        for heading in ("infer\np50", "\np90", "\np99", "end to\nend p50", "\np99", "a\nsecond"):
             speed.add_column(heading, justify="right")
         for engine in self.engines:
             infer, decision = engine.stages["infer"], engine.decision
@@ -158,7 +158,9 @@ class BenchReport:
             yield f"the game alone: {self.game_alone_frames_per_s:.1f} frames a second"
 
     def plot(self, path: Path) -> None:
-        """Draw the engines' stages as bars, with the 99th percentile and the machine's limits.
+        """Draw each engine's decision as a bar of its stages, with the machine's limit in the engine's precision.
+
+        Whiskers end at the 90th percentile: further out, one busy moment of the machine would flatten all bars.
 
         Raises:
             EngineError: If matplotlib is not installed, or the file cannot be written.
@@ -175,19 +177,31 @@ class BenchReport:
         axes = figure.add_subplot()
         names = [engine.name for engine in self.engines]
         begins = np.zeros(len(names))
-        for stage in STAGES:
-            lengths = np.array([engine.stages[stage].median_s * 1e3 for engine in self.engines])
-            axes.barh(names, lengths, left=begins, label=stage)
+        for part in _PLOTTED:
+            lengths = np.array([sum(engine.stages[stage].median_s for stage in part) for engine in self.engines]) * 1e3
+            axes.barh(names, lengths, left=begins, label=", ".join(part))
             begins += lengths
-        tails = np.maximum(0.0, np.array([engine.decision.p99_s * 1e3 for engine in self.engines]) - begins)
-        axes.errorbar(begins, names, xerr=np.stack([0 * tails, tails]), fmt="none", ecolor="black", capsize=3)
-        for precision, style in zip(self.peak_per_s, ("-", "--", ":"), strict=False):
-            limit_ms = self.floor_s(precision) * 1e3
-            axes.axvline(limit_ms, color="black", linestyle=style, linewidth=1, label=f"limit, {precision}")
+        ends = np.maximum(begins, [engine.decision.p90_s * 1e3 for engine in self.engines])
+        axes.errorbar(begins, names, xerr=np.stack([0 * ends, ends - begins]), fmt="none", ecolor="black", capsize=3)
+        for row, (engine, end) in enumerate(zip(self.engines, ends, strict=True)):
+            axes.annotate(
+                f"{engine.decision.median_s * 1e3:.0f}", (end, row), (6, 0), textcoords="offset points", va="center"
+            )
+        limits = [(engine.limit_share or np.nan) * engine.stages["infer"].median_s * 1e3 for engine in self.engines]
+        rows = np.arange(len(names))
+        axes.vlines(
+            limits,
+            rows - 0.4,
+            rows + 0.4,
+            colors="black",
+            linestyles="dotted",
+            label="this machine's limit in that precision",
+        )
+        axes.set_xlim(0, 1.1 * float(ends.max()))
         axes.invert_yaxis()
-        axes.set_xlabel("ms from a full screen to three controls: median by stage, whisker to the 99th percentile")
+        axes.set_xlabel("ms from a full screen to three controls: medians, whisker to the 90th percentile")
         axes.set_title(f"{self.model}, {self.multiply_adds / 1e9:.2f} billion multiply-adds")
-        figure.legend(loc="outside lower center", ncols=len(STAGES) + len(self.peak_per_s), fontsize="small")
+        figure.legend(loc="outside lower center", ncols=len(_PLOTTED) + 1, fontsize="small")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(path, dpi=120)
