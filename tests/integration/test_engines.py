@@ -238,23 +238,6 @@ def test_openvino_takes_a_number_of_threads(exported: tuple[Path, Any]) -> None:
     assert engine._compiled.get_property("INFERENCE_NUM_THREADS") == 1
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("load", LOADERS.values(), ids=LOADERS)
-def test_a_hundred_thousand_inferences_take_no_more_memory_than_ten_thousand(
-    load: Callable[[Path], Engine], exported: tuple[Path, Any]
-) -> None:
-    engine, (observation,) = load(exported[0]), pictures(SPEC, 1)
-
-    def resident_mb_after(inferences: int) -> float:
-        for _ in range(inferences):
-            engine.infer(observation)
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
-
-    before = resident_mb_after(10_000)
-    assert resident_mb_after(90_000) < before + 5, "a leak of 60 bytes an inference"
-
-
 def test_openvino_imports_no_training_library_and_reports_to_nobody(tmp_path: Path) -> None:
     probe = (
         "import sys, agent.engines.openvino;"
