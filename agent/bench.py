@@ -298,8 +298,18 @@ class GameBeside:
 
 
 def baseline_names() -> tuple[str, ...]:
-    """Return the names of the installed baselines: the entry points of the group ``hoodcam.baselines``."""
-    return tuple(sorted(importlib.metadata.entry_points(group=_BASELINES).names))
+    """Return the names of the installed baselines: the entry points of the group ``hoodcam.baselines``.
+
+    Raises:
+        EngineError: If there are none.
+    """
+    names = tuple(sorted(importlib.metadata.entry_points(group=_BASELINES).names))
+    if not names:
+        raise EngineError(
+            "there is nothing installed to compare with: the installation is older than this checkout, or there is "
+            "none. Repeat `pip install -e '.[training]'`."
+        )
+    return names
 
 
 def make_baseline(name: str, folder: Path, threads: int | None) -> Engine:
@@ -311,7 +321,7 @@ def make_baseline(name: str, folder: Path, threads: int | None) -> Engine:
         ImportError: If it or its library is not installed.
         AgentError: If the model folder is damaged.
     """
-    (entry,) = importlib.metadata.entry_points(group=_BASELINES, name=name)
+    entry = next(iter(importlib.metadata.entry_points(group=_BASELINES, name=name)))
     make: Callable[[Path, int | None], Engine] = entry.load()
     return make(folder, threads)
 

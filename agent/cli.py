@@ -213,7 +213,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     film.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="model folders, in the film's order")
     film.add_argument("--game", default="carracing", help="what to drive (default: carracing)")
-    film.add_argument("--out", type=_video, required=True, metavar="FILE", help="the film: .mp4, .webp or .gif")
+    film.add_argument(
+        "--out",
+        type=_video,
+        required=True,
+        metavar="FILE",
+        help="the film: .mp4, or .webp or .gif (625 pictures at most)",
+    )
     film.add_argument("--seed", type=_seed, default=0, metavar="S", help="the track (default: 0)")
     film.add_argument("--seconds", type=_positive, default=20.0, metavar="N", help="game time at most (default: 20)")
     film.add_argument("--scale", type=_positive, default=0.25, metavar="X", help="of each picture (default: 0.25)")
@@ -783,15 +789,25 @@ def _film(arguments: argparse.Namespace, seed: int, rate_hz: float) -> "list[Tic
 
 def _film_models(arguments: argparse.Namespace) -> int:
     from agent.film import drive_for_film, side_by_side
-    from agent.observers.video import FilmFile
+    from agent.observers.video import ANIMATION_FRAMES, FilmFile
 
     game = find_game(arguments.game)
     folders = [folder.resolve() for folder in arguments.models]
     same_names = len({folder.name for folder in folders}) < len(folders)
     films = []
     with closing(game.make_simulator()) as simulator, ExitStack() as stack:
-        hold_ticks = _hold_ticks(ModelSpec.load(folders[0]).rate_hz, simulator)
+        rates_hz = {ModelSpec.load(folder).rate_hz for folder in folders}
+        if len(rates_hz) > 1:
+            listed = ", ".join(f"{rate:g}" for rate in sorted(rates_hz))
+            raise SpecError(f"the models decide at {listed} Hz, expected one rate for one film. Film them apart.")
+        hold_ticks = _hold_ticks(rates_hz.pop(), simulator)
         rate_hz = 1.0 / (hold_ticks * simulator.tick_s)
+        pictures = arguments.seconds * rate_hz / arguments.every
+        if arguments.out.suffix.lower() != ".mp4" and pictures > ANIMATION_FRAMES:
+            raise AgentError(
+                f"up to {pictures:.0f} pictures, an animated one holds {ANIMATION_FRAMES}. Film fewer --seconds, keep "
+                "only --every 2nd, or write an .mp4."
+            )
         film = stack.enter_context(FilmFile(arguments.out, rate_hz / arguments.every))
         for folder in folders:
             arguments.weights = folder
@@ -892,6 +908,8 @@ def _bench(arguments: argparse.Namespace) -> int:
     from agent.engines.model_folder import open_model_folder
     from agent.games.realtime import RealTimeGame
 
+    if arguments.plot is not None and not find_spec("matplotlib"):  # before minutes of measuring
+        raise EngineError("--plot needs matplotlib: `pip install '.[training]'`, or leave it out.")
     game = find_game("carracing")
     folder = arguments.weights if arguments.weights is not None else _shipped_weights(game.name)
     spec, graph = open_model_folder(folder)
@@ -903,6 +921,7 @@ def _bench(arguments: argparse.Namespace) -> int:
         _note("keras-predict and tf-function are left out: TensorFlow is not installed (`pip install '.[training]'`)")
     elif arguments.with_keras:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # inherited by the processes; see _load_engine
+        os.environ["KERAS_BACKEND"] = "tensorflow"  # or Keras would be timed on what else the user trains with
         baselines = baseline_names()
         engines |= {name: functools.partial(make_baseline, name, folder, threads) for name in baselines}
 
@@ -938,14 +957,14 @@ def _bench(arguments: argparse.Namespace) -> int:
             skip,
             lambda total: bar.update(task, advance=1, total=total),
         )
-    if arguments.plot is not None:
-        report.plot(arguments.plot)
     if arguments.json:
         _say_json(report.to_dict())
     else:
-        console = Console()
+        console = Console(markup=False)
         for part in report.render():
             console.print(part, highlight=False)
+    if arguments.plot is not None:
+        report.plot(arguments.plot)
     return EXIT_DONE
 
 

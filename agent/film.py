@@ -8,6 +8,7 @@ from typing import Self
 import cv2
 import numpy as np
 
+from agent.contract.errors import AgentError
 from agent.contract.observation import Pixels
 from agent.engines.base import Engine
 from agent.games.base import Simulator
@@ -77,7 +78,7 @@ def drive_for_film(
         limit_s: Simulated seconds after which the drive ends.
 
     Raises:
-        AgentError: If the game or the network fails.
+        AgentError: If the game or the network fails, or there is nothing to film in that time.
     """
     simulator.reset(seed)
     clock = VirtualClock()
@@ -89,7 +90,12 @@ def drive_for_film(
         # The clock of physics adds up rounding errors: half a tick keeps the last one from slipping in.
         return simulator.state.outcome != "driving" or simulator.state.time_s > limit_s - simulator.tick_s / 2
 
-    drive(lockstep, lockstep, engine, pacer, (tile,), until=ended)
+    summary = drive(lockstep, lockstep, engine, pacer, (tile,), until=ended)
+    if summary.problems or not tile.pictures:
+        raise AgentError(
+            f"{caption} could not be filmed ({'; '.join(summary.problems) or 'no decision in the time given'}). Film "
+            "for longer, or at another scale."
+        )
     return tile.pictures
 
 

@@ -180,10 +180,16 @@ def _parser() -> argparse.ArgumentParser:
         help="keep the model of every round in DIR/stages, for `python -m agent film` (the full network: 48 MB each)",
     )
     together = fit.add_argument_group(
-        "several processes", "share out every batch to N processes, for machines with a graphics card each; needs JAX"
+        "several processes",
+        "share out every batch to N processes; needs JAX. Across machines it pays; on one it is for trying out: the "
+        "processes share its cores, and each would claim every graphics card",
     )
     together.add_argument(
-        "--workers", type=at_least_one, default=1, metavar="N", help="how many; started here (default: 1)"
+        "--workers",
+        type=at_least_one,
+        default=1,
+        metavar="N",
+        help="how many; without --worker all are started here (default: 1)",
     )
     together.add_argument(
         "--worker",
@@ -395,6 +401,8 @@ def _fit(arguments: argparse.Namespace) -> None:
         os.environ.setdefault("KERAS_BACKEND", "jax")
     if (arguments.worker is None) != (arguments.coordinator is None):
         raise TrainingError("--worker and --coordinator go together: which process this is, and where worker 0 is.")
+    if arguments.worker is not None and arguments.workers < 2:
+        raise TrainingError("--worker says which of several processes this is: say how many with --workers.")
 
     from agent.games.carracing import PROFILE
     from training.config import FitConfig

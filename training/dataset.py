@@ -40,10 +40,11 @@ class Draw:
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """An endless, reproducible stream of batches for ``Model.fit``: pictures, targets by head, weights by head.
+    """The batches of one round, for ``Model.fit``: pictures, targets by head, weights by head.
 
     Batch ``i`` of round ``r`` is always the same for the same seed, whatever was drawn before: a resumed run sees what
-    an uninterrupted one would have seen.
+    an uninterrupted one would have seen. It does not count the epochs that Keras tells it of: on JAX and torch the
+    first ``fit`` tells of one before it has begun.
 
     An output's weights are 1 on average over a batch: where only one feed of three carries its label, they are 3 there.
 
@@ -57,7 +58,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         mirrored: Parts of the picture to mirror in a flip; empty never flips.
         auxiliary: Whether the auxiliary columns are among the targets.
         seed: Of order and flips.
-        first_round: Round to start with.
+        round_: Which round's.
         team: Which part of each batch this process is to have.
     """
 
@@ -71,10 +72,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         mirrored: Sequence[Rectangle] = (),
         auxiliary: bool = False,
         seed: int = 0,
-        first_round: int = 0,
+        round_: int = 0,
         team: Team = ALONE,
     ) -> None:
-        super().__init__(workers=2, max_queue_size=4)
+        # Elsewhere the first `fit` draws a batch to see its shape, and Keras (3.15) then hands on those that a second
+        # thread had under way out of order.
+        super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1, max_queue_size=4)
         self._samples = samples
         self._buffers = tuple(buffers)
         outputs, feeds = len(samples.output_names), len(buffers)
@@ -91,7 +94,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self._mirrored = tuple(mirrored)
         self._auxiliary = auxiliary
         self._seed = seed
-        self._round = first_round
+        self._round = round_
         self._part = team.part(self.samples_a_step)
         self._signs = flip_signs(samples.output_names)
         self._auxiliary_signs = flip_signs(samples.auxiliary_names)
@@ -116,9 +119,6 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     def samples_a_step(self) -> int:
         """Samples that one step eats."""
         return sum(share for _, share in self._parts)
-
-    def on_epoch_end(self) -> None:
-        self._round += 1
 
     def draw(self, step: int) -> Draw:
         """Return what the batch of a step of the run is made of."""

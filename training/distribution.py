@@ -55,24 +55,38 @@ class Team:
         share = total // self.count
         return slice(self.index * share, (self.index + 1) * share)
 
-    def join(self) -> "Together":
-        """Wait for the other processes.
+    def check(self, batch_size: int) -> None:
+        """Find out before anything is loaded whether these processes can train together.
 
         Raises:
-            TrainingError: If Keras does not run on JAX.
+            TrainingError: If a batch cannot be shared out equally, or Keras does not run on JAX.
         """
-        if self.count == 1:
-            return nullcontext
-        if keras.backend.backend() != "jax":
+        self.part(batch_size)
+        if self.count > 1 and keras.backend.backend() != "jax":
             raise TrainingError(
                 f"--workers needs JAX, Keras runs on {keras.backend.backend()}. Set KERAS_BACKEND=jax (JAX comes with "
                 "`pip install '.[jax]'`), or train in one process."
             )
+
+    def join(self) -> "Together":
+        """Wait for the other processes.
+
+        Raises:
+            TrainingError: If they are not found.
+        """
+        if self.count == 1:
+            return nullcontext
         import jax
 
-        # Whoever fails then ends with its own error; otherwise JAX aborts the others, after waiting minutes for them.
+        # A process that fails then ends with its own error; otherwise JAX aborts it after waiting minutes for others.
         jax.config.update("jax_enable_recoverability", True)
-        jax.distributed.initialize(self.coordinator, self.count, self.index)
+        try:
+            jax.distributed.initialize(self.coordinator, self.count, self.index)
+        except (RuntimeError, ValueError) as exc:
+            raise TrainingError(
+                f"worker {self.index} of {self.count} did not find the others at {self.coordinator} ({exc}). Expected "
+                "worker 0 to run there, and every worker to be started within five minutes."
+            ) from exc
         together: Together = keras.distribution.DataParallel(auto_shard_dataset=False).scope
         return together
 
@@ -107,10 +121,17 @@ def local_team(count: int, command: Sequence[str]) -> Iterator[Team]:
         subprocess.Popen(
             [sys.executable, "-m", "training", *command, "--worker", str(index), "--coordinator", coordinator],
             stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for this process to act on
         )
         for index in range(1, count)
     ]
     ending = threading.Event()
+
+    def end_others() -> None:
+        ending.set()
+        for other in others:
+            other.kill()
+            other.wait()
 
     def watch(other: "subprocess.Popen[bytes]") -> None:
         if (code := other.wait()) and not ending.is_set():
@@ -118,7 +139,8 @@ def local_team(count: int, command: Sequence[str]) -> Iterator[Team]:
                 f"error: a worker process ended with code {code} (its own error is above), and training cannot go on "
                 "without it; the last checkpoint is kept, the same command goes on from there\n"
             )
-            os._exit(1)
+            end_others()
+            os._exit(1)  # this process may be waiting for it in native code
 
     for other in others:
         threading.Thread(target=watch, args=(other,), daemon=True).start()
@@ -127,7 +149,4 @@ def local_team(count: int, command: Sequence[str]) -> Iterator[Team]:
         for other in others:
             other.wait()
     finally:
-        ending.set()
-        for other in others:
-            other.kill()
-            other.wait()
+        end_others()

@@ -95,7 +95,7 @@ def fit(
         rate_hz=profile.rate_hz,
         masks=masks,
     )
-    team.part(config.batch_size)
+    team.check(config.batch_size)
     if team.is_first:
         _claim_folder(config)
     training, validation = _load(config, spec, report, preprocessed)
@@ -350,7 +350,7 @@ class _Run:
             mirrored=self._mirrored,
             auxiliary=bool(self._auxiliary),
             seed=config.seed,
-            first_round=round_,
+            round_=round_,
             team=team,
         )
 

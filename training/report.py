@@ -20,6 +20,7 @@ import numpy.typing as npt
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from agent.contract.errors import TrainingError
 from training.config import LOG, SETTINGS, FitConfig
@@ -205,11 +206,13 @@ def notes(runs: Sequence[Run]) -> list[str]:
     """Return what to know before comparing these runs."""
     differing = differing_settings(runs)
     found = []
+    other_episodes = {"data", "validation_episodes"} & set(differing)
     if {"balance", "step", "auxiliary", "auxiliary_weight"} & set(differing):
         found.append(
-            "training losses are over what each run is fed and weights, so they do not compare: validation does"
+            "training losses are over what each run is fed and weights, so they do not compare"
+            + ("" if other_episodes else ": validation does")
         )
-    if {"data", "validation_episodes"} & set(differing):
+    if other_episodes:
         found.append("validation is over different episodes: returns compare, losses and MAE do not")
     return found
 
@@ -241,7 +244,7 @@ def print_report(runs: Sequence[Run], console: Console) -> None:
             first = number == 0
             table.add_column(heading, justify="left" if first else "right", no_wrap=first, overflow="fold")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))  # not markup: a folder may be called run[2]
         console.print(table, "")
     for note in notes(runs):
         console.print(f"note: {note}", soft_wrap=True)

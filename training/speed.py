@@ -39,10 +39,11 @@ class Variant:
 VARIANTS = (
     Variant(PLAIN, bfloat16=False, fused_batch_norm=False),
     Variant("plain bfloat16", bfloat16=True, fused_batch_norm=False),
-    Variant("fit --step joint", bfloat16=True, fused_batch_norm=True),
-    Variant("fit --step helper", bfloat16=True, fused_batch_norm=True, helper=True),
+    Variant("joint step", bfloat16=True, fused_batch_norm=True),
+    Variant("helper step", bfloat16=True, fused_batch_norm=True, helper=True),
 )
-"""The last two are what ``fit`` does by default and with ``--step helper``; the helper step is TensorFlow's alone."""
+"""The last two compute as ``fit`` does by default and with ``--step helper``, without its moving average, clipping and
+training-only head. On other backends than TensorFlow there is no helper step, and the joint one has plain layers."""
 
 
 @dataclass(frozen=True, slots=True)

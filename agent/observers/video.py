@@ -16,8 +16,8 @@ from agent.observers.partial import claim_file
 
 VIDEO_SUFFIXES = (".mp4", ".webp", ".gif")
 
-# An animated picture is held in memory until it is written: 400 MB at half size. A lap of 20 s at 30 Hz fits.
-_ANIMATION_FRAMES = 625
+ANIMATION_FRAMES = 625
+"""An animated picture is held in memory until it is written: 400 MB at half size. A lap of 20 s at 30 Hz fits."""
 
 _PANEL_HEIGHT_PX = 40
 _BACKGROUND = (32, 32, 32)
@@ -88,11 +88,11 @@ class FilmFile:
             if self._stream.write(picture) is False:  # OpenCV before 5 never says so: see _check_stream
                 raise self._cannot_write("OpenCV failed to write a picture")
             self._written += 1
-        elif len(self._pictures) < _ANIMATION_FRAMES:
+        elif len(self._pictures) < ANIMATION_FRAMES:
             self._pictures.append(picture)
         else:
             raise AgentError(
-                f"{self._path.name} ends after {_ANIMATION_FRAMES} pictures, the limit of an animated picture. "
+                f"{self._path.name} ends after {ANIMATION_FRAMES} pictures, the limit of an animated picture. "
                 "Record longer drives as .mp4."
             )
 

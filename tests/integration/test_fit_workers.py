@@ -4,9 +4,11 @@ import csv
 import os
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -67,12 +69,24 @@ def test_two_processes_have_the_losses_of_one(data: Path, tmp_path: Path) -> Non
 @pytest.mark.slow
 @needs_jax
 def test_two_processes_go_on_with_the_run_that_one_began(data: Path, tmp_path: Path) -> None:
-    assert fit(data, tmp_path / "whole").returncode == 0
-    begun = fit(data, tmp_path / "parts", "--patience", "0", "--workers", "2")
-    assert begun.returncode == 0, begun.stderr
-    again = fit(data, tmp_path / "parts", "--workers", "2")
-    assert "going on after round 3 of 3" in again.stdout + again.stderr
-    assert read_losses(tmp_path / "parts")[-1] == pytest.approx(read_losses(tmp_path / "whole")[-1], rel=5e-3)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert fit(data, whole).returncode == 0
+    command = [sys.executable, "-m", "training", "fit", "--data", str(data), "--out", str(parts), *STEPS, *SIZE]
+    begun = subprocess.Popen(
+        command, env=os.environ | {"KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "3"}, stdout=subprocess.DEVNULL
+    )
+    while not (parts / "log.csv").exists():
+        assert begun.poll() is None
+        time.sleep(0.05)
+    begun.kill()
+    begun.wait()
+    rounds = len(read_losses(parts))
+    assert rounds < 3, "killed too late to prove anything"
+    again = fit(data, parts, "--workers", "2")
+    assert again.returncode == 0, again.stderr
+    assert "going on after round" in again.stdout + again.stderr
+    for alone, together in zip(read_losses(whole), read_losses(parts), strict=True):
+        assert together == pytest.approx(alone, rel=5e-3)
 
 
 def test_the_parts_of_a_batch_are_the_batch() -> None:
@@ -92,10 +106,42 @@ def test_a_worker_that_is_not_one_of_them_is_refused(index: int) -> None:
 
 
 def test_a_team_needs_jax() -> None:
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("Keras runs on another backend")
     with pytest.raises(TrainingError, match="needs JAX, Keras runs on tensorflow"):
-        Team(0, 2, "127.0.0.1:1").join()
+        Team(0, 2, "127.0.0.1:1").check(8)
 
 
 def test_a_worker_without_a_coordinator_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "--data", str(tmp_path), "--out", str(tmp_path), "--worker", "0"]) == 1
     assert "--worker and --coordinator go together" in capsys.readouterr().err
+
+
+def test_a_worker_of_one_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["fit", "--data", str(tmp_path), "--out", str(tmp_path), "--worker", "0", "--coordinator", "127.0.0.1:1"]
+    assert main(command) == 1
+    assert "say how many with --workers" in capsys.readouterr().err
+
+
+def test_one_that_fails_takes_all_others_along() -> None:
+    # Worker 1 fails at once, on its arguments; worker 2 would run on for minutes.
+    code = """
+import subprocess, sys, time
+from training import distribution
+real = subprocess.Popen
+def start(command, **options):
+    index = command[command.index("--worker") + 1]
+    script = "raise SystemExit(3)" if index == "1" else "import time; time.sleep(300)"
+    process = real([sys.executable, "-c", script], **options)
+    print(process.pid, flush=True)
+    return process
+distribution.subprocess.Popen = start
+with distribution.local_team(3, []):
+    time.sleep(300)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1
+    assert "a worker process ended with code 3" in run.stderr
+    for pid in run.stdout.split():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid), 0)

@@ -45,32 +45,28 @@ def batches(samples: Samples, rule: str = "none", batch_size: int = 4, seed: int
     return Batches(samples, buffers, batch_size, steps=5, seed=seed, **settings)  # type: ignore[arg-type]
 
 
-def drawn(stream: Batches, rounds: int) -> list[int]:
-    indices: list[int] = []
-    for _ in range(rounds):
-        for k in range(len(stream)):
-            indices += [int(picture[0, 0, 0]) for picture in stream[k][0]]
-        stream.on_epoch_end()
-    return indices
+def drawn(samples: Samples, rounds: int) -> list[int]:
+    streams = [batches(samples, round_=number) for number in range(rounds)]
+    return [int(picture[0, 0, 0]) for stream in streams for k in range(len(stream)) for picture in stream[k][0]]
 
 
 def test_every_sample_is_drawn_once_before_any_is_drawn_again() -> None:
-    order = drawn(batches(make_samples(20)), rounds=3)
+    order = drawn(make_samples(20), rounds=3)
     for start in range(0, 60, 20):
         assert sorted(order[start : start + 20]) == list(range(20))
     assert order[:20] != order[20:40] != order[40:60]
 
 
-def test_a_resumed_stream_goes_on_as_an_uninterrupted_one() -> None:
+def test_a_round_is_the_same_whatever_keras_tells_of_epochs() -> None:
     samples = make_samples(13)
-    whole = batches(samples, mirrored=(Rectangle(0, 0, 1, 1),), seed=3)
-    whole.on_epoch_end()
-    whole.on_epoch_end()
-    resumed = batches(samples, mirrored=(Rectangle(0, 0, 1, 1),), seed=3, first_round=2)
+    told = batches(samples, mirrored=(Rectangle(0, 0, 1, 1),), seed=3, round_=2)
+    told.on_epoch_begin()
+    told.on_epoch_end()
+    resumed = batches(samples, mirrored=(Rectangle(0, 0, 1, 1),), seed=3, round_=2)
     for k in range(5):
-        assert np.array_equal(whole[k][0], resumed[k][0])
-        assert np.array_equal(whole[k][1]["steering"], resumed[k][1]["steering"])
-    assert not np.array_equal(resumed[0][0], batches(samples, seed=4, first_round=2)[0][0])
+        assert np.array_equal(told[k][0], resumed[k][0])
+        assert np.array_equal(told[k][1]["steering"], resumed[k][1]["steering"])
+    assert not np.array_equal(resumed[0][0], batches(samples, seed=4, round_=2)[0][0])
 
 
 def test_a_batch_has_equal_shares_of_all_feeds() -> None:
@@ -120,7 +116,7 @@ def test_a_rare_labels_weight_reaches_its_own_head_only() -> None:
 
 def test_the_fed_labels_are_those_of_the_batches_flips_included() -> None:
     samples = make_samples(40)
-    stream = batches(samples, "reweight", mirrored=(Rectangle(0, 0, 1, 1),), first_round=1)
+    stream = batches(samples, "reweight", mirrored=(Rectangle(0, 0, 1, 1),), round_=1)
     labels, weights = stream.fed(6, 2)
     for column, name in enumerate(("steering", "throttle", "brake")):
         assert np.array_equal(labels[:, column], np.concatenate([stream[k][1][name][:, 0] for k in (1, 2)]))

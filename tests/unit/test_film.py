@@ -1,5 +1,7 @@
 """Several drives in one film."""
 
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,6 +10,7 @@ import pytest
 
 from agent.cli import main
 from agent.contract.controls import Controls
+from agent.contract.errors import AgentError
 from agent.contract.observation import Pixels
 from agent.contract.spec import ModelSpec
 from agent.engines.constant import ConstantEngine
@@ -62,3 +65,27 @@ def test_the_command_refuses_another_kind_of_file(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         main(["film", "a", "--out", "a.txt"])
     assert ".mp4 or .webp or .gif" in capsys.readouterr().err
+
+
+def test_a_film_of_no_decision_is_refused() -> None:
+    game, spec = CarRacing(), ModelSpec(name="constant", backbone="none", game="carracing")
+    with closing(game), pytest.raises(AgentError, match="no decision in the time given"):
+        drive_for_film(game, ConstantEngine(spec, Controls(0.0, 0.0, 0.0)), 7, 2, "round", limit_s=0.005)
+
+
+def test_more_pictures_than_an_animated_one_holds_are_refused_before_the_drive(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    shipped = Path(__file__).parents[2] / "model_weights" / "carracing"
+    assert main(["film", str(shipped), "--seconds", "26", "--out", str(tmp_path / "a.webp")]) == 1
+    assert "up to 650 pictures, an animated one holds 625" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_models_of_other_rates_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[2] / "model_weights" / "carracing"
+    spec = ModelSpec.load(shipped)
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "spec.json").write_text(replace(spec, rate_hz=10.0).to_json())
+    assert main(["film", str(shipped), str(tmp_path / "slow"), "--out", str(tmp_path / "a.webp")]) == 1
+    assert "decide at 10, 25 Hz, expected one rate" in capsys.readouterr().err

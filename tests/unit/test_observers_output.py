@@ -134,7 +134,7 @@ def test_a_video_has_every_tick_and_appears_complete(tmp_path: Path, suffix: str
 def test_an_animated_picture_ends_at_its_limit_and_keeps_what_it_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.observers.video._ANIMATION_FRAMES", 2)
+    monkeypatch.setattr("agent.observers.video.ANIMATION_FRAMES", 2)
     path = tmp_path / "drive.webp"
     with VideoWriter(path, 25.0, 2.0) as video:
         video.on_tick(make_record(steering=-1.0))

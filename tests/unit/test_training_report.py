@@ -92,6 +92,17 @@ def test_only_settings_that_differ_are_shown(run: Path, tmp_path: Path) -> None:
     assert notes(runs) == ["validation is over different episodes: returns compare, losses and MAE do not"]
 
 
+def test_a_name_is_no_markup(tmp_path: Path) -> None:
+    assert "run[v2]" in text_of(write_run(tmp_path / "run[v2]", [row(1, 1.0)]))
+
+
+def test_notes_do_not_contradict_each_other(run: Path, tmp_path: Path) -> None:
+    other = write_run(tmp_path / "second", [row(100, 0.5)], balance="v3", data=["elsewhere"])
+    first, second = notes(load_runs([run, other]))
+    assert first.endswith("do not compare")
+    assert second.startswith("validation is over different episodes")
+
+
 def test_runs_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
     folders = [write_run(tmp_path / parent / "run", [row(1, 1.0)]) for parent in ("a", "b")]
     assert [found.name for found in load_runs([*folders, folders[0]])] == [str(Path("a/run")), str(Path("b/run"))]
