@@ -500,7 +500,7 @@ def _settle_rate(asked_hz: float | None, engine: "Engine") -> tuple[float, float
     rate_hz = sustainable_rate(wanted_hz, inference_s)
     if rate_hz == wanted_hz:
         return wanted_hz, inference_s
-    found = f"a forward pass takes {inference_s * 1e3:.0f} ms here, good for {rate_hz:g} Hz"
+    found = f"a forward pass takes up to {inference_s * 1e3:.0f} ms here, good for {rate_hz:g} Hz"
     if asked_hz is not None:
         _note(f"{found}; driving at {asked_hz:g} Hz all the same, as asked")
         return asked_hz, inference_s
