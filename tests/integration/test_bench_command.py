@@ -1,0 +1,38 @@
+"""The whole benchmark on the shipped weights, one round of it, and the baselines it compares with."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent.arithmetic import multiply_adds
+from agent.bench import make_baseline
+from agent.cli import main
+from agent.engines.openvino import OpenVinoEngine
+
+MODEL = Path(__file__).parents[2] / "model_weights" / "carracing"
+
+
+def test_one_round_measures_every_stage_and_the_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--engines", "openvino,openvino-int8", "--rounds", "1", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [engine["name"] for engine in report["engines"]] == ["openvino", "openvino-int8"]
+    for engine in report["engines"]:
+        assert engine["stages"].keys() == {"capture", "preprocess", "infer", "map", "send"}
+        assert engine["startup_s"] > engine["stages"]["infer"]["median_s"] > 0
+        assert engine["decision"]["median_s"] >= engine["stages"]["infer"]["median_s"]
+        assert engine["limit_share"] > 0
+    assert report["floor_s"]["int8"] == pytest.approx(report["multiply_adds"] / report["peak_per_s"]["int8"])
+
+
+def test_the_full_network_has_the_multiply_adds_that_are_claimed() -> None:
+    assert multiply_adds(MODEL / "network.onnx") == pytest.approx(11.85e9, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["keras-predict", "tf-function"])
+def test_a_baseline_predicts_what_the_engine_predicts(name: str) -> None:
+    observation = np.random.default_rng(0).integers(0, 256, (270, 480, 3), np.uint8)
+    baseline = make_baseline(name, MODEL, None)
+    np.testing.assert_allclose(baseline.infer(observation), OpenVinoEngine(MODEL).infer(observation), atol=1e-4)
+    baseline.close()
