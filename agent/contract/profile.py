@@ -1,9 +1,28 @@
-"""A game's facts as plain data: what to hide from the network and how fast to drive."""
+"""A game's facts as plain data: where its picture is, what to hide of it, how fast to drive, what its pad does."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from agent.contract.errors import GameError
+
+Button = Literal[
+    "a", "b", "x", "y", "start", "back", "guide", "left_shoulder", "right_shoulder", "left_thumb", "right_thumb",
+    "up", "down", "left", "right",
+]  # fmt: skip
+"""The buttons of an Xbox 360 pad; the last four are its directional pad."""
+SteeringAxis = Literal["left_x", "right_x"]
+PedalAxis = Literal[
+    "left_trigger", "right_trigger", "left_y_up", "left_y_down", "right_y_up", "right_y_down", "button_a", "button_b",
+    "button_x", "button_y",
+]  # fmt: skip
+"""Where a pedal can lie: a trigger, half of a stick, or a button, which is down from half a pedal on."""
+
+ControllerName = Literal["gamepad", "keyboard"]
+"""What moves a car."""
+
+MAX_DEAD_ZONE = 0.9
+"""Beyond it hardly anything would be left of an axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +54,107 @@ class Rectangle:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """A part of a screen or a window in pixels: the one convention everywhere is left, top, width, height.
+
+    Attributes:
+        left: Distance from the left edge of the window or of the desktop; negative on a monitor left of the main one.
+        top: Distance from the top edge.
+        width: At least 1.
+        height: At least 1.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise GameError(f"region {self} is empty, expected left,top,width,height with a size of at least 1 x 1 px.")
+
+    def __str__(self) -> str:
+        return f"{self.left},{self.top},{self.width},{self.height}"
+
+    def within(self, outer: "Region") -> "Region":
+        """Return this region, counted from the corner of ``outer``, in what ``outer`` is counted in; clipped to it.
+
+        Raises:
+            GameError: If nothing of it is inside.
+        """
+        left, top = outer.left + self.left, outer.top + self.top
+        right = min(left + self.width, outer.left + outer.width)
+        bottom = min(top + self.height, outer.top + outer.height)
+        left, top = max(left, outer.left), max(top, outer.top)
+        if right <= left or bottom <= top:
+            raise GameError(
+                f"region {self} lies outside of the {outer.width} x {outer.height} px it is counted in, expected a "
+                "part of it. Give another --region, or change the game's window size."
+            )
+        return Region(left, top, right - left, bottom - top)
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Where a game's picture is.
+
+    Attributes:
+        window: Part of its window's title, whatever the case; None captures a monitor.
+        monitor: Which one if no window is named, from 1.
+        region: Part of the window's inside, or of the monitor; None takes all of it.
+    """
+
+    window: str | None = None
+    monitor: int = 1
+    region: Region | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PadMap:
+    """What lies where on the virtual gamepad.
+
+    A dead zone is the smallest deflection that the game reacts to, as a share of the axis; predictions are mapped onto
+    what lies beyond it (an inverse dead zone), so that a small prediction has a small effect instead of none.
+
+    Attributes:
+        steering: Axis of the steering.
+        throttle: Where the throttle lies.
+        brake: Where the brake lies.
+        steering_dead_zone: [0, 0.9].
+        throttle_dead_zone: [0, 0.9].
+        brake_dead_zone: [0, 0.9].
+        steering_slew_per_s: How fast the stick may move, full deflections a second; None lets it jump.
+    """
+
+    steering: SteeringAxis = "left_x"
+    throttle: PedalAxis = "right_trigger"
+    brake: PedalAxis = "left_trigger"
+    steering_dead_zone: float = 0.0
+    throttle_dead_zone: float = 0.0
+    brake_dead_zone: float = 0.0
+    steering_slew_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyMap:
+    """Which keys drive, for games and systems without a virtual gamepad; names as pynput knows them, or a character.
+
+    Attributes:
+        left: Steers left.
+        right: Steers right.
+        throttle: Accelerates.
+        brake: Brakes.
+        cycle_s: A key is held for the control's share of this time, over and over.
+    """
+
+    left: str = "left"
+    right: str = "right"
+    throttle: str = "up"
+    brake: str = "down"
+    cycle_s: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
 class GameProfile:
     """One game.
 
@@ -47,6 +167,11 @@ class GameProfile:
             (the scene, an instrument that swings both ways); the rest of the picture stays as it is. Empty if the
             game's pictures must not be flipped.
         notes: What was verified on a running game, and what was not.
+        capture: Where its picture is; None for a game that runs in this process and hands its pictures over.
+        controller: What moves its car: the virtual gamepad, or keys.
+        pad: What lies where on the pad.
+        keys: Which keys drive.
+        model: Folder below ``model_weights`` with weights for it; empty if it is the game's own name.
     """
 
     name: str
@@ -55,3 +180,19 @@ class GameProfile:
     masks: tuple[Rectangle, ...] = ()
     mirrored: tuple[Rectangle, ...] = ()
     notes: str = ""
+    capture: Capture | None = None
+    controller: ControllerName = "gamepad"
+    pad: PadMap = field(default_factory=PadMap)
+    keys: KeyMap = field(default_factory=KeyMap)
+    model: str = ""
+
+    @property
+    def model_name(self) -> str:
+        """The folder below ``model_weights`` with its weights."""
+        return self.model or self.name
+
+
+STEERING_AXES: tuple[SteeringAxis, ...] = get_args(SteeringAxis)
+PEDAL_AXES: tuple[PedalAxis, ...] = get_args(PedalAxis)
+BUTTONS: tuple[Button, ...] = get_args(Button)
+CONTROLLERS: tuple[ControllerName, ...] = get_args(ControllerName)

@@ -17,8 +17,8 @@ with warnings.catch_warnings():  # Box2D 2.3.10 crashes the interpreter where it
 
 from agent.contract.controls import Controls
 from agent.contract.observation import Pixels
-from agent.contract.profile import GameProfile, Rectangle
 from agent.games.base import DriveState, Outcome
+from agent.games.profile_files import SHIPPED, load_profile
 
 FRAME_WIDTH_PX = car_racing.WINDOW_W
 FRAME_HEIGHT_PX = car_racing.WINDOW_H
@@ -26,31 +26,7 @@ TICK_S = 1.0 / car_racing.FPS
 HOLD_TICKS = 2  # a decision is held for two 50 Hz ticks: 25 decisions a second
 EPISODE_TICKS = 1000  # gymnasium's own limit for CarRacing-v3, in ticks
 
-# The dashboard is a bar in the lowest eighth of the window, laid out on a grid of 40 columns
-# (gymnasium 1.x, CarRacing._render_indicators): score, speed (column 5), four wheel speeds (7 to 10), steering angle
-# (16 to 24), yaw rate (around 30). Steering and wheel speeds show the last steering and brake: a network copies them
-# instead of driving. The score is noise. Speed and yaw rate stay: a driver feels both.
-_BAR_TOP = 1 - 5 / 40
-MASKS = (
-    Rectangle(0.0, _BAR_TOP, 4.5 / 40, 5 / 40),
-    Rectangle(6.5 / 40, _BAR_TOP, 18.5 / 40, 5 / 40),
-)
-# Left and right swap in the scene, and about their own zero lines in the bars of steering angle (masked, unless an
-# experiment shows it) and yaw rate; the speed bar stays where it is.
-MIRRORED = (
-    Rectangle(0.0, 0.0, 1.0, _BAR_TOP),
-    Rectangle(15 / 40, _BAR_TOP, 10 / 40, 5 / 40),
-    Rectangle(25 / 40, _BAR_TOP, 10 / 40, 5 / 40),
-)
-
-PROFILE = GameProfile(
-    name="carracing",
-    title="CarRacing-v3 (embedded)",
-    rate_hz=1.0 / (HOLD_TICKS * TICK_S),
-    masks=MASKS,
-    mirrored=MIRRORED,
-    notes="Runs inside this process or in a process of its own; verified on gymnasium 1.4.",
-)
+PROFILE = load_profile(SHIPPED / "carracing.toml")
 
 
 Corners = npt.NDArray[np.float64]

@@ -1,28 +1,48 @@
-"""The games that run in process, and who else can drive them, by the names that the command line uses."""
+"""The games, and who else can drive them, by the names that the command line uses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from agent.contract.errors import GameError
+from agent.contract.profile import GameProfile
 from agent.games.base import Expert, Simulator
+from agent.games.profile_files import load_profile, profile_paths
 
 _DRIVERS = "hoodcam.drivers"  # group of entry points: the name of a driver, and what makes it from a simulator
 
 
 @dataclass(frozen=True, slots=True)
 class Game:
-    """One embedded game.
+    """One game that can be driven.
 
     Attributes:
-        name: Key on the command line.
-        title: What to call it in front of people.
-        make_simulator: Builds it. A module-level function, so that it can be handed to another process; imports the
-            game's library only when called, so that knowing a game costs nothing.
+        profile: Its facts.
+        make_simulator: Builds it, for a game that runs in process; None for one in a window of its own. A module-level
+            function, so that it can be handed to another process; imports the game's library only when called, so
+            that knowing a game costs nothing.
     """
 
-    name: str
-    title: str
-    make_simulator: Callable[[], Simulator]
+    profile: GameProfile
+    make_simulator: Callable[[], Simulator] | None = None
+
+    @property
+    def name(self) -> str:
+        """Key on the command line."""
+        return self.profile.name
+
+    def simulator_maker(self) -> Callable[[], Simulator]:
+        """Return what builds the game.
+
+        Raises:
+            GameError: If it runs in a window, where nothing can make it wait.
+        """
+        if self.make_simulator is None:
+            raise GameError(
+                f"{self.name} runs in a window of its own and waits for nobody, expected a game that runs in this "
+                f"process: {', '.join(_SIMULATORS)}. Drive it (`python -m agent drive --game {self.name}`)."
+            )
+        return self.make_simulator
 
 
 def _make_carracing() -> Simulator:
@@ -31,24 +51,35 @@ def _make_carracing() -> Simulator:
     return CarRacing()
 
 
-_GAMES = (Game("carracing", "CarRacing-v3 (embedded)", _make_carracing),)
+_SIMULATORS: dict[str, Callable[[], Simulator]] = {"carracing": _make_carracing}
 
 
 def game_names() -> tuple[str, ...]:
-    """Return the names of all embedded games."""
-    return tuple(game.name for game in _GAMES)
+    """Return the names of all games that there is a profile for."""
+    return tuple(profile_paths())
 
 
 def find_game(name: str) -> Game:
-    """Return the game of that name.
+    """Return the game of that name, or of the profile at that path.
 
     Raises:
-        GameError: If there is none; the message lists those there are.
+        GameError: If there is none (the message lists those there are), or its profile is faulty.
     """
-    for game in _GAMES:
-        if game.name == name:
-            return game
-    raise GameError(f"game {name!r} is unknown, expected one of: {', '.join(game_names())}.")
+    if name.endswith(".toml"):
+        return Game(load_profile(Path(name)))
+    paths = profile_paths()
+    if name not in paths:
+        raise GameError(
+            f"game {name!r} is unknown, expected one of: {', '.join(paths)}. For another game write a profile "
+            "(`python -m agent games new`)."
+        )
+    game = Game(load_profile(paths[name]), _SIMULATORS.get(name))
+    if game.profile.capture is None and game.make_simulator is None:
+        raise GameError(
+            f"{paths[name]}: embedded is true, expected that of {', '.join(_SIMULATORS)} alone. Say in [capture] which "
+            "window the game is in."
+        )
+    return game
 
 
 def find_expert() -> Callable[[Simulator], Expert]:

@@ -21,8 +21,8 @@ from agent.cli import main
 from agent.contract.controls import Controls
 from agent.contract.episode import Episode
 from agent.contract.spec import GRAPH_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec, OutputSpec
+from agent.games import registry
 from agent.games.base import Simulator
-from agent.games.registry import Game
 from agent.observers.video import VideoWriter
 
 REPOSITORY = Path(__file__).parents[2]
@@ -219,7 +219,7 @@ def test_outputs_that_fail_on_the_way_let_the_lap_end_but_not_the_program_succee
     def disk_is_full(path: Path, data: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("agent.cli.find_game", lambda name: Game(name, name, make_short_carracing))
+    monkeypatch.setitem(registry._SIMULATORS, "carracing", make_short_carracing)
     monkeypatch.setattr(Path, "write_bytes", disk_is_full)  # how the picture and the animation are written
     (tmp_path / "lap.webp").touch()  # an earlier film
     outputs = ("--show-input", str(tmp_path / "seen.png"), "--video", str(tmp_path / "lap.webp"))
@@ -362,7 +362,7 @@ def test_drive_says_how_it_went(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_lap_cut_short_is_no_part_of_the_mean(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.cli.find_game", lambda name: Game(name, name, make_short_carracing))
+    monkeypatch.setitem(registry._SIMULATORS, "carracing", make_short_carracing)
     report = run_json(capsys, "drive", *CONSTANT, "--seconds", "1.3")
     *whole, last = report["laps"]
     assert {lap["outcome"] for lap in whole} == {"timeout"}
@@ -373,7 +373,7 @@ def test_a_lap_cut_short_is_no_part_of_the_mean(
 def test_films_of_several_laps_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.cli.find_game", lambda name: Game(name, name, make_short_carracing))
+    monkeypatch.setitem(registry._SIMULATORS, "carracing", make_short_carracing)
     assert main(["drive", *CONSTANT, "--laps", "2", "--video", str(tmp_path / "film.mp4")]) == 0
     output = capsys.readouterr().out
     assert [line.split()[1] for line in output.splitlines() if "wrote" in line] == [
@@ -413,7 +413,7 @@ def shorten_episodes(monkeypatch: pytest.MonkeyPatch, ticks: int) -> None:
 
         return CarRacing(episode_ticks=ticks)
 
-    monkeypatch.setattr("agent.cli.find_game", lambda name: Game(name, name, make_simulator))
+    monkeypatch.setitem(registry._SIMULATORS, "carracing", make_simulator)
 
 
 def test_recorded_episode_replays_and_matches_its_own_reference(
@@ -435,7 +435,7 @@ def test_recorded_episode_replays_and_matches_its_own_reference(
     assert report["outputs"]["throttle"]["max_error"] == 0
     assert run_json(capsys, "replay", str(episode), *CONSTANT, "--reference", str(reference))["comparison"]["passed"]
 
-    monkeypatch.setattr("agent.cli._CONSTANT_CONTROLS", Controls(0.0, 0.2, 0.0))
+    monkeypatch.setattr("agent.commands.common.CONSTANT_CONTROLS", Controls(0.0, 0.2, 0.0))
     assert main(["replay", str(episode), *CONSTANT, "--reference", str(reference)]) == 1
     assert "10 of 10 frames differ" in capsys.readouterr().out
     assert main(["replay", str(episode), *CONSTANT, "--reference", str(reference), "--tolerance", "0.11"]) == 0
@@ -454,7 +454,7 @@ def make_short_carracing() -> Simulator:
 def test_laps_follow_each_other_on_the_next_tracks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.cli.find_game", lambda name: Game(name, name, make_short_carracing))
+    monkeypatch.setitem(registry._SIMULATORS, "carracing", make_short_carracing)
     report = run_json(capsys, "drive", *CONSTANT, "--laps", "2", "--seed", "3", "--record", str(tmp_path))
     assert [(lap["seed"], lap["outcome"], lap["seconds"]) for lap in report["laps"]] == [
         (3, "timeout", 0.5),
@@ -468,7 +468,7 @@ def test_laps_follow_each_other_on_the_next_tracks(
 def test_real_time_evaluation_has_a_row_a_track_and_the_timing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.cli.find_game", lambda name: Game(name, name, make_short_carracing))
+    monkeypatch.setitem(registry._SIMULATORS, "carracing", make_short_carracing)
     report = run_json(capsys, "evaluate", *CONSTANT, "--tracks", "2", "--real-time", "--rate", "20")
     assert [(track["seed"], track["outcome"]) for track in report["tracks"]] == [(0, "timeout"), (1, "timeout")]
     assert (report["real_time"], report["rate_used_hz"], report["decision_period_s"]) == (True, 20.0, 0.05)

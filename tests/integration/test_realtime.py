@@ -337,12 +337,12 @@ def test_ctrl_c_reaches_the_agent_and_not_the_game() -> None:
 def test_carracing_in_real_time_is_the_same_game_as_in_lockstep() -> None:
     carracing = find_game("carracing")
     controls = Controls(0.1, 0.5, 0.0)
-    with RealTimeGame(carracing.make_simulator, seed=3) as game:
+    with RealTimeGame(carracing.simulator_maker(), seed=3) as game:
         game.controller.send(controls)
         game.start()
         wait_for(lambda: game.state.time_s >= 0.5)
         live = game.state
-    simulator = carracing.make_simulator()
+    simulator = carracing.simulator_maker()()
     try:
         simulator.reset(3)
         simulator.advance(controls, round(live.time_s / simulator.tick_s))

@@ -10,7 +10,7 @@ from agent.contract.controls import Controls
 from agent.contract.preprocess import paint_black
 from agent.contract.profile import Rectangle
 from agent.contract.spec import STEERING_THROTTLE_BRAKE
-from agent.games.carracing import MASKS, MIRRORED, CarRacing
+from agent.games.carracing import PROFILE, CarRacing
 from training.augment import flip_picture, flip_signs
 from training.balancing.registry import balancing_rule
 from training.buffers import make_buffers
@@ -161,7 +161,7 @@ def test_flipping_carracing_keeps_the_speed_bar_and_mirrors_the_rest() -> None:
     game.advance(Controls(-0.3, 0.5), 60)
     picture = np.ascontiguousarray(game.render()[:, :, 2::-1])
     flipped = picture.copy()
-    flip_picture(flipped, MIRRORED)
+    flip_picture(flipped, PROFILE.mirrored)
     bar = 700
     assert np.array_equal(flipped[:bar], picture[:bar, ::-1])
     assert np.array_equal(flipped[bar:, :375], picture[bar:, :375])
@@ -170,19 +170,19 @@ def test_flipping_carracing_keeps_the_speed_bar_and_mirrors_the_rest() -> None:
         assert before.any()
         assert not np.array_equal(before, before[:, ::-1])
         assert np.array_equal(after, before[:, ::-1])
-    flip_picture(flipped, MIRRORED)
+    flip_picture(flipped, PROFILE.mirrored)
     assert np.array_equal(flipped, picture)
 
 
 @given(st.integers(32, 700), st.integers(24, 400))
 def test_mirroring_the_steering_bar_leaves_masked_pictures_as_they_were(width: int, height: int) -> None:
     picture = np.random.default_rng(0).integers(1, 256, (height, width, 3), np.uint8)
-    for mask in MASKS:
+    for mask in PROFILE.masks:
         paint_black(picture, mask, margin_px=1)
-    scene, _, yaw = MIRRORED
+    scene, _, yaw = PROFILE.mirrored
     without = picture.copy()
     flip_picture(without, (scene, yaw))
-    flip_picture(picture, MIRRORED)
+    flip_picture(picture, PROFILE.mirrored)
     assert np.array_equal(picture, without)
 
 

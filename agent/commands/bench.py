@@ -1,0 +1,147 @@
+"""``bench``: the speed of every stage and engine on this machine."""
+
+import argparse
+import functools
+import os
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.arguments import at_least_one
+from agent.commands.common import (
+    EXIT_DONE,
+    RUNTIMES,
+    add_command,
+    add_json_option,
+    load_engine,
+    note,
+    png_path,
+    say_json,
+    shipped_weights,
+)
+from agent.contract.errors import EngineError
+from agent.games.registry import find_game
+
+if TYPE_CHECKING:
+    pass
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the program's subcommands."""
+    parser = add_command(
+        commands,
+        "bench",
+        _run,
+        "time every stage and every engine here, taking turns, and the machine's limit",
+        "python -m agent bench --with-keras --plot bench.png",
+    )
+    parser.add_argument(
+        "--weights", type=Path, metavar="DIR", help="model folder (default: the shipped model_weights/carracing)"
+    )
+    parser.add_argument(
+        "--engines", type=_engines, metavar="A,B,C", help="which, separated by commas (default: all that run here)"
+    )
+    parser.add_argument(
+        "--rounds", type=at_least_one, default=20, metavar="N", help="turns of 10 decisions an engine (default: 20)"
+    )
+    parser.add_argument(
+        "--threads", type=at_least_one, metavar="N", help="processor threads of each (default: the engine's choice)"
+    )
+    parser.add_argument(
+        "--beside-game", action="store_true", help="next to a real-time CarRacing, whose own rate is reported too"
+    )
+    parser.add_argument(
+        "--with-keras",
+        action="store_true",
+        help="compare with keras.Model.predict and tf.function, which need TensorFlow",
+    )
+    parser.add_argument("--plot", type=png_path, metavar="FILE", help="draw the stages of every engine (.png)")
+    add_json_option(parser)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from agent.arithmetic import multiply_adds
+    from agent.bench import GAME_SEED, baseline_names, make_baseline, run_bench
+    from agent.engines.model_folder import open_model_folder
+    from agent.games.realtime import RealTimeGame
+
+    if arguments.plot is not None and not find_spec("matplotlib"):  # before minutes of measuring
+        raise EngineError("--plot needs matplotlib: `pip install '.[training]'`, or leave it out.")
+    game = find_game("carracing")
+    folder = arguments.weights if arguments.weights is not None else shipped_weights(game.name)
+    spec, graph = open_model_folder(folder)
+    threads: int | None = arguments.threads
+    names = arguments.engines if arguments.engines is not None else _installed_engines()
+    engines = {name: functools.partial(load_engine, name, folder, threads) for name in names}
+    baselines: tuple[str, ...] = ()
+    if arguments.with_keras and find_spec("tensorflow") is None:
+        note("keras-predict and tf-function are left out: TensorFlow is not installed (`pip install '.[training]'`)")
+    elif arguments.with_keras:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # inherited by the processes; see load_engine
+        os.environ["KERAS_BACKEND"] = "tensorflow"  # or Keras would be timed on what else the user trains with
+        baselines = baseline_names()
+        engines |= {name: functools.partial(make_baseline, name, folder, threads) for name in baselines}
+
+    def skip(reason: str) -> None:
+        if arguments.engines is not None:
+            raise EngineError(reason)
+        note(reason)
+
+    terminal = Console(stderr=True)
+    bar = Progress(
+        "turns",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=terminal,
+        disable=not terminal.is_terminal,
+    )
+    task = bar.add_task("turns", total=None)
+    with ExitStack() as stack:
+        running = None
+        if arguments.beside_game:
+            running = stack.enter_context(RealTimeGame(game.simulator_maker(), GAME_SEED))
+            running.wait_until_ready()
+        stack.enter_context(bar)
+        report = run_bench(
+            spec.name,
+            multiply_adds(graph),
+            engines,
+            arguments.rounds,
+            threads,
+            running,
+            baselines,
+            skip,
+            lambda total: bar.update(task, advance=1, total=total),
+        )
+    if arguments.json:
+        say_json(report.to_dict())
+    else:
+        console = Console(markup=False)
+        for part in report.render():
+            console.print(part, highlight=False)
+    if arguments.plot is not None:
+        report.plot(arguments.plot)
+    return EXIT_DONE
+
+
+def _installed_engines() -> list[str]:
+    """Return what runs a network here, as far as the installed packages tell."""
+    names = [name for name in RUNTIMES if not name.startswith("onnxruntime") and find_spec(name.partition("-")[0])]
+    if find_spec("onnxruntime"):
+        from agent.engines.onnxruntime import available_devices
+
+        others = [f"onnxruntime-{device}" for device in available_devices() if device != "cpu"]
+        names += ["onnxruntime", "onnxruntime-int8", *others]
+    return names
+
+
+def _engines(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.split(",")))
+    if unknown := [name for name in names if name not in RUNTIMES]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no engine, expected some of {', '.join(RUNTIMES)}")
+    return names

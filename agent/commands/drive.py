@@ -1,0 +1,226 @@
+"""``drive``: in real time, the game running beside the agent."""
+
+import argparse
+import itertools
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.arguments import at_least_one
+from agent.commands.common import (
+    ENDINGS,
+    add_command,
+    add_engine_options,
+    add_json_option,
+    add_rate_option,
+    exit_code,
+    make_engine,
+    png_path,
+    positive,
+    say,
+    say_json,
+    settle_rate,
+    track_seed,
+    video_path,
+)
+from agent.games.registry import find_game
+from agent.process import peak_memory_mb
+
+if TYPE_CHECKING:
+    from agent.engines.base import Engine
+    from agent.games.realtime import RealTimeGame
+    from agent.live import Lap
+    from agent.observers.base import TickObserver
+    from agent.pacing import TickStats
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the program's subcommands."""
+    parser = add_command(
+        commands,
+        "drive",
+        _run,
+        "drive in real time, the game running beside the agent",
+        "python -m agent drive --laps 3 --video lap.mp4",
+    )
+    add_engine_options(parser)
+    add_rate_option(parser)
+    parser.add_argument("--seed", type=track_seed, default=0, metavar="S", help="track of the first lap (default: 0)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
+        "--laps", type=at_least_one, metavar="N", help="tracks to drive, one after the other (default: 1; see below)"
+    )
+    length.add_argument("--seconds", type=positive, metavar="T", help="drive for T seconds, lap after lap, instead")
+    parser.add_argument("--record", type=Path, metavar="DIR", help="record one episode a lap into this folder")
+    parser.add_argument(
+        "--video",
+        type=video_path,
+        metavar="FILE",
+        help="film the drive: .mp4, or animated .webp or .gif (625 ticks at most); several laps become FILE-SEED",
+    )
+    parser.add_argument(
+        "--show-input",
+        type=png_path,
+        metavar="FILE",
+        help="write the exact picture the network gets (.png), every second",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="everything but the controls: the car stands still")
+    add_json_option(parser)
+    parser.epilog = "A lap ends when it is finished, the car has left the field or the game's 20 s are up.\n" + str(
+        parser.epilog
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from agent.games.realtime import RealTimeGame
+    from agent.live import drive_laps
+
+    game = find_game(arguments.game)
+    seeds: Iterable[int] = itertools.count(arguments.seed)
+    if arguments.seconds is None:
+        seeds = itertools.islice(seeds, arguments.laps or 1)
+    controller = None
+    if arguments.dry_run:
+        from agent.controllers.memory import MemoryController
+
+        controller = MemoryController()
+    laps: list[Lap] = []
+    files: dict[int, list[Path]] = {}  # by seed
+    interrupted = False
+    with (
+        RealTimeGame(game.simulator_maker(), arguments.seed) as running,  # starts up while the network is being loaded
+        closing(make_engine(arguments, game.name)) as engine,
+    ):
+        running.wait_until_ready()
+        rate_hz, inference_s = settle_rate(arguments.rate, engine)
+
+        def observers_for(seed: int, stats: "TickStats") -> "list[TickObserver]":
+            files[seed] = []
+            return _drive_observers(arguments, running, engine, rate_hz, seed, stats, files[seed])
+
+        try:
+            for lap in drive_laps(running, engine, rate_hz, seeds, controller, observers_for, arguments.seconds):
+                laps.append(lap)
+                if not arguments.json:
+                    say(_describe_lap(lap, files[lap.seed]))
+        except KeyboardInterrupt:
+            interrupted = True
+        if arguments.json:
+            say_json(_drive_report(arguments, running, engine, rate_hz, inference_s, laps, files, interrupted))
+    returns = _returns(laps)
+    if not arguments.json and len(returns) > 1:
+        say(f"{len(returns)} laps: mean return {sum(returns) / len(returns):.1f}, minimum {min(returns):.1f}")
+    return exit_code(interrupted, [problem for lap in laps for problem in lap.summary.problems])
+
+
+def _returns(laps: "list[Lap]") -> list[float]:
+    """Return the returns of the laps that came to their end, or else of the one that was cut short."""
+    ended = [lap for lap in laps if lap.state.outcome != "driving"]
+    return [lap.state.episode_return for lap in ended or laps]
+
+
+def _left_behind(lap: "Lap", files: list[Path]) -> list[Path]:
+    """Return which of a lap's files are its own and not an earlier drive's, left alone by a failure."""
+    problems = lap.summary.problems
+    return [path for path in files if path.exists() and not any(path.name in problem for problem in problems)]
+
+
+def _drive_observers(
+    arguments: argparse.Namespace,
+    running: "RealTimeGame",
+    engine: "Engine",
+    rate_hz: float,
+    seed: int,
+    stats: "TickStats",
+    files: list[Path],
+) -> "list[TickObserver]":
+    """Return the side jobs of a lap; the files that they will have left behind are appended to ``files``."""
+    from agent.observers.status import StatusLine
+
+    observers: list[TickObserver] = [StatusLine(stats)]
+    if arguments.record is not None:
+        from agent.contract.episode import EpisodeHeader
+        from agent.observers.episode_writer import EpisodeRecorder
+
+        def telemetry() -> tuple[float | None, dict[str, float]]:
+            state = running.source.state
+            return state.speed, state.telemetry
+
+        # With the time of day, because two drives on one track are two recordings.
+        path = arguments.record / f"{arguments.game}-{seed}-{time.strftime('%Y%m%d-%H%M%S')}.parquet"
+        header = EpisodeHeader(arguments.game, f"policy:{engine.spec.name}", rate_hz, seed)
+        observers.append(EpisodeRecorder(path, header, telemetry))
+        files.append(path)
+    if arguments.video is not None:
+        from agent.observers.video import VideoWriter
+
+        film: Path = arguments.video
+        several_laps = arguments.seconds is not None or (arguments.laps or 1) > 1
+        if several_laps:
+            film = film.with_stem(f"{film.stem}-{seed}")
+        observers.append(VideoWriter(film, rate_hz))
+        files.append(film)
+    if arguments.show_input is not None:
+        from agent.observers.show_input import ShowInput
+
+        observers.append(ShowInput(arguments.show_input))
+        files.append(arguments.show_input)
+    return observers
+
+
+def _describe_lap(lap: "Lap", files: list[Path]) -> str:
+    state = lap.state
+    stats = lap.summary.stats
+    timing = stats.summarise()
+    lines = [
+        f"track {lap.seed}: return {state.episode_return:.1f}, {ENDINGS[state.outcome]} after {state.time_s:.1f} s, "
+        f"{state.progress:.0%} of the track",
+        f"  {timing.rate_hz:.2f} Hz of {1 / timing.period_s:g} Hz | period {timing.interval_mean_s * 1e3:.2f} ± "
+        f"{timing.interval_sd_s * 1e3:.2f} ms | latency p50 {timing.latency_p50_s * 1e3:.0f} ms, "
+        f"p99 {timing.latency_p99_s * 1e3:.0f} ms | missed {stats.missed}/{stats.deadlines}",
+    ]
+    lines += [f"  wrote {path}" for path in _left_behind(lap, files)]
+    return "\n".join(lines + [f"  {problem}" for problem in lap.summary.problems])
+
+
+def _drive_report(
+    arguments: argparse.Namespace,
+    running: "RealTimeGame",
+    engine: "Engine",
+    rate_hz: float,
+    inference_s: float,
+    laps: "list[Lap]",
+    files: dict[int, list[Path]],
+    interrupted: bool,
+) -> dict[str, Any]:
+    from agent.live import overall_timing
+
+    report: dict[str, Any] = {
+        "game": arguments.game,
+        "model": engine.spec.name,
+        "engine": engine.name,
+        "rate_asked_hz": arguments.rate if arguments.rate is not None else engine.spec.rate_hz,
+        "rate_used_hz": rate_hz,
+        "inference_s": inference_s,
+        "interrupted": interrupted,
+        "peak_memory_mb": peak_memory_mb(),
+        "game_peak_memory_mb": running.peak_memory_mb,
+    }
+    if laps:
+        report |= {
+            "process_start_to_first_decision_s": _startup_s(arguments, laps[0].first_decision_ns),
+            "return": sum(_returns(laps)) / len(_returns(laps)),
+            "outcome": laps[-1].state.outcome,
+            "timing": overall_timing(laps),
+        }
+    rows = [lap.to_dict() | {"files": [str(path) for path in _left_behind(lap, files[lap.seed])]} for lap in laps]
+    return {**report, "laps": rows}
+
+
+def _startup_s(arguments: argparse.Namespace, first_decision_ns: int | None) -> float | None:
+    if first_decision_ns is None or arguments.started_ns is None:
+        return None
+    started_ns: int = arguments.started_ns
+    return (first_decision_ns - started_ns) / 1e9

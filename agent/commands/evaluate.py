@@ -1,0 +1,163 @@
+"""``evaluate``: many tracks, summed up."""
+
+import argparse
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.arguments import at_least_one
+from agent.commands.common import (
+    add_command,
+    add_engine_options,
+    add_json_option,
+    add_rate_option,
+    add_seed_start_option,
+    exit_code,
+    make_engine,
+    nearest_hold_ticks,
+    note,
+    say,
+    say_json,
+    settle_rate,
+)
+from agent.games.registry import Game, find_game
+from agent.process import peak_memory_mb
+
+if TYPE_CHECKING:
+    from agent.engines.base import Engine
+    from agent.evaluation import TrackResult
+    from agent.observers.base import TickObserver
+    from agent.pacing import TickStats
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the program's subcommands."""
+    parser = add_command(
+        commands,
+        "evaluate",
+        _run,
+        "drive many tracks and sum up: mean, spread, worst",
+        "python -m agent evaluate --tracks 100 --seed-start 500000 --json",
+    )
+    add_engine_options(parser)
+    add_rate_option(parser)
+    parser.add_argument("--tracks", type=at_least_one, default=10, metavar="N", help="number of tracks (default: 10)")
+    add_seed_start_option(parser)
+    parser.add_argument(
+        "--real-time",
+        action="store_true",
+        help="let the game run on its own clock (default: it waits for every decision, the same on every machine)",
+    )
+    parser.add_argument("--video", type=Path, metavar="DIR", help="film every track into this folder (.mp4)")
+    add_json_option(parser)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from agent.evaluation import EvaluationReport
+
+    game = find_game(arguments.game)
+    seeds = range(arguments.seed_start, arguments.seed_start + arguments.tracks)
+    results: list[TrackResult] = []
+    facts: dict[str, Any] = {"real_time": arguments.real_time, "interrupted": False}
+    terminal = Console(stderr=True)
+    bar = Progress(
+        "tracks",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[mean]}"),
+        console=terminal,
+        disable=not terminal.is_terminal,
+    )
+    task = bar.add_task("tracks", total=len(seeds), mean="")
+
+    def count(result: "TrackResult") -> None:
+        results.append(result)
+        mean = sum(track.episode_return for track in results) / len(results)
+        bar.update(task, advance=1, mean=f"mean {mean:.1f}, last {result.episode_return:.1f}")
+        if not terminal.is_terminal:
+            done = f"{len(results)} of {len(seeds)}, mean {mean:.1f}"
+            note(f"track {result.seed}: return {result.episode_return:.1f} ({done})")
+
+    run = _evaluate_in_real_time if arguments.real_time else _evaluate_in_lockstep
+    with ExitStack() as stack:
+        engine = stack.enter_context(closing(make_engine(arguments, game.name)))
+        stack.enter_context(bar)
+        try:
+            run(arguments, game, engine, seeds, count, facts)
+        except KeyboardInterrupt:
+            facts["interrupted"] = True
+        if not results:
+            raise KeyboardInterrupt
+        model, engine_name = engine.spec.name, engine.name
+    report = EvaluationReport(model, engine_name, game.name, 1.0 / facts["rate_used_hz"], tuple(results))
+    if arguments.json:
+        say_json({**report.to_dict(), **facts, "peak_memory_mb": peak_memory_mb()})
+    else:
+        Console().print(report.table())
+        for track in results:
+            for problem in track.problems:
+                say(f"track {track.seed}: {problem}")
+    return exit_code(facts["interrupted"], [problem for track in results for problem in track.problems])
+
+
+def _evaluate_in_lockstep(
+    arguments: argparse.Namespace,
+    game: Game,
+    engine: "Engine",
+    seeds: range,
+    count: "Callable[[TrackResult], None]",
+    facts: dict[str, Any],
+) -> None:
+    from agent.evaluation import evaluate
+
+    simulator = game.simulator_maker()()
+    hold_ticks = nearest_hold_ticks(arguments.rate if arguments.rate is not None else engine.spec.rate_hz, simulator)
+    rate_hz = 1.0 / (hold_ticks * simulator.tick_s)
+    facts["rate_used_hz"] = rate_hz
+
+    def observers_for(seed: int) -> "list[TickObserver]":
+        return film_observers(arguments, seed, rate_hz)
+
+    evaluate(lambda: simulator, engine, seeds, hold_ticks, count, observers_for)
+
+
+def _evaluate_in_real_time(
+    arguments: argparse.Namespace,
+    game: Game,
+    engine: "Engine",
+    seeds: range,
+    count: "Callable[[TrackResult], None]",
+    facts: dict[str, Any],
+) -> None:
+    from agent.evaluation import track_result
+    from agent.games.realtime import RealTimeGame
+    from agent.live import drive_laps, overall_timing
+
+    with RealTimeGame(game.simulator_maker(), seeds[0]) as running:
+        running.wait_until_ready()
+        rate_hz, facts["inference_s"] = settle_rate(arguments.rate, engine)
+        facts["rate_used_hz"] = rate_hz
+
+        def observers_for(seed: int, stats: "TickStats") -> "list[TickObserver]":
+            return film_observers(arguments, seed, rate_hz)
+
+        laps = []
+        for lap in drive_laps(running, engine, rate_hz, seeds, observers_for=observers_for):
+            if lap.state.outcome == "driving":
+                continue  # interrupted: no result, and the next round says so
+            laps.append(lap)
+            facts["timing"] = overall_timing(laps)
+            count(track_result(lap.seed, lap.state, lap.summary, lap.mean_speed))
+
+
+def film_observers(arguments: argparse.Namespace, seed: int, rate_hz: float) -> "list[TickObserver]":
+    if arguments.video is None:
+        return []
+    from agent.observers.video import VideoWriter
+
+    return [VideoWriter(arguments.video / f"{arguments.game}-{seed}.mp4", rate_hz)]

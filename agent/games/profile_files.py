@@ -1,0 +1,215 @@
+"""Game profiles as TOML files: those that come with the agent, and the user's own.
+
+The user's folder comes first, so that a file there replaces a shipped profile of the same name.
+"""
+
+import difflib
+import math
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from platformdirs import user_config_path
+
+from agent.contract.errors import GameError
+from agent.contract.profile import (
+    MAX_DEAD_ZONE,
+    PEDAL_AXES,
+    STEERING_AXES,
+    Capture,
+    GameProfile,
+    KeyMap,
+    PadMap,
+    Rectangle,
+    Region,
+)
+
+SHIPPED = Path(__file__).with_name("profiles")
+_MAX_BYTES = 64_000  # a profile is a page of text; more is no profile
+_MAX_RATE_HZ = 240.0
+
+
+def user_folder() -> Path:
+    """Return where the user's own profiles lie; it need not exist."""
+    return user_config_path("hoodcam", appauthor=False) / "games"
+
+
+def profile_paths() -> dict[str, Path]:
+    """Return every profile's file by its name, the shipped ones first."""
+    found: dict[str, Path] = {}
+    for folder in (SHIPPED, user_folder()):
+        if folder.is_dir():
+            found |= {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return found
+
+
+def load_profile(path: Path) -> GameProfile:
+    """Read and check one profile.
+
+    Raises:
+        GameError: If the file cannot be read or a key is unknown, missing or out of range; the message names the key.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise GameError(f"{path} has {path.stat().st_size} bytes, expected a profile of at most {_MAX_BYTES}.")
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise GameError(f"{path} cannot be read ({exc.strerror}), expected a game profile.") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise GameError(
+            f"{path} is no TOML ({exc}), expected a game profile. Compare it with one in {SHIPPED}."
+        ) from exc
+    return _profile(_Table(path, "", table), path.stem)
+
+
+def _profile(top: "_Table", name: str) -> GameProfile:
+    capture = top.table("capture")
+    pad = top.table("pad")
+    keys = top.table("keys")
+    defaults, default_keys = PadMap(), KeyMap()
+    profile = GameProfile(
+        name=name,
+        title=top.text("title"),
+        rate_hz=top.number("rate_hz", 1.0, _MAX_RATE_HZ),
+        masks=tuple(map(_rectangle, top.tables("masks"))),
+        mirrored=tuple(map(_rectangle, top.tables("mirrored"))),
+        notes=top.text("notes").strip(),
+        capture=None if top.flag("embedded") else _capture(capture),
+        controller="keyboard"
+        if top.choice("controller", ("gamepad", "keyboard"), "gamepad") == "keyboard"
+        else "gamepad",
+        pad=PadMap(
+            steering=pad.choice("steering", STEERING_AXES, defaults.steering),
+            throttle=pad.choice("throttle", PEDAL_AXES, defaults.throttle),
+            brake=pad.choice("brake", PEDAL_AXES, defaults.brake),
+            steering_dead_zone=pad.number("steering_dead_zone", 0.0, MAX_DEAD_ZONE, 0.0),
+            throttle_dead_zone=pad.number("throttle_dead_zone", 0.0, MAX_DEAD_ZONE, 0.0),
+            brake_dead_zone=pad.number("brake_dead_zone", 0.0, MAX_DEAD_ZONE, 0.0),
+            steering_slew_per_s=pad.number("steering_slew_per_s", 0.1, 1000.0)
+            if "steering_slew_per_s" in pad
+            else None,
+        ),
+        keys=KeyMap(
+            **{name: keys.text(name, getattr(default_keys, name)) for name in ("left", "right", "throttle", "brake")},
+            cycle_s=keys.number("cycle_s", 0.02, 1.0, default_keys.cycle_s),
+        ),
+        model=top.text("model", ""),
+    )
+    for table in (top, capture, pad, keys):
+        table.refuse_unknown()
+    if profile.pad.throttle == profile.pad.brake:
+        pad.refuse("brake", f"is {profile.pad.brake!r} like the throttle", "another place on the pad")
+    return profile
+
+
+def _slew(table: "_Table") -> float | None:
+    return table.number("steering_slew_per_s", 0.1, 1000.0) if "steering_slew_per_s" in table else None
+
+
+def _capture(table: "_Table") -> Capture:
+    try:
+        region = Region(*map(int, table.numbers("region", 4))) if "region" in table else None
+    except GameError as exc:
+        raise GameError(f"{table.where()}: {exc}") from exc
+    return Capture(
+        window=table.text("window") if "window" in table else None,
+        monitor=int(table.number("monitor", 1, 16, 1)),
+        region=region,
+    )
+
+
+def _rectangle(table: "_Table") -> Rectangle:
+    values = (table.number(name, 0.0, 1.0) for name in ("left", "top", "width", "height"))
+    try:
+        rectangle = Rectangle(*values)
+    except GameError as exc:
+        raise GameError(f"{table.where()}: {exc}") from exc
+    table.refuse_unknown()
+    return rectangle
+
+
+class _Table:
+    """One table of a TOML file; remembers which of its keys were asked for, and complains in their names."""
+
+    def __init__(self, path: Path, name: str, values: dict[str, Any]) -> None:
+        self._path = path
+        self._name = name
+        self._values = values
+        self._known: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        self._known.add(key)
+        return key in self._values
+
+    def where(self, key: str = "") -> str:
+        """Return file and full name of a key, or of the table."""
+        return f"{self._path}: {'.'.join(part for part in (self._name, key) if part)}"
+
+    def refuse(self, key: str, found: str, expected: str) -> NoReturn:
+        raise GameError(f"{self.where(key)} {found}, expected {expected}.")
+
+    def refuse_unknown(self) -> None:
+        for key in self._values:
+            if key not in self._known:
+                close = difflib.get_close_matches(key, self._known, 1)
+                hint = f" Did you mean {close[0]!r}?" if close else ""
+                raise GameError(
+                    f"{self.where(key)} is unknown, expected one of: {', '.join(sorted(self._known))}.{hint}"
+                )
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self._value(key, default)
+        if not isinstance(value, str) or (default is None and not value.strip()):
+            self.refuse(key, f"is {value!r}", "a text in quotation marks")
+        return value
+
+    def flag(self, key: str) -> bool:
+        value = self._value(key, False)
+        if not isinstance(value, bool):
+            self.refuse(key, f"is {value!r}", "true or false")
+        return value
+
+    def choice(self, key: str, choices: Iterable[Any], default: str) -> Any:
+        choices = tuple(choices)
+        value = self._value(key, default)
+        if value not in choices:
+            self.refuse(key, f"is {value!r}", f"one of {', '.join(choices)}")
+        return value
+
+    def number(self, key: str, low: float, high: float, default: float | None = None) -> float:
+        value = self._value(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            self.refuse(key, f"is {value!r}", f"a number from {low:g} to {high:g}")
+        return float(value)
+
+    def numbers(self, key: str, count: int) -> list[float]:
+        values = self._value(key, None)
+        if (
+            not isinstance(values, list)
+            or len(values) != count
+            or any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in values)
+            or not all(math.isfinite(value) for value in values)
+        ):
+            self.refuse(key, f"is {values!r}", f"{count} numbers: [left, top, width, height]")
+        return values
+
+    def table(self, key: str) -> "_Table":
+        value = self._value(key, {})
+        if not isinstance(value, dict):
+            self.refuse(key, f"is {value!r}", f"a table, [{key}]")
+        return _Table(self._path, key, value)
+
+    def tables(self, key: str) -> "list[_Table]":
+        values = self._value(key, [])
+        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+            self.refuse(key, f"is {values!r}", f"tables, [[{key}]]")
+        return [_Table(self._path, f"{key}[{index}]", value) for index, value in enumerate(values)]
+
+    def _value(self, key: str, default: Any) -> Any:
+        self._known.add(key)
+        if key in self._values:
+            return self._values[key]
+        if default is None:
+            raise GameError(f"{self.where(key)} is missing, expected it in every profile.")
+        return default

@@ -1,0 +1,164 @@
+"""Profiles as files: what is read, and what the message says where something is wrong."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.contract.errors import GameError
+from agent.contract.profile import Capture, KeyMap, PadMap, Rectangle, Region
+from agent.games import profile_files, registry
+from agent.games.profile_files import SHIPPED, load_profile, profile_paths
+
+LEAST = 'title = "A game"\nrate_hz = 20\nnotes = "not verified"\n'
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No profiles of the person who runs the tests."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    monkeypatch.setattr(profile_files, "user_folder", lambda: folder)
+    return folder
+
+
+def write(folder: Path, text: str, name: str = "mine") -> Path:
+    path = folder / f"{name}.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_profiles_are_sound(path: Path) -> None:
+    profile = load_profile(path)
+    assert profile.name == path.stem
+    assert "erified" in profile.notes  # says what was verified and what was not
+
+
+def test_carracing_hides_the_same_in_its_window_as_in_process() -> None:
+    embedded, window = (registry.find_game(name).profile for name in ("carracing", "carracing-window"))
+    assert embedded.capture is None
+    assert window.capture == Capture(window="Hoodcam CarRacing")
+    assert (
+        window.masks
+        == embedded.masks
+        == (Rectangle(0.0, 35 / 40, 4.5 / 40, 5 / 40), Rectangle(6.5 / 40, 35 / 40, 18.5 / 40, 5 / 40))
+    )
+    assert window.model_name == embedded.model_name == "carracing"
+
+
+def test_what_is_left_out_has_defaults(tmp_path: Path) -> None:
+    profile = load_profile(write(tmp_path, LEAST))
+    assert (profile.capture, profile.pad, profile.keys) == (Capture(), PadMap(), KeyMap())
+    assert (profile.controller, profile.model_name) == ("gamepad", "mine")
+
+
+def test_everything_can_be_said(tmp_path: Path) -> None:
+    text = (
+        LEAST
+        + """
+controller = "keyboard"
+model = "other"
+[capture]
+window = "Game"
+region = [10, 20, 1280, 720]
+[pad]
+steering = "right_x"
+throttle = "right_y_up"
+brake = "button_b"
+steering_dead_zone = 0.2
+steering_slew_per_s = 4
+[keys]
+left = "a"
+cycle_s = 0.2
+"""
+    )
+    profile = load_profile(write(tmp_path, text))
+    assert profile.capture == Capture("Game", 1, Region(10, 20, 1280, 720))
+    assert profile.pad == PadMap("right_x", "right_y_up", "button_b", 0.2, 0.0, 0.0, 4.0)
+    assert profile.keys == KeyMap(left="a", cycle_s=0.2)
+    assert (profile.controller, profile.model_name) == ("keyboard", "other")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title = ", "is no TOML"),
+        ("rate_hz = 20", "title is missing"),
+        (LEAST.replace("20", "0"), "rate_hz is 0, expected a number from 1 to 240"),
+        (LEAST.replace("20", "nan"), "rate_hz is nan"),
+        (LEAST.replace("20", "true"), "rate_hz is True"),
+        (LEAST + 'titel = "A"', "titel is unknown.*Did you mean 'title'"),
+        (LEAST + "[pad]\nsteering_deadzone = 0.2", "pad.steering_deadzone is unknown.*mean 'steering_dead_zone'"),
+        (LEAST + "[pad]\nsteering_dead_zone = 1.4", r"pad.steering_dead_zone is 1.4, expected a number from 0 to 0.9"),
+        (LEAST + '[pad]\nsteering = "left_y"', "pad.steering is 'left_y', expected one of left_x, right_x"),
+        (LEAST + '[pad]\nbrake = "right_trigger"', "pad.brake is 'right_trigger' like the throttle"),
+        (LEAST + "[capture]\nregion = [1, 2, 3]", r"capture.region is \[1, 2, 3\], expected 4 numbers"),
+        (LEAST + "[capture]\nregion = [1, 2, 0, 4]", "region 1,2,0,4 is empty"),
+        (LEAST + "capture = 3", r"capture is 3, expected a table, \[capture\]"),
+        (LEAST + "[[masks]]\nleft = 0\ntop = 0\nwidth = 2\nheight = 1", r"masks\[0\].width is 2"),
+        (LEAST + "[[masks]]\nleft = 0.5\ntop = 0\nwidth = 0.7\nheight = 1", r"masks\[0\]: rectangle"),
+        (LEAST + "#" * 100_000, "expected a profile of at most"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(GameError, match=message) as caught:
+        load_profile(write(tmp_path, text))
+    assert "mine.toml" in str(caught.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(GameError, match="cannot be read"):
+        load_profile(tmp_path / "none.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(GameError, match="is no TOML"):
+        load_profile(tmp_path / "binary.toml")
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_bring_the_reader_down(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.toml"
+    path.write_bytes(data)
+    with pytest.raises(GameError):
+        load_profile(path)
+
+
+def test_own_profiles_come_first(own_folder: Path) -> None:
+    write(own_folder, LEAST, "gta5")
+    write(own_folder, LEAST, "my-game")
+    assert profile_paths()["gta5"].parent == own_folder
+    assert registry.find_game("gta5").profile.title == "A game"
+    assert registry.game_names()[-1] == "my-game"
+
+
+def test_a_profile_can_be_given_by_its_path(tmp_path: Path) -> None:
+    assert registry.find_game(str(write(tmp_path, LEAST))).profile.title == "A game"
+
+
+def test_no_other_game_can_claim_to_be_embedded(own_folder: Path) -> None:
+    write(own_folder, LEAST + "embedded = true")
+    with pytest.raises(GameError, match="embedded is true, expected that of carracing alone"):
+        registry.find_game("mine")
+
+
+def test_a_game_in_a_window_waits_for_nobody() -> None:
+    with pytest.raises(GameError, match="carracing-window runs in a window of its own"):
+        registry.find_game("carracing-window").simulator_maker()
+
+
+@pytest.mark.parametrize(
+    ("inner", "expected"),
+    [
+        (Region(10, 20, 30, 40), Region(110, 220, 30, 40)),
+        (Region(-5, 0, 30, 40), Region(100, 200, 25, 40)),
+        (Region(790, 590, 30, 40), Region(890, 790, 10, 10)),
+    ],
+)
+def test_a_region_is_counted_from_the_corner_of_its_window(inner: Region, expected: Region) -> None:
+    assert inner.within(Region(100, 200, 800, 600)) == expected
+
+
+def test_a_region_outside_of_its_window_is_refused() -> None:
+    with pytest.raises(GameError, match=r"region 800,0,10,10 lies outside of the 800 x 600 px"):
+        Region(800, 0, 10, 10).within(Region(100, 200, 800, 600))
