@@ -12,8 +12,8 @@ from typing import Any, Self
 import numpy as np
 
 from agent.capture.base import FrameSource
-from agent.contract.controls import Controls
-from agent.contract.errors import AgentError
+from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.errors import AgentError, BlindError
 from agent.contract.observation import Frame
 from agent.contract.preprocess import preprocess
 from agent.controllers.base import Controller
@@ -43,6 +43,8 @@ class DriveSummary:
         repeated_frames: Ticks that found no new frame and acted on the previous one again.
         co_pressed: Predictions that pressed throttle and brake at once, before arbitration.
         problems: What went wrong without stopping the drive, such as a recording that failed; one line each.
+        blind_ticks: Ticks without a picture to drive by, on which controls were neutral.
+        blind_events: How often sight was lost.
     """
 
     def __init__(self, stats: TickStats) -> None:
@@ -52,6 +54,9 @@ class DriveSummary:
         self.repeated_frames = 0
         self.co_pressed = 0
         self.problems: list[str] = []
+        self.blind_ticks = 0
+        self.blind_events = 0
+        self._blind_ticks_now = 0
         self._last_index: int | None = None
 
     @property
@@ -75,6 +80,20 @@ class DriveSummary:
         self.predictions += 1
         self.co_pressed += min(prediction.throttle, prediction.brake) > _PRESSED
 
+    def lose_sight(self, blind: BlindError) -> None:
+        """Take a tick without a picture into account; says so once for as long as it lasts."""
+        if not self._blind_ticks_now:
+            self.blind_events += 1
+            _log.warning("blind: %s; controls are neutral until there is a picture again", blind)
+        self._blind_ticks_now += 1
+        self.blind_ticks += 1
+
+    def regain_sight(self) -> None:
+        """Note that there is a picture; says so if there was none."""
+        if self._blind_ticks_now:
+            _log.warning("sees again after %.1f s", self._blind_ticks_now * self.stats.period_s)
+            self._blind_ticks_now = 0
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         timing = self.stats.summarise()
@@ -86,6 +105,8 @@ class DriveSummary:
             "predictions": self.predictions,
             "predictions_per_second": timing.rate_hz,
             "co_pressed_share": self.co_pressed_share,
+            "blind_ticks": self.blind_ticks,
+            "blind_events": self.blind_events,
             "problems": list(self.problems),
             "timing": asdict(timing),
         }
@@ -101,6 +122,9 @@ def drive(
     summary: DriveSummary | None = None,
 ) -> DriveSummary:
     """Drive until told to stop. However the drive ends, the controller is left neutral.
+
+    While the source has no picture to drive by (:class:`BlindError`) the controls are neutral, and it is asked again on
+    every tick.
 
     Args:
         source: Where frames come from; opened and closed here.
@@ -128,8 +152,14 @@ def drive(
             for tick in pacer.ticks():
                 if until():
                     break
-                with tick.section("capture"):
-                    frame = source.read()
+                try:
+                    with tick.section("capture"):
+                        frame = source.read()
+                except BlindError as blind:
+                    controller.send(NEUTRAL)
+                    summary.lose_sight(blind)
+                    continue
+                summary.regain_sight()
                 with tick.section("preprocess"):
                     observation = preprocess(frame, engine.spec)
                 with tick.section("infer"):

@@ -6,12 +6,14 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.arguments import at_least_one, number, whole
 from agent.contract.controls import Controls
-from agent.contract.errors import EngineError, SpecError
+from agent.contract.errors import EngineError, GameError, SpecError
+from agent.contract.profile import Capture, GameProfile, Region
 from agent.contract.spec import STEERING_THROTTLE_BRAKE, ModelSpec
 from agent.games.registry import game_names
 
@@ -244,6 +246,36 @@ def settle_rate(asked_hz: float | None, engine: "Engine") -> tuple[float, float]
         return asked_hz, inference_s
     note(f"{found}: driving at that instead of the weights' own {wanted_hz:g} Hz (--rate HZ insists)")
     return rate_hz, inference_s
+
+
+def region(text: str) -> Region:
+    """Parse ``left,top,width,height`` in pixels."""
+    parts = text.split(",")
+    try:
+        return Region(*map(int, parts))
+    except (TypeError, ValueError, GameError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no region, expected left,top,width,height in pixels") from None
+
+
+def add_capture_options(parser: argparse.ArgumentParser) -> None:
+    """Add where to look, for a game in a window, instead of what its profile says."""
+    group = parser.add_argument_group("games in a window", "what the game's profile says, unless given here")
+    where = group.add_mutually_exclusive_group()
+    where.add_argument("--window", metavar="TITLE", help="part of the window's title")
+    where.add_argument("--monitor", type=at_least_one, metavar="N", help="a whole monitor instead, from 1")
+    group.add_argument(
+        "--region", type=region, metavar="L,T,W,H", help="left, top, width, height in pixels, inside of that"
+    )
+
+
+def where_to_look(arguments: argparse.Namespace, profile: GameProfile) -> Capture:
+    """Return what to capture: the profile's, with what was given on the command line in its place."""
+    capture = profile.capture or Capture()
+    if arguments.window is not None:
+        capture = Capture(arguments.window, region=capture.region)
+    elif arguments.monitor is not None:
+        capture = Capture(None, arguments.monitor, capture.region)
+    return capture if arguments.region is None else replace(capture, region=arguments.region)
 
 
 def exit_code(interrupted: bool, problems: Sequence[str]) -> int:

@@ -2,21 +2,25 @@
 
 import argparse
 import itertools
+import math
 import time
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from agent.arguments import at_least_one
 from agent.commands.common import (
     ENDINGS,
+    add_capture_options,
     add_command,
     add_engine_options,
     add_json_option,
     add_rate_option,
     exit_code,
     make_engine,
+    note,
     png_path,
     positive,
     say,
@@ -24,15 +28,20 @@ from agent.commands.common import (
     settle_rate,
     track_seed,
     video_path,
+    where_to_look,
 )
-from agent.games.registry import find_game
+from agent.contract.profile import CONTROLLERS, GameProfile
+from agent.games.registry import Game, find_game
+from agent.pacing import clock_ns
 from agent.process import peak_memory_mb
 
 if TYPE_CHECKING:
+    from agent.controllers.base import Controller
     from agent.engines.base import Engine
+    from agent.games.base import DriveState
     from agent.games.realtime import RealTimeGame
     from agent.live import Lap
-    from agent.observers.base import TickObserver
+    from agent.observers.base import TickObserver, TickRecord
     from agent.pacing import TickStats
 
 
@@ -67,17 +76,28 @@ def add_to(commands: Any) -> None:
         help="write the exact picture the network gets (.png), every second",
     )
     parser.add_argument("--dry-run", action="store_true", help="everything but the controls: the car stands still")
+    add_capture_options(parser)
+    parser.add_argument_group().add_argument(
+        "--controller", choices=CONTROLLERS, help="what moves the car of a game in a window (default: its profile's)"
+    )
     add_json_option(parser)
-    parser.epilog = "A lap ends when it is finished, the car has left the field or the game's 20 s are up.\n" + str(
-        parser.epilog
+    parser.epilog = (
+        "A lap ends when it is finished, the car has left the field or the game's 20 s are up. A game in a window is\n"
+        f"driven until Ctrl-C, or for --seconds.\n{parser.epilog}"
     )
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    game = find_game(arguments.game)
+    if game.make_simulator is None:
+        return _drive_window(arguments, game.profile)
+    return _drive_embedded(arguments, game)
+
+
+def _drive_embedded(arguments: argparse.Namespace, game: Game) -> int:
     from agent.games.realtime import RealTimeGame
     from agent.live import drive_laps
 
-    game = find_game(arguments.game)
     seeds: Iterable[int] = itertools.count(arguments.seed)
     if arguments.seconds is None:
         seeds = itertools.islice(seeds, arguments.laps or 1)
@@ -98,7 +118,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
         def observers_for(seed: int, stats: "TickStats") -> "list[TickObserver]":
             files[seed] = []
-            return _drive_observers(arguments, running, engine, rate_hz, seed, stats, files[seed])
+            return _drive_observers(arguments, engine, rate_hz, seed, stats, files[seed], lambda: running.source.state)
 
         try:
             for lap in drive_laps(running, engine, rate_hz, seeds, controller, observers_for, arguments.seconds):
@@ -127,14 +147,98 @@ def _left_behind(lap: "Lap", files: list[Path]) -> list[Path]:
     return [path for path in files if path.exists() and not any(path.name in problem for problem in problems)]
 
 
+def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
+    from agent.capture.screen import ScreenSource
+    from agent.loop import DriveSummary, drive
+    from agent.pacing import Pacer
+
+    files: list[Path] = []
+    interrupted = False
+    with ExitStack() as stack:
+        # Before the network is loaded: a fault in window or pad is told at once, and the game sees the pad early.
+        source = stack.enter_context(ScreenSource(where_to_look(arguments, profile)))
+        controller = stack.enter_context(_make_controller(arguments, profile))
+        engine = stack.enter_context(closing(make_engine(arguments, profile.model_name)))
+        rate_hz, inference_s = settle_rate(arguments.rate, engine)
+        pacer = Pacer(1.0 / rate_hz)
+        summary = DriveSummary(pacer.stats)
+        first = _FirstDecision()
+        observers = _drive_observers(arguments, engine, rate_hz, None, pacer.stats, files)
+        stop_ns = math.inf if arguments.seconds is None else clock_ns() + arguments.seconds * 1e9
+        note(f"driving {profile.title} at {rate_hz:g} Hz; Ctrl-C ends it, controls neutral")
+        try:
+            drive(source, controller, engine, pacer, [first, *observers], lambda: clock_ns() >= stop_ns, summary)
+        except KeyboardInterrupt:
+            interrupted = True
+    left_behind = [path for path in files if path.exists()]
+    if arguments.json:
+        say_json(
+            {
+                "game": profile.name,
+                "model": engine.spec.name,
+                "engine": engine.name,
+                "rate_used_hz": rate_hz,
+                "inference_s": inference_s,
+                "interrupted": interrupted,
+                "peak_memory_mb": peak_memory_mb(),
+                "process_start_to_first_decision_s": _startup_s(arguments, first.sent_ns),
+                "captured": asdict(source.counts),
+                **summary.to_dict(),
+                "files": [str(path) for path in left_behind],
+            }
+        )
+    else:
+        say(_describe_timing(summary.stats))
+        counts = source.counts
+        say(
+            f"  pictures {counts.grabbed}, repeated {counts.repeated}, black {counts.black}; "
+            f"{summary.blind_ticks} ticks without a picture to drive by"
+        )
+        for path in left_behind:
+            say(f"  wrote {path}")
+    # Without --seconds there is no other end than Ctrl-C.
+    return exit_code(interrupted and arguments.seconds is not None, summary.problems)
+
+
+def _make_controller(arguments: argparse.Namespace, profile: GameProfile) -> "Controller":
+    if arguments.dry_run:
+        from agent.controllers.memory import MemoryController
+
+        return MemoryController()
+    if (arguments.controller or profile.controller) == "keyboard":
+        from agent.controllers.keyboard import Keyboard
+
+        return Keyboard(profile.keys)
+
+    from agent.controllers.gamepad import Gamepad
+
+    return Gamepad(profile.pad)
+
+
+class _FirstDecision:
+    """Notes when the first controls were sent."""
+
+    sent_ns: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def on_tick(self, record: "TickRecord") -> None:
+        if self.sent_ns is None:
+            self.sent_ns = record.frame.captured_ns + round(record.latency_s * 1e9)
+
+
 def _drive_observers(
     arguments: argparse.Namespace,
-    running: "RealTimeGame",
     engine: "Engine",
     rate_hz: float,
-    seed: int,
+    seed: int | None,
     stats: "TickStats",
     files: list[Path],
+    state: "Callable[[], DriveState] | None" = None,
 ) -> "list[TickObserver]":
     """Return the side jobs of a lap; the files that they will have left behind are appended to ``files``."""
     from agent.observers.status import StatusLine
@@ -145,11 +249,14 @@ def _drive_observers(
         from agent.observers.episode_writer import EpisodeRecorder
 
         def telemetry() -> tuple[float | None, dict[str, float]]:
-            state = running.source.state
-            return state.speed, state.telemetry
+            if state is None:
+                return None, {}
+            now = state()
+            return now.speed, now.telemetry
 
         # With the time of day, because two drives on one track are two recordings.
-        path = arguments.record / f"{arguments.game}-{seed}-{time.strftime('%Y%m%d-%H%M%S')}.parquet"
+        track = "" if seed is None else f"-{seed}"
+        path = arguments.record / f"{arguments.game}{track}-{time.strftime('%Y%m%d-%H%M%S')}.parquet"
         header = EpisodeHeader(arguments.game, f"policy:{engine.spec.name}", rate_hz, seed)
         observers.append(EpisodeRecorder(path, header, telemetry))
         files.append(path)
@@ -158,7 +265,7 @@ def _drive_observers(
 
         film: Path = arguments.video
         several_laps = arguments.seconds is not None or (arguments.laps or 1) > 1
-        if several_laps:
+        if several_laps and seed is not None:
             film = film.with_stem(f"{film.stem}-{seed}")
         observers.append(VideoWriter(film, rate_hz))
         files.append(film)
@@ -172,17 +279,22 @@ def _drive_observers(
 
 def _describe_lap(lap: "Lap", files: list[Path]) -> str:
     state = lap.state
-    stats = lap.summary.stats
-    timing = stats.summarise()
     lines = [
         f"track {lap.seed}: return {state.episode_return:.1f}, {ENDINGS[state.outcome]} after {state.time_s:.1f} s, "
         f"{state.progress:.0%} of the track",
-        f"  {timing.rate_hz:.2f} Hz of {1 / timing.period_s:g} Hz | period {timing.interval_mean_s * 1e3:.2f} ± "
-        f"{timing.interval_sd_s * 1e3:.2f} ms | latency p50 {timing.latency_p50_s * 1e3:.0f} ms, "
-        f"p99 {timing.latency_p99_s * 1e3:.0f} ms | missed {stats.missed}/{stats.deadlines}",
+        f"  {_describe_timing(lap.summary.stats)}",
     ]
     lines += [f"  wrote {path}" for path in _left_behind(lap, files)]
     return "\n".join(lines + [f"  {problem}" for problem in lap.summary.problems])
+
+
+def _describe_timing(stats: "TickStats") -> str:
+    timing = stats.summarise()
+    return (
+        f"{timing.rate_hz:.2f} Hz of {1 / timing.period_s:g} Hz | period {timing.interval_mean_s * 1e3:.2f} ± "
+        f"{timing.interval_sd_s * 1e3:.2f} ms | latency p50 {timing.latency_p50_s * 1e3:.0f} ms, "
+        f"p99 {timing.latency_p99_s * 1e3:.0f} ms | missed {stats.missed}/{stats.deadlines}"
+    )
 
 
 def _drive_report(

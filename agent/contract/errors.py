@@ -12,6 +12,7 @@
     ├── ReportError       an evaluation's report is unreadable, or two of them cannot be compared
     ├── GameError         a game or profile is unknown, or the game process died
     ├── CaptureError      no frame could be had
+    │   └── BlindError    ... at present; the next attempt may succeed
     ├── ControllerError   the virtual gamepad is missing or went away
     └── TrainingError     data or settings no network can be trained from
 
@@ -58,6 +59,13 @@ class GameError(AgentError):
 
 class CaptureError(AgentError):
     """A frame source cannot deliver frames."""
+
+
+class BlindError(CaptureError):
+    """There is no picture to drive by at present: minimised, black, frozen. The loop goes neutral and looks again.
+
+    The message is the bare finding, to be put into a sentence.
+    """
 
 
 class ControllerError(AgentError):

@@ -1,0 +1,249 @@
+"""A part of the screen as a camera: a window that is followed, a monitor, or a fixed region."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from agent.capture.desktop import Desktop, find_window, is_wayland, open_desktop
+from agent.contract.errors import BlindError, CaptureError
+from agent.contract.observation import Frame, Pixels
+from agent.contract.profile import Capture, Region
+from agent.pacing import clock_ns
+
+FROZEN_S = 0.5
+"""A picture that has not changed for this long is taken for a frozen game: 25 pictures at 50 a second."""
+
+RETRY_S = 2.0
+"""How often a frozen picture is believed again, for as long as it takes to call it frozen once more.
+
+A game at rest shows the same picture over and over too, and only moving its car can tell it from a frozen one."""
+
+BLACK_LEVEL = 8
+"""A picture without a brighter value than this, of 255, is black: a minimised or protected window, a loading screen."""
+
+
+class Grabber(Protocol):
+    """Reads pixels off the screen."""
+
+    @property
+    def monitors(self) -> list[Region]:
+        """All monitors together, then each by itself."""
+
+    def grab(self, region: Region) -> Pixels:
+        """Return uint8, shape (height, width, 4), BGRA: a new array.
+
+        Raises:
+            CaptureError: If the screen cannot be read.
+        """
+
+    def close(self) -> None:
+        """Let go of the screen."""
+
+
+@dataclass(slots=True)
+class CaptureCounts:
+    """What a source has seen.
+
+    Attributes:
+        grabbed: Pictures taken off the screen.
+        repeated: Those that were the same as the one before, to the last pixel.
+        black: Those that were black.
+    """
+
+    grabbed: int = 0
+    repeated: int = 0
+    black: int = 0
+
+
+class ScreenSource:
+    """Delivers what is on the screen now; each read takes a new picture.
+
+    A frame's index goes up only when the picture has changed. ``captured_ns`` is taken before the picture is, so that a
+    latency is never told shorter than it is.
+
+    Args:
+        capture: Where the picture is. Its window is followed when it moves and when its size changes.
+        open_grabber: Opens the screen.
+        open_desktop: Opens the list of windows, if one is named.
+        clock: Monotonic time in nanoseconds.
+
+    Attributes:
+        counts: What was seen so far.
+        focused: Whether the window had the keys' focus at the last read; None where that is unknown.
+    """
+
+    def __init__(
+        self,
+        capture: Capture,
+        open_grabber: "Callable[[], Grabber] | None" = None,
+        open_desktop: Callable[[], Desktop] = open_desktop,
+        clock: Callable[[], int] = clock_ns,
+    ) -> None:
+        self.counts = CaptureCounts()
+        self.focused: bool | None = None
+        self._capture = capture
+        self._open_grabber = open_grabber or MssGrabber
+        self._open_desktop = open_desktop
+        self._clock = clock
+        self._grabber: Grabber | None = None
+        self._desktop: Desktop | None = None
+        self._handle = 0
+        self._title = ""
+        self._last: Pixels | None = None
+        self._index = 0
+        self._changed_ns = 0
+
+    def __enter__(self) -> Self:
+        """Find the window and open the screen.
+
+        Raises:
+            CaptureError: If there is no such window, monitor or screen.
+        """
+        if self._grabber is not None:
+            return self
+        if self._capture.window is not None:
+            self._desktop = self._open_desktop()
+            window = find_window(self._desktop, self._capture.window)
+            self._handle, self._title = window.handle, window.title
+        try:
+            self._grabber = self._open_grabber()
+            monitors = len(self._grabber.monitors) - 1
+            if self._capture.window is None and self._capture.monitor > monitors:
+                raise CaptureError(f"there is no monitor {self._capture.monitor}, expected 1 to {monitors}.")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        self._changed_ns = self._clock()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._grabber is not None:
+            self._grabber.close()
+        if self._desktop is not None:
+            self._desktop.close()
+        self._grabber = self._desktop = None
+
+    def region(self) -> Region:
+        """Return what is captured now, in desktop pixels.
+
+        Raises:
+            CaptureError: If the window has been closed.
+            BlindError: If it is minimised, or partly outside of the screen.
+        """
+        grabber = self._opened()
+        whole = grabber.monitors[0]
+        if self._desktop is None:
+            outer = grabber.monitors[self._capture.monitor]
+            name = f"monitor {self._capture.monitor}"
+        else:
+            state = self._desktop.look(self._handle)
+            if state is None:
+                raise CaptureError(f"the window {self._title!r} was closed, expected the game to run on.")
+            self.focused = state.focused
+            if state.minimised:
+                raise BlindError(f"the window {self._title!r} is minimised")
+            outer, name = state.region, f"the window {self._title!r}"
+        region = outer if self._capture.region is None else self._capture.region.within(outer)
+        right, bottom = whole.left + whole.width, whole.top + whole.height
+        outside = region.left < whole.left or region.top < whole.top
+        if outside or region.left + region.width > right or region.top + region.height > bottom:
+            raise BlindError(f"{name} is partly outside of the screen ({region}, the screen is {whole})")
+        return region
+
+    def read(self) -> Frame:
+        """Return what is on the screen now: uint8, shape (height, width, 4), BGRA.
+
+        Raises:
+            CaptureError: If the window has been closed or the screen cannot be read.
+            BlindError: If there is no picture to drive by at present: minimised, outside, black or frozen.
+        """
+        region = self.region()
+        captured_ns = self._clock()
+        pixels = self._opened().grab(region)
+        self.counts.grabbed += 1
+        if self._last is not None and _equal(pixels, self._last):
+            self.counts.repeated += 1
+        else:
+            self._last = pixels
+            self._index += 1
+            self._changed_ns = captured_ns
+        if _is_black(pixels):
+            self.counts.black += 1
+            raise BlindError(
+                "the picture is black" + (" (a Wayland session shows X programs nothing)" if is_wayland() else "")
+            )
+        still_s = (captured_ns - self._changed_ns) / 1e9
+        if still_s % RETRY_S >= FROZEN_S:
+            raise BlindError(f"the picture has not changed for {FROZEN_S:g} s")
+        return Frame(pixels, captured_ns, self._index)
+
+    def _opened(self) -> Grabber:
+        if self._grabber is None:
+            raise CaptureError("the screen is not open, expected to be used inside its `with` block.")
+        return self._grabber
+
+
+def _equal(first: Pixels, second: Pixels) -> bool:
+    """Compare two pictures; a sample first, because most differ everywhere."""
+    if first.shape != second.shape:
+        return False
+    step = max(1, first.shape[0] // 8)
+    return np.array_equal(first[::step], second[::step]) and np.array_equal(first, second)
+
+
+def _is_black(pixels: Pixels) -> bool:
+    sample = pixels[::4, ::4, :3]
+    return bool(sample.max() <= BLACK_LEVEL) and bool(pixels[..., :3].max() <= BLACK_LEVEL)
+
+
+class MssGrabber:
+    """Reads the screen through mss: shared memory on X11, GDI on Windows.
+
+    Raises:
+        CaptureError: If there is no screen.
+    """
+
+    def __init__(self) -> None:
+        import mss
+
+        try:
+            self._mss: Any = mss.MSS()
+            self._monitors = [
+                Region(monitor["left"], monitor["top"], monitor["width"], monitor["height"])
+                for monitor in self._mss.monitors
+            ]
+        except Exception as exc:  # mss' own, xcb's, or a missing library's
+            raise CaptureError(
+                f"the screen cannot be opened ({type(exc).__name__}: {exc}), expected a desktop. Run it where the game "
+                "is shown; on a Linux server, under Xvfb."
+            ) from exc
+
+    @property
+    def monitors(self) -> list[Region]:
+        """All monitors together, then each by itself, as they were when the screen was opened."""
+        return self._monitors
+
+    def grab(self, region: Region) -> Pixels:
+        """Return uint8, shape (height, width, 4), BGRA: a new array.
+
+        Raises:
+            CaptureError: If the screen cannot be read.
+        """
+        area = {"left": region.left, "top": region.top, "width": region.width, "height": region.height}
+        try:
+            shot = self._mss.grab(area)
+        except Exception as exc:
+            raise CaptureError(
+                f"the screen cannot be read at {region} ({type(exc).__name__}: {exc}), expected a part of the desktop. "
+                "Start again; if it stays, try another --region."
+            ) from exc
+        return np.frombuffer(shot.raw, np.uint8).reshape(shot.height, shot.width, 4)
+
+    def close(self) -> None:
+        """Let go of the screen."""
+        self._mss.close()

@@ -1,0 +1,174 @@
+"""A virtual Xbox 360 gamepad: uinput on Linux, ViGEmBus on Windows, both through vgamepad."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.errors import ControllerError
+from agent.contract.profile import Button, PadMap
+from agent.controllers.pad import PadState, SlewLimit, to_pad
+from agent.pacing import clock_ns
+
+UINPUT = Path("/dev/uinput")
+UDEV_RULE = 'KERNEL=="uinput", SUBSYSTEM=="misc", TAG+="uaccess", OPTIONS+="static_node=uinput"'
+
+_BUTTON_NAMES: dict[Button, str] = {
+    "a": "A",
+    "b": "B",
+    "x": "X",
+    "y": "Y",
+    "start": "START",
+    "back": "BACK",
+    "guide": "GUIDE",
+    "left_shoulder": "LEFT_SHOULDER",
+    "right_shoulder": "RIGHT_SHOULDER",
+    "left_thumb": "LEFT_THUMB",
+    "right_thumb": "RIGHT_THUMB",
+    "up": "DPAD_UP",
+    "down": "DPAD_DOWN",
+    "left": "DPAD_LEFT",
+    "right": "DPAD_RIGHT",
+}
+
+
+class Gamepad:
+    """Sends controls to a gamepad that games take for a real one; neutral however its block is left.
+
+    Linux hides a change of a stick of less than half of vgamepad's fuzz of 16, 0.02 % of its travel, and softens those
+    up to twice the fuzz (input.h, ``input_defuzz_abs_event``): too little to be felt.
+
+    Args:
+        pad: What lies where.
+        clock: Monotonic time in nanoseconds, for the slew limit.
+    """
+
+    def __init__(self, pad: PadMap, clock: Callable[[], int] = clock_ns) -> None:
+        self._pad = pad
+        self._clock = clock
+        self._slew = SlewLimit(pad.steering_slew_per_s)
+        self._device: Any = None
+        self._held: set[Button] = set()
+        self._shown = PadState()
+
+    def __enter__(self) -> Self:
+        """Plug the pad in, neutral.
+
+        Raises:
+            ControllerError: If the system has no driver for it or does not let us; the message says what to do.
+        """
+        if self._device is None:
+            self._device = _plug_in()
+            self._shown = PadState()  # as a pad is that has just been plugged in
+            self.send(NEUTRAL)
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._device is None:
+            return
+        self._held.clear()
+        with contextlib.suppress(ControllerError):  # the device goes away next, which is neutral too
+            self._show(PadState())
+        self._device = None  # its last reference: vgamepad unplugs the pad
+
+    def send(self, controls: Controls) -> None:
+        """Apply controls until the next call.
+
+        Raises:
+            ControllerError: If a value is not finite, or the pad has gone.
+        """
+        steering = self._slew.limit(controls.steering, self._clock())
+        state = to_pad(Controls(steering, controls.throttle, controls.brake), self._pad)
+        state.buttons |= self._held
+        self._show(state)
+
+    def hold(self, button: Button) -> None:
+        """Hold a button down, from the next :meth:`send` until :meth:`release`."""
+        self._held.add(button)
+
+    def release(self, button: Button) -> None:
+        """Let go of a button with the next :meth:`send`."""
+        self._held.discard(button)
+
+    def _show(self, state: PadState) -> None:
+        device = self._device
+        if device is None:
+            raise ControllerError("the gamepad is not plugged in, expected to be used inside its `with` block.")
+        shown = self._shown
+        try:
+            # Each is a system call on Linux, so only what changes; the kernel drops what stays the same anyway.
+            if (state.left_x, state.left_y) != (shown.left_x, shown.left_y):
+                device.left_joystick(state.left_x, state.left_y)
+            if (state.right_x, state.right_y) != (shown.right_x, shown.right_y):
+                device.right_joystick(state.right_x, state.right_y)
+            if state.left_trigger != shown.left_trigger:
+                device.left_trigger(state.left_trigger)
+            if state.right_trigger != shown.right_trigger:
+                device.right_trigger(state.right_trigger)
+            for name in shown.buttons - state.buttons:
+                device.release_button(_button(name))
+            for name in state.buttons - shown.buttons:
+                device.press_button(_button(name))
+            device.update()
+            self._shown = state
+        except Exception as exc:  # vgamepad's own, libevdev's or ctypes'
+            raise ControllerError(
+                f"the gamepad takes no more controls ({type(exc).__name__}: {exc}), expected it to stay plugged in. "
+                "Start again."
+            ) from exc
+
+
+def _button(name: Button) -> Any:
+    import vgamepad
+
+    return vgamepad.XUSB_BUTTON[f"XUSB_GAMEPAD_{_BUTTON_NAMES[name]}"]
+
+
+def _plug_in() -> Any:
+    try:
+        import vgamepad
+    except ImportError as exc:
+        raise ControllerError(
+            f"vgamepad cannot be imported ({exc}), expected it with the agent (there is none for {sys.platform}). "
+            "Drive by keys: --controller keyboard."
+        ) from exc
+    except (
+        Exception
+    ) as exc:  # a missing shared library is an OSError; a missing ViGEmBus an Exception of vgamepad's own
+        raise ControllerError(f"{_missing_driver(exc)} Or drive by keys: --controller keyboard.") from exc
+    try:
+        return vgamepad.VX360Gamepad()
+    except Exception as exc:
+        raise ControllerError(f"{_missing_driver(exc)} Or drive by keys: --controller keyboard.") from exc
+
+
+def _missing_driver(exc: Exception) -> str:
+    """Say what stands in the pad's way, what was expected, and what to do about it."""
+    if sys.platform == "win32":
+        return (
+            f"the virtual gamepad cannot be plugged in ({exc}), expected the ViGEmBus driver. Install it: run the "
+            "ViGEmBusSetup that came with vgamepad (its folder win/vigem/install), then start again."
+        )
+    if "libevdev" in str(exc):
+        return (
+            f"the virtual gamepad needs libevdev ({exc}), expected the library libevdev.so.2. Install it: "
+            "`sudo apt install libevdev2` (Debian, Ubuntu), `sudo dnf install libevdev` (Fedora)."
+        )
+    if not UINPUT.exists():
+        return (
+            f"the virtual gamepad needs {UINPUT}, which does not exist: expected the kernel's uinput module. Load it: "
+            "`sudo modprobe uinput` (containers and some cloud kernels have none)."
+        )
+    if not os.access(UINPUT, os.W_OK):
+        return (
+            f"{UINPUT} cannot be written ({exc}), expected permission to plug in a gamepad. Grant it: "
+            f"`echo '{UDEV_RULE}' | sudo tee /etc/udev/rules.d/60-hoodcam.rules`, then "
+            "`sudo udevadm control --reload && sudo udevadm trigger /dev/uinput`."
+        )
+    return f"the virtual gamepad cannot be plugged in ({type(exc).__name__}: {exc}), expected {UINPUT} to accept it."

@@ -1,0 +1,174 @@
+"""Driving by keys, for games and systems without a virtual gamepad: a key is held for a control's share of the time."""
+
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.errors import ControllerError
+from agent.contract.profile import KeyMap
+from agent.pacing import clock_ns
+
+_STEP_S = 0.005  # how finely a cycle is divided
+_LEAST_SHARE = 0.05  # a key is not tapped for less than this share of a cycle, nor let go of for less
+
+
+class Keys(Protocol):
+    """A keyboard to press keys on, by the names of a :class:`agent.contract.profile.KeyMap`."""
+
+    def press(self, name: str) -> None:
+        """Hold a key."""
+
+    def release(self, name: str) -> None:
+        """Let go of it."""
+
+
+def keys_down(controls: Controls, keys: KeyMap, time_s: float) -> set[str]:
+    """Return the keys that are down at a moment.
+
+    Each is down for its control's share of every cycle, from the cycle's start: pulse-width modulation.
+
+    Args:
+        controls: Clipped, arbitrated.
+        keys: Which keys drive, and how long a cycle is.
+        time_s: Since anything fixed.
+    """
+    phase = time_s / keys.cycle_s % 1.0
+    shares = {
+        keys.left: max(0.0, -controls.steering),
+        keys.right: max(0.0, controls.steering),
+        keys.throttle: controls.throttle,
+        keys.brake: controls.brake,
+    }
+    return {key for key, share in shares.items() if phase < _rounded(share)}
+
+
+def _rounded(share: float) -> float:
+    if share < _LEAST_SHARE:
+        return 0.0
+    return 1.0 if share > 1.0 - _LEAST_SHARE else share
+
+
+class Keyboard:
+    """Presses keys; all are released however its block is left.
+
+    Args:
+        keys: Which keys drive.
+        open_keys: Opens the keyboard.
+        clock: Monotonic time in nanoseconds.
+    """
+
+    def __init__(
+        self, keys: KeyMap, open_keys: "Callable[[], Keys] | None" = None, clock: Callable[[], int] = clock_ns
+    ) -> None:
+        self._keys = keys
+        self._open_keys = open_keys or _PynputKeys
+        self._clock = clock
+        self._keyboard: Keys | None = None
+        self._down: set[str] = set()
+        self._controls = NEUTRAL
+        self._failure: Exception | None = None
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        """Open the keyboard.
+
+        Raises:
+            ControllerError: If keys cannot be pressed here, or the profile names an unknown one.
+        """
+        if self._keyboard is None:
+            self._keyboard = self._open_keys()
+            self._stopping.clear()
+            self._thread = threading.Thread(target=self._work, name="keyboard", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._keyboard is None:
+            return
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._controls = NEUTRAL
+        with contextlib.suppress(Exception):
+            self.step()
+        self._keyboard = self._thread = None
+
+    def send(self, controls: Controls) -> None:
+        """Apply controls until the next call.
+
+        Raises:
+            ControllerError: If a value is not finite, or a key could not be pressed.
+        """
+        if not all(map(math.isfinite, (controls.steering, controls.throttle, controls.brake))):
+            raise ControllerError(f"controls {controls} are no finite numbers, expected values to put on keys.")
+        self._controls = controls.clip()
+        try:
+            if self._failure is not None:
+                raise self._failure
+            self.step()
+        except ControllerError:
+            raise
+        except Exception as exc:
+            raise ControllerError(
+                f"keys cannot be pressed any more ({exc}), expected the desktop to take them. Start again."
+            ) from exc
+
+    def step(self) -> None:
+        """Press and release what is due now; called by a thread of its own, and at once when controls change."""
+        with self._lock:
+            assert self._keyboard is not None, "opened on entering"
+            wanted = keys_down(self._controls, self._keys, self._clock() / 1e9)
+            for name in sorted(self._down - wanted):
+                self._keyboard.release(name)
+                self._down.discard(name)
+            for name in sorted(wanted - self._down):
+                self._keyboard.press(name)
+                self._down.add(name)
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.step()
+            except Exception as exc:  # told by the next send
+                self._failure = exc
+                return
+            time.sleep(_STEP_S)
+
+
+class _PynputKeys:
+    def __init__(self) -> None:
+        try:
+            from pynput import keyboard
+        except ImportError as exc:
+            raise ControllerError(
+                f"pynput cannot be imported ({exc}), expected it for driving by keys and a desktop to press them on. "
+                "Install it: `pip install '.[keyboard]'`; on Linux run under X11 or Xvfb."
+            ) from exc
+        self._special: Any = keyboard.Key
+        self._controller: Any = keyboard.Controller()
+
+    def press(self, name: str) -> None:
+        self._controller.press(self._key(name))
+
+    def release(self, name: str) -> None:
+        self._controller.release(self._key(name))
+
+    def _key(self, name: str) -> Any:
+        if len(name) == 1:
+            return name
+        try:
+            return self._special[name]
+        except KeyError:
+            raise ControllerError(
+                f"key {name!r} is unknown, expected a single character or one of: "
+                f"{', '.join(key.name for key in self._special)}. Correct [keys] in the game's profile."
+            ) from None

@@ -1,0 +1,109 @@
+"""What a gamepad's sticks and triggers show for given controls; numbers in, numbers out."""
+
+import math
+from dataclasses import dataclass, field
+
+from agent.contract.controls import Controls
+from agent.contract.errors import ControllerError
+from agent.contract.profile import Button, PadMap, PedalAxis
+
+STICK_MAX = 32767
+"""Full deflection of a stick: XInput's int16. The other end is -32767, not -32768, so that both are equally far."""
+
+TRIGGER_MAX = 255
+"""A trigger pulled through: XInput's uint8."""
+
+_BUTTONS: dict[PedalAxis, Button] = {"button_a": "a", "button_b": "b", "button_x": "x", "button_y": "y"}
+_BUTTON_DOWN = 0.5  # a pedal that lies on a button is down from half way on
+
+
+@dataclass(slots=True)
+class PadState:
+    """Everything that the agent sets on a pad.
+
+    Attributes:
+        left_x: [-32767, 32767], right is positive, as are the other sticks' values.
+        left_y: Up is positive.
+        right_x: Right is positive.
+        right_y: Up is positive.
+        left_trigger: [0, 255].
+        right_trigger: [0, 255].
+        buttons: Names of the buttons that are down.
+    """
+
+    left_x: int = 0
+    left_y: int = 0
+    right_x: int = 0
+    right_y: int = 0
+    left_trigger: int = 0
+    right_trigger: int = 0
+    buttons: set[Button] = field(default_factory=set)
+
+
+def to_pad(controls: Controls, pad: PadMap) -> PadState:
+    """Translate controls for a game.
+
+    Whatever is given, no value leaves its axis: a steering of 1.01 must not become opposite lock in an integer.
+
+    Args:
+        controls: Any finite controls; clipped here once more.
+        pad: What lies where, and the game's dead zones.
+
+    Raises:
+        ControllerError: If a value is NaN or infinite.
+    """
+    values = (controls.steering, controls.throttle, controls.brake)
+    if not all(map(math.isfinite, values)):
+        raise ControllerError(f"controls {values} are no finite numbers, expected values to put on a gamepad.")
+    steering = beyond_dead_zone(min(1.0, max(-1.0, controls.steering)), pad.steering_dead_zone)
+    state = PadState()
+    setattr(state, pad.steering, round(steering * STICK_MAX))
+    _press(state, pad.throttle, beyond_dead_zone(min(1.0, max(0.0, controls.throttle)), pad.throttle_dead_zone))
+    _press(state, pad.brake, beyond_dead_zone(min(1.0, max(0.0, controls.brake)), pad.brake_dead_zone))
+    return state
+
+
+def beyond_dead_zone(value: float, dead_zone: float) -> float:
+    """Map a control onto what lies beyond a dead zone: 0 and 1 stay, the least above 0 becomes the zone's edge.
+
+    Args:
+        value: [-1, 1].
+        dead_zone: Smallest deflection the game reacts to, [0, 1).
+    """
+    if value == 0.0:
+        return 0.0
+    return math.copysign(dead_zone + (1.0 - dead_zone) * abs(value), value)
+
+
+class SlewLimit:
+    """Keeps a control from changing faster than a hand could move it.
+
+    Args:
+        per_s: Largest change, full deflections a second; None for no limit.
+    """
+
+    def __init__(self, per_s: float | None) -> None:
+        self._per_ns = math.inf if per_s is None else per_s / 1e9
+        self._value = 0.0
+        self._at_ns: int | None = None
+
+    def limit(self, value: float, now_ns: int) -> float:
+        """Return the value, or as much of the way to it as there was time for since the last call."""
+        if self._at_ns is not None and math.isfinite(self._per_ns):
+            reach = self._per_ns * (now_ns - self._at_ns)
+            value = min(self._value + reach, max(self._value - reach, value))
+        self._value, self._at_ns = value, now_ns
+        return value
+
+
+def _press(state: PadState, axis: PedalAxis, value: float) -> None:
+    if axis == "left_trigger" or axis == "right_trigger":
+        setattr(state, axis, round(value * TRIGGER_MAX))
+    elif axis in _BUTTONS:
+        if value >= _BUTTON_DOWN:
+            state.buttons.add(_BUTTONS[axis])
+    else:
+        stick, _, direction = axis.rpartition("_")
+        # Two pedals on the two halves of a stick: at most one is pressed, the other leaves the stick alone.
+        if value:
+            setattr(state, stick, round(value * STICK_MAX) * (1 if direction == "up" else -1))

@@ -1,0 +1,44 @@
+"""The one interface to a person at the wheel."""
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from agent.contract.controls import Controls
+
+
+class Input(Protocol):
+    """What a person wants now; a context manager that owns the device."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    def read(self) -> Controls:
+        """Return the controls of this moment, clipped; neutral if the device is not there."""
+
+
+class KeySteering:
+    """Makes a steady hand out of keys, which know only all or nothing: the wheel turns while one is held, and returns.
+
+    Args:
+        turn_per_s: How fast it turns, full deflections a second.
+        return_per_s: How fast it returns to the middle.
+    """
+
+    def __init__(self, turn_per_s: float = 4.0, return_per_s: float = 6.0) -> None:
+        self._turn_per_s = turn_per_s
+        self._return_per_s = return_per_s
+        self._steering = 0.0
+
+    def steer(self, left: bool, right: bool, elapsed_s: float) -> float:
+        """Return the steering, [-1, 1], after these keys were held for ``elapsed_s``."""
+        direction = right - left
+        if direction and direction * self._steering >= 0:
+            self._steering += direction * self._turn_per_s * elapsed_s
+            self._steering = min(1.0, max(-1.0, self._steering))
+        else:
+            back = self._return_per_s * elapsed_s
+            self._steering = max(0.0, abs(self._steering) - back) * (1.0 if self._steering > 0 else -1.0)
+        return self._steering

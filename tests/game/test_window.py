@@ -1,0 +1,151 @@
+"""The whole way, for real: a game in its own process and window, driven by what is on the screen through a gamepad."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from waiting import Environment, wait_for
+
+from agent.capture.desktop import Window, open_desktop
+from agent.capture.screen import ScreenSource
+from agent.contract.errors import BlindError, CaptureError
+from agent.contract.profile import Capture
+from agent.games.carracing import CarRacing
+
+pytestmark = pytest.mark.game
+
+TITLE = "Hoodcam CarRacing"
+SEED = 500000
+EV_ABS, ABS_X, ABS_Z, ABS_RZ = 3, 0, 2, 5  # linux/input-event-codes.h
+Play = Callable[..., subprocess.Popen[str]]
+
+
+def agent(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "agent", *arguments]
+
+
+def windows() -> list[Window]:
+    desktop = open_desktop()
+    try:
+        return [window for window in desktop.windows() if TITLE in window.title]
+    finally:
+        desktop.close()
+
+
+@pytest.fixture
+def on_display(display: Environment, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    """Makes this process one of the desktop's programs."""
+    monkeypatch.setenv("DISPLAY", display["DISPLAY"])
+    return display
+
+
+@pytest.fixture
+def play(on_display: Environment) -> Iterator[Play]:
+    """Starts the game in its window, and ends it."""
+    processes = []
+
+    def start(*options: str, environment: Environment = on_display) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            agent("play", "--seed", str(SEED), *options), env=environment, text=True, stdout=subprocess.DEVNULL
+        )
+        processes.append(process)
+        wait_for(
+            "the game's window", lambda: process.poll() is None and "waiting" in "".join(w.title for w in windows())
+        )
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def xdotool(environment: Environment, *arguments: str) -> None:
+    subprocess.run(["xdotool", *arguments], env=environment, check=True, capture_output=True)
+
+
+def test_the_window_shows_what_the_embedded_game_would_and_is_followed(play: Play, display: Environment) -> None:
+    play()
+    simulator = CarRacing()
+    simulator.reset(SEED)
+    start = simulator.render()[..., :3]
+    with ScreenSource(Capture(window=TITLE)) as source:
+        before = source.region()
+        assert np.array_equal(source.read().pixels[..., :3], start)
+
+        (window,) = windows()
+        xdotool(display, "windowmove", str(window.handle), "40", "60")
+        wait_for("the window to move", lambda: source.region() != before)
+        assert np.array_equal(source.read().pixels[..., :3], start)
+
+        xdotool(display, "windowminimize", str(window.handle))
+        wait_for("the window to vanish", lambda: finding(source).endswith("is minimised"))
+        xdotool(display, "windowactivate", str(window.handle))
+        wait_for("the window to come back", lambda: not finding(source))
+
+        xdotool(display, "windowmove", str(window.handle), "900", "60")
+        wait_for("the window to stick out", lambda: "partly outside" in finding(source))
+
+
+def finding(source: ScreenSource) -> str:
+    try:
+        source.read()
+    except BlindError as blind:
+        return "" if "not changed" in str(blind) else str(blind)  # the game is at rest
+    return ""
+
+
+def test_a_closed_window_is_told(play: Play) -> None:
+    process = play()
+    with ScreenSource(Capture(window=TITLE)) as source:
+        source.read()
+        process.terminate()
+        process.wait()
+        with pytest.raises(CaptureError, match="was closed"):
+            wait_for("the end", lambda: source.read() is None)
+
+
+def drive(environment: Environment, *options: str) -> dict[str, Any]:
+    command = agent("drive", "--game", "carracing-window", "--json", *options)
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def test_the_network_drives_what_it_sees_through_a_gamepad(
+    play: Play, emulated_pad: Environment, tmp_path: Path
+) -> None:
+    report_path = tmp_path / "lap.jsonl"
+    play("--laps", "1", "--report", str(report_path), environment=emulated_pad)
+    # Until a little before the game's 20 s are up: the window is gone soon after the lap.
+    report = drive(emulated_pad, "--seconds", "18", "--rate", "15")
+    lap = json.loads(wait_for("the lap's end", lambda: report_path.exists() and report_path.read_text()))
+    timing = report["timing"]
+    sys.stdout.write(json.dumps({"lap": lap, "timing": timing, "captured": report["captured"]}) + "\n")
+    assert lap["progress"] > 0.15  # neither standing nor straight on: a straight start is 4 % of the track
+    assert lap["episode_return"] > 100
+    assert report["blind_ticks"] == 0
+    assert 0 < timing["latency_p50_s"] < timing["latency_p99_s"] < 1
+
+    plugged_in, *changes = (json.loads(line) for line in Path(emulated_pad["PAD_LOG"]).read_text().splitlines())
+    assert plugged_in["name"] == "Microsoft X-Box 360 pad"
+    moves = [change for change in changes if change.get("type") == EV_ABS]
+    assert len({move["value"] for move in moves if move["code"] == ABS_X}) > 50
+    last = {move["code"]: move["value"] for move in moves}
+    assert {ABS_X, ABS_Z, ABS_RZ} <= last.keys()
+    assert all(abs(value) <= 1 for value in last.values()), "the pad was not left neutral"
+
+
+def test_a_car_is_driven_by_keys(play: Play, on_display: Environment, tmp_path: Path) -> None:
+    report_path = tmp_path / "lap.jsonl"
+    play("--laps", "1", "--report", str(report_path))
+    drive(on_display, "--controller", "keyboard", "--engine", "constant", "--rate", "20", "--seconds", "8")
+    lap = json.loads(wait_for("the lap's end", lambda: report_path.exists() and report_path.read_text()))
+    assert lap["speed"] > 1  # it rolls on: a tenth of the throttle, and no brake at the end
+    assert lap["progress"] > 0.005

@@ -1,0 +1,201 @@
+"""The screen as a camera, on a screen and a desktop made of arrays: what is followed, and what is not driven by."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from agent.capture.desktop import Window, WindowState, find_window
+from agent.capture.screen import FROZEN_S, RETRY_S, ScreenSource
+from agent.contract.errors import BlindError, CaptureError, GameError
+from agent.contract.observation import Pixels
+from agent.contract.profile import Capture, Region
+from agent.pacing import VirtualClock
+
+SCREEN = Region(0, 0, 200, 100)
+GAME = Capture(window="game")
+
+
+class FakeScreen:
+    monitors = [SCREEN, SCREEN]  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.pixels = np.random.default_rng(0).integers(20, 256, (100, 200, 4), np.uint8)
+        self.closed = False
+
+    def change(self) -> None:
+        self.pixels = np.roll(self.pixels, 1)
+
+    def grab(self, region: Region) -> Pixels:
+        return self.pixels[region.top : region.top + region.height, region.left : region.left + region.width].copy()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeDesktop:
+    def __init__(self) -> None:
+        self.state: WindowState | None = WindowState(Region(10, 20, 64, 32), minimised=False, focused=True)
+        self.closed = False
+
+    def windows(self) -> list[Window]:
+        return [Window(1, "Terminal", SCREEN), Window(7, "My Game 1.0", Region(10, 20, 64, 32))]
+
+    def look(self, handle: int) -> WindowState | None:
+        assert handle == 7
+        return self.state
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class World:
+    def __init__(self, capture: Capture = GAME) -> None:
+        self.screen, self.desktop, self.clock = FakeScreen(), FakeDesktop(), VirtualClock()
+        self.source = ScreenSource(capture, lambda: self.screen, lambda: self.desktop, self.clock)
+
+    def after(self, seconds: float, change: bool = True) -> None:
+        self.clock.sleep(seconds)
+        if change:
+            self.screen.change()
+
+
+def test_a_window_is_found_and_followed() -> None:
+    world = World()
+    with world.source as source:
+        first = source.read()
+        assert np.array_equal(first.pixels, world.screen.pixels[20:52, 10:74])
+        world.desktop.state = WindowState(Region(30, 40, 80, 40), minimised=False, focused=False)
+        moved = source.read()
+        assert np.array_equal(moved.pixels, world.screen.pixels[40:80, 30:110])
+        assert (first.index, moved.index, source.focused) == (1, 2, False)
+    assert world.screen.closed
+    assert world.desktop.closed
+
+
+def test_a_region_is_counted_from_the_windows_corner() -> None:
+    world = World(Capture("game", region=Region(4, 2, 20, 10)))
+    with world.source as source:
+        assert np.array_equal(source.read().pixels, world.screen.pixels[22:32, 14:34])
+
+
+def test_a_monitor_needs_no_desktop() -> None:
+    world = World(Capture(region=Region(0, 0, 50, 50)))
+    world.source._open_desktop = lambda: pytest.fail("asked for the windows")
+    with world.source as source:
+        assert source.read().pixels.shape == (50, 50, 4)
+
+
+def test_a_monitor_that_is_not_there() -> None:
+    with pytest.raises(CaptureError, match="there is no monitor 2, expected 1 to 1"):
+        World(Capture(monitor=2)).source.__enter__()
+
+
+def test_the_same_picture_keeps_its_index_and_is_counted() -> None:
+    world = World()
+    with world.source as source:
+        indices = [source.read().index]
+        for change in (False, True, False):
+            world.after(0.02, change)
+            indices.append(source.read().index)
+    assert indices == [1, 1, 2, 2]
+    assert (source.counts.grabbed, source.counts.repeated) == (4, 2)
+
+
+def test_frames_carry_the_time_before_the_grab() -> None:
+    world = World()
+    world.clock.advance_to(5)
+    with world.source as source:
+        assert source.read().captured_ns == 5
+
+
+def gone(world: World) -> None:
+    world.desktop.state = None
+
+
+def test_a_closed_window_ends_it() -> None:
+    world = World()
+    with world.source as source:
+        gone(world)
+        with pytest.raises(CaptureError, match="was closed, expected the game to run on") as caught:
+            source.read()
+    assert not isinstance(caught.value, BlindError)
+
+
+def minimise(world: World) -> None:
+    world.desktop.state = WindowState(Region(10, 20, 64, 32), minimised=True, focused=False)
+
+
+def push_out(world: World) -> None:
+    world.desktop.state = WindowState(Region(150, 20, 64, 32), minimised=False, focused=True)
+
+
+def blacken(world: World) -> None:
+    world.screen.pixels[..., :3] = 3
+
+
+@pytest.mark.parametrize(
+    ("happen", "finding"), [(minimise, "is minimised"), (push_out, "partly outside"), (blacken, "is black")]
+)
+def test_there_may_be_no_picture_for_a_while(happen: Callable[[World], None], finding: str) -> None:
+    world = World()
+    state, pixels = world.desktop.state, world.screen.pixels.copy()
+    with world.source as source:
+        source.read()
+        happen(world)
+        with pytest.raises(BlindError, match=finding):
+            source.read()
+        world.desktop.state, world.screen.pixels = state, np.roll(pixels, 1)
+        assert source.read().index >= 2
+
+
+def test_one_bright_dot_is_a_picture() -> None:
+    world = World()
+    blacken(world)
+    world.screen.pixels[25, 15] = 200
+    with world.source as source:
+        source.read()
+
+
+def test_a_picture_that_stands_still_is_given_up_and_tried_again() -> None:
+    world = World()
+    sighted = []
+    with world.source as source:
+        source.read()
+        for _ in range(100):
+            world.after(0.05, change=False)
+            try:
+                source.read()
+                sighted.append(True)
+            except BlindError:
+                sighted.append(False)
+        world.after(0.05)
+        source.read()
+    first_blind = sighted.index(False)
+    assert (first_blind + 1) * 0.05 == pytest.approx(FROZEN_S, abs=0.051)
+    assert sum(sighted) / len(sighted) == pytest.approx(FROZEN_S / RETRY_S, abs=0.06)
+
+
+def test_a_region_outside_of_the_window() -> None:
+    world = World(Capture("game", region=Region(64, 0, 10, 10)))
+    with world.source as source, pytest.raises(GameError, match="lies outside of the 64 x 32 px"):
+        source.read()
+
+
+def test_a_title_is_found_by_a_part_of_it_and_the_exact_one_first() -> None:
+    class Desktop(FakeDesktop):
+        def windows(self) -> list[Window]:
+            return [
+                Window(1, "game manual", Region(0, 0, 90, 90)),
+                Window(2, "Game", Region(0, 0, 10, 10)),
+                Window(3, "The Game: Launcher", Region(0, 0, 99, 99)),
+            ]
+
+    assert find_window(Desktop(), "GAME").handle == 2
+    assert find_window(Desktop(), "the").handle == 3
+    assert find_window(Desktop(), "game ").handle == 1
+
+
+def test_a_window_that_is_not_there_lists_those_that_are() -> None:
+    with pytest.raises(CaptureError, match=r"no window has 'Doom' in its title.*'My Game 1.0', 'Terminal'"):
+        find_window(FakeDesktop(), "Doom")
