@@ -1,7 +1,6 @@
 """A gamepad in somebody's hands, through SDL: it knows where the sticks of some thousand models are."""
 
 import os
-from collections.abc import Collection
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,14 +19,17 @@ class GamepadInput:
     """The first gamepad that is plugged in, now or later; steering on the left stick, pedals on the triggers.
 
     Args:
-        ignored: Numbers (SDL instance ids) of pads that are not a person's, such as the agent's own virtual one.
         own_window: Whether this program shows a window, and so hears of events by itself.
+
+    Attributes:
+        ignored: SDL's instance ids of the pads that are not read, such as the agent's own virtual one.
     """
 
-    def __init__(self, ignored: Collection[int] = (), own_window: bool = False) -> None:
-        self._ignored = frozenset(ignored)
+    def __init__(self, own_window: bool = False) -> None:
+        self.ignored: set[int] = set()
         self._own_window = own_window
         self._pad: Any = None
+        self._instance = -1
         self._pads = 0
 
     def __enter__(self) -> Self:
@@ -63,11 +65,13 @@ class GamepadInput:
         """The pad's own name; None if there is none."""
         return None if self._pad is None else str(self._pad.name)
 
-    def instances(self) -> list[int]:
-        """Return the SDL instance ids of every pad that is plugged in now."""
+    def instances(self) -> set[int]:
+        """Return SDL's instance ids of the pads that are plugged in now."""
         import pygame
 
-        return [pygame.joystick.Joystick(index).get_instance_id() for index in range(pygame.joystick.get_count())]
+        if not self._own_window:
+            pygame.event.pump()
+        return {pygame.joystick.Joystick(index).get_instance_id() for index in range(pygame.joystick.get_count())}
 
     def read(self) -> Controls:
         """Return the pad's controls; neutral without one."""
@@ -75,7 +79,7 @@ class GamepadInput:
 
         if not self._own_window:
             pygame.event.pump()
-        if self._pad is not None and not self._pad.attached():
+        if self._pad is not None and (not self._pad.attached() or self._instance in self.ignored):
             self._pad = None
         if self._pad is None or pygame.joystick.get_count() != self._pads:
             self._find()
@@ -97,10 +101,9 @@ class GamepadInput:
         if self._pad is not None:
             return
         for index in range(self._pads):
-            if pygame.joystick.Joystick(index).get_instance_id() in self._ignored:
-                continue
-            if _controllers().is_controller(index):
-                self._pad = _controllers().Controller(index)
+            instance = pygame.joystick.Joystick(index).get_instance_id()
+            if instance not in self.ignored and _controllers().is_controller(index):
+                self._pad, self._instance = _controllers().Controller(index), instance
                 return
 
 

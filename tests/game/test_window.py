@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from waiting import Environment, wait_for
@@ -149,3 +150,33 @@ def test_a_car_is_driven_by_keys(play: Play, on_display: Environment, tmp_path: 
     lap = json.loads(wait_for("the lap's end", lambda: report_path.exists() and report_path.read_text()))
     assert lap["speed"] > 1  # it rolls on: a tenth of the throttle, and no brake at the end
     assert lap["progress"] > 0.005
+
+
+def doctor(environment: Environment, *options: str) -> tuple[int, dict[str, dict[str, str]]]:
+    done = subprocess.run(
+        agent("doctor", "--json", *options), env=environment, text=True, capture_output=True, timeout=60
+    )
+    return done.returncode, {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
+
+
+def test_the_doctor_finds_the_window_and_shows_it(play: Play, on_display: Environment, tmp_path: Path) -> None:
+    play()
+    picture = tmp_path / "seen.png"
+    code, findings = doctor(on_display, "--game", "carracing-window", "--no-pad", "--picture", str(picture))
+    assert code == 0, findings
+    assert findings["window"]["verdict"] == "OK"
+    assert "1000,800" in findings["window"]["text"]
+    assert findings["picture"]["verdict"] == "warning"  # the car has not been started
+    assert cv2.imread(str(picture)).shape == (800, 1000, 3)
+
+    code, findings = doctor(on_display, "--game", "carracing-window", "--no-pad", "--window", "Doom")
+    assert code == 1
+    assert "no window has 'Doom' in its title" in findings["window"]["text"]
+    assert TITLE in findings["window"]["text"]
+
+
+def test_the_doctor_reads_the_pad_back(emulated_pad: Environment) -> None:
+    code, findings = doctor(emulated_pad)
+    assert findings["gamepad"]["verdict"] == "OK", findings
+    assert "read back within" in findings["gamepad"]["text"]
+    assert code == 0

@@ -1,0 +1,119 @@
+"""What a new user types first: is this machine fit, which games are there, and here is mine."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.cli import main
+from agent.controllers import gamepad
+from agent.games import profile_files
+from agent.games.profile_files import load_profile
+
+
+@pytest.fixture(autouse=True)
+def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No display, no driver for the pad, and no profiles of the person who runs the tests."""
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "XDG_SESSION_TYPE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(gamepad, "UINPUT", tmp_path / "uinput")
+    monkeypatch.setattr(profile_files, "user_folder", lambda: tmp_path / "own")
+
+
+def doctor(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict[str, Any]]:
+    code = main(["doctor", "--json", *options])
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    return code, {finding["name"]: finding for finding in findings}
+
+
+def test_a_bare_machine_is_told_what_it_lacks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def no_driver() -> None:
+        raise OSError("[Errno 2] No such file or directory: '/dev/uinput'")
+
+    monkeypatch.setattr("vgamepad.VX360Gamepad", no_driver)
+    code, findings = doctor(capsys)
+    assert code == 1
+    assert findings["versions"]["verdict"] == "OK"
+    assert findings["display"]["verdict"] == "failed"
+    assert "expected a desktop" in findings["display"]["text"]
+    assert findings["gamepad"]["verdict"] == "failed"
+    assert "sudo modprobe uinput" in findings["gamepad"]["text"]
+    assert "network" not in findings
+
+
+def test_a_pad_that_may_not_be_plugged_in_is_told_how_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "uinput").touch()
+    monkeypatch.setattr(gamepad.os, "access", lambda path, mode: False)
+    assert "udevadm control --reload" in gamepad._missing_driver(PermissionError("denied"))
+    monkeypatch.setattr(gamepad.sys, "platform", "win32")
+    assert "ViGEmBus" in gamepad._missing_driver(Exception("VIGEM_ERROR_BUS_NOT_FOUND"))
+
+
+def test_a_game_without_display_and_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    code, findings = doctor(capsys, "--game", "gta5", "--no-pad")
+    assert code == 1
+    assert findings["window"]["text"].startswith("there is no display (DISPLAY is not set), expected")
+    assert findings["network"]["verdict"] == "failed"
+    assert "gta5" in findings["network"]["text"]
+    assert "gamepad" not in findings
+
+
+@pytest.mark.parametrize("session", ["WAYLAND_DISPLAY"])
+def test_wayland_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, session: str) -> None:
+    monkeypatch.setenv(session, "wayland-0")
+    _, findings = doctor(capsys, "--game", "gta5", "--no-pad")
+    assert "Wayland session without X" in findings["window"]["text"]
+
+
+def test_driving_without_a_display_is_refused_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["drive", "--game", "carracing-window"]) == 1
+    assert capsys.readouterr().err.startswith("error: there is no display (DISPLAY is not set)")
+
+
+def test_games_are_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "broken.toml").write_text("title = 3")
+    assert main(["games"]) == 1
+    printed = capsys.readouterr()
+    for name in ("carracing", "carracing-window", "supertuxkart", "torcs", "gta5"):
+        assert name in printed.out
+    assert "broken.toml: title is 3" in printed.err
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, *answers: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(answers) + "\n"))
+
+
+def test_a_profile_is_written_by_asking(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answer(monkeypatch, "My Game", "my-game", 'The "Game"', "Game - Level", "1,2", "0,30,1280,690", "30", "keyboard")
+    assert main(["games", "new"]) == 0
+    profile = load_profile(tmp_path / "own" / "my-game.toml")
+    assert (profile.title, profile.rate_hz, profile.controller) == ('The "Game"', 30.0, "keyboard")
+    assert profile.capture is not None
+    assert (profile.capture.window, str(profile.capture.region)) == ("Game - Level", "0,30,1280,690")
+    assert "python -m agent doctor --game my-game" in capsys.readouterr().out
+
+
+def test_a_profile_without_a_pad_to_sweep_has_no_dead_zone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def no_driver() -> None:
+        raise OSError("no uinput")
+
+    monkeypatch.setattr("vgamepad.VX360Gamepad", no_driver)
+    answer(monkeypatch, "other", "", "", "", "20", "gamepad", "y")
+    assert main(["games", "new"]) == 0
+    profile = load_profile(tmp_path / "own" / "other.toml")
+    assert profile.pad.steering_dead_zone == 0.0
+    assert profile.capture is not None
+    assert profile.capture.window is None
+
+
+def test_an_interrupted_interview_writes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answer(monkeypatch, "third")
+    assert main(["games", "new"]) == 130
+    assert not (tmp_path / "own").exists()
