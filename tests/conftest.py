@@ -1,5 +1,7 @@
 """Options that switch on the tests which need time or a running game."""
 
+from collections.abc import Generator
+
 import pytest
 
 OPTIONS = {"slow": "--run-slow", "game": "--run-game"}
@@ -8,6 +10,17 @@ OPTIONS = {"slow": "--run-slow", "game": "--run-game"}
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-slow", action="store_true", help="also run tests that take more than a few seconds")
     parser.addoption("--run-game", action="store_true", help="also run tests that need a running game")
+
+    parser.addoption("--fail-on-skip", action="store_true", help="a test that lacks what it needs has failed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and item.config.getoption("--fail-on-skip"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped: {report.longrepr}"
+    return report
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -30,3 +30,10 @@ def test_marked_tests_wait_for_their_option(
     pytester.makepyfile(MODULE)
     pytester.makeini("[pytest]\nmarkers =\n    slow: needs time\n    game: needs a game\n")
     pytester.runpytest_inprocess(*options).assert_outcomes(passed=passed, skipped=skipped)
+
+
+def test_a_skip_can_count_as_a_failure(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest((Path(__file__).parents[1] / "conftest.py").read_text())
+    pytester.makepyfile("import pytest\ndef test_it(): pytest.skip('no display')\ndef test_other(): pass")
+    pytester.runpytest_inprocess("--fail-on-skip").assert_outcomes(passed=1, failed=1)
+    pytester.runpytest_inprocess().assert_outcomes(passed=1, skipped=1)
