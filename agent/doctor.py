@@ -164,7 +164,8 @@ def _gamepad(profile: GameProfile | None) -> Iterator[Finding]:
     """Plug the pad in, move its stick, and see whether a program like a game reads that."""
     needed = profile is None or (profile.capture is not None and profile.controller == "gamepad")
     with GamepadInput() as game:
-        game.ignored = game.instances()
+        before = game.instances()
+        game.accepts = lambda instance: instance not in before
         gamepad = Gamepad(PadMap())
         try:
             gamepad.__enter__()

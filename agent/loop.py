@@ -42,6 +42,7 @@ class DriveSummary:
         predictions: Predictions made and sent.
         repeated_frames: Ticks that found no new frame and acted on the previous one again.
         co_pressed: Predictions that pressed throttle and brake at once, before arbitration.
+        interventions: Ticks on which a person drove.
         problems: What went wrong without stopping the drive, such as a recording that failed; one line each.
         blind_ticks: Ticks without a picture to drive by, on which controls were neutral.
         blind_events: How often sight was lost.
@@ -54,6 +55,7 @@ class DriveSummary:
         self.repeated_frames = 0
         self.co_pressed = 0
         self.problems: list[str] = []
+        self.interventions = 0
         self.blind_ticks = 0
         self.blind_events = 0
         self._blind_ticks_now = 0
@@ -105,6 +107,7 @@ class DriveSummary:
             "predictions": self.predictions,
             "predictions_per_second": timing.rate_hz,
             "co_pressed_share": self.co_pressed_share,
+            "interventions": self.interventions,
             "blind_ticks": self.blind_ticks,
             "blind_events": self.blind_events,
             "problems": list(self.problems),
@@ -120,6 +123,7 @@ def drive(
     observers: Sequence[TickObserver] = (),
     until: Callable[[], bool] = lambda: False,
     summary: DriveSummary | None = None,
+    takeover: Callable[[], Controls | None] = lambda: None,
 ) -> DriveSummary:
     """Drive until told to stop. However the drive ends, the controller is left neutral.
 
@@ -134,6 +138,8 @@ def drive(
         observers: Side jobs; opened and closed here. One that fails while driving is dropped and named in
             ``summary.problems``; one that cannot be opened prevents the drive.
         until: Asked before every tick; true ends the drive.
+        takeover: Asked after every forward pass; a person's controls, where there are some, are sent instead of the
+            network's, and on ticks without a picture too.
         summary: Filled in while driving. Pass one to have it after an exception or Ctrl-C too.
 
     Returns:
@@ -156,7 +162,8 @@ def drive(
                     with tick.section("capture"):
                         frame = source.read()
                 except BlindError as blind:
-                    controller.send(NEUTRAL)
+                    by_hand = takeover()
+                    controller.send(NEUTRAL if by_hand is None else by_hand)
                     summary.lose_sight(blind)
                     continue
                 summary.regain_sight()
@@ -166,11 +173,22 @@ def drive(
                     prediction = engine.infer(observation)
                 with tick.section("send"):
                     raw = Controls.from_prediction(prediction)
-                    controls = raw.clip().arbitrate()
+                    by_hand = takeover()
+                    controls = raw.clip().arbitrate() if by_hand is None else by_hand
                     controller.send(controls)
                 latency_s = tick.mark_sent(frame.captured_ns)
                 summary.count(frame, raw)
-                record = TickRecord(tick.index, frame, observation, prediction, controls, latency_s, tick.sections_s)
+                summary.interventions += by_hand is not None
+                record = TickRecord(
+                    tick.index,
+                    frame,
+                    observation,
+                    prediction,
+                    controls,
+                    latency_s,
+                    tick.sections_s,
+                    by_hand is not None,
+                )
                 for watcher in watchers:
                     watcher.on_tick(record)
     finally:

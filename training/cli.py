@@ -142,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"samples waiting to be drawn, for each feed; fewer where the data are (default: {CAPACITY})",
     )
+    fit.add_argument("--game", default="carracing", help="profile of the game the episodes are of (default: carracing)")
     fit.add_argument("--no-auxiliary", action="store_true", help="do not predict telemetry during training")
     fit.add_argument("--no-flip", action="store_true", help="do not mirror pictures")
     fit.add_argument(
@@ -404,11 +405,14 @@ def _fit(arguments: argparse.Namespace) -> None:
     if arguments.worker is not None and arguments.workers < 2:
         raise TrainingError("--worker says which of several processes this is: say how many with --workers.")
 
-    from agent.games.carracing import PROFILE
+    from agent.games.registry import find_game
     from training.config import FitConfig
     from training.distribution import ALONE, Team, local_team
     from training.fit import fit
 
+    game = find_game(arguments.game)
+    if arguments.tracks and game.make_simulator is None:
+        raise TrainingError(f"--tracks drives a game that waits, and {game.name} waits for nobody: leave it out.")
     config = FitConfig(
         data=tuple(arguments.data),
         out=arguments.out,
@@ -445,7 +449,7 @@ def _fit(arguments: argparse.Namespace) -> None:
             team = stack.enter_context(local_team(arguments.workers, arguments.command_line))
         preprocessed = stack.enter_context(_preprocessing_bar()) if team.is_first else None
         report = _say if team.is_first else _keep_silent
-        result = fit(config, PROFILE, drive, report, 2 if arguments.quiet else 1, preprocessed, team)
+        result = fit(config, game.profile, drive, report, 2 if arguments.quiet else 1, preprocessed, team)
     if not team.is_first:
         return
     last = {key: value for key, value in result.history[-1].items() if math.isfinite(value)}

@@ -112,7 +112,7 @@ def add_rate_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_seed_start_option(parser: argparse.ArgumentParser) -> None:
+def add_seed_start_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--seed-start", type=track_seed, default=0, metavar="S", help="first track; the others follow it (default: 0)"
     )

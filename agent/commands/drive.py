@@ -5,7 +5,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -30,16 +30,19 @@ from agent.commands.common import (
     video_path,
     where_to_look,
 )
+from agent.contract.errors import ControllerError
 from agent.contract.profile import CONTROLLERS, GameProfile
 from agent.games.registry import Game, find_game
 from agent.pacing import clock_ns
 from agent.process import peak_memory_mb
 
 if TYPE_CHECKING:
+    from agent.contract.controls import Controls
     from agent.controllers.base import Controller
     from agent.engines.base import Engine
     from agent.games.base import DriveState
     from agent.games.realtime import RealTimeGame
+    from agent.inputs.gamepad import GamepadInput
     from agent.live import Lap
     from agent.observers.base import TickObserver, TickRecord
     from agent.pacing import TickStats
@@ -80,6 +83,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument_group().add_argument(
         "--controller", choices=CONTROLLERS, help="what moves the car of a game in a window (default: its profile's)"
     )
+    parser.add_argument("--no-takeover", action="store_true", help="ignore a gamepad in somebody's hands")
     add_json_option(parser)
     parser.epilog = (
         "A lap ends when it is finished, the car has left the field or the game's 20 s are up. A game in a window is\n"
@@ -157,6 +161,7 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
     with ExitStack() as stack:
         # Before the network is loaded: a fault in window or pad is told at once, and the game sees the pad early.
         source = stack.enter_context(ScreenSource(where_to_look(arguments, profile)))
+        person = None if arguments.no_takeover else _open_hands(stack)
         controller = stack.enter_context(_make_controller(arguments, profile))
         engine = stack.enter_context(closing(make_engine(arguments, profile.model_name)))
         rate_hz, inference_s = settle_rate(arguments.rate, engine)
@@ -164,10 +169,13 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
         summary = DriveSummary(pacer.stats)
         first = _FirstDecision()
         observers = _drive_observers(arguments, engine, rate_hz, None, pacer.stats, files)
+        takeover = _takeover(stack, person)
         stop_ns = math.inf if arguments.seconds is None else clock_ns() + arguments.seconds * 1e9
         note(f"driving {profile.title} at {rate_hz:g} Hz; Ctrl-C ends it, controls neutral")
         try:
-            drive(source, controller, engine, pacer, [first, *observers], lambda: clock_ns() >= stop_ns, summary)
+            drive(
+                source, controller, engine, pacer, [first, *observers], lambda: clock_ns() >= stop_ns, summary, takeover
+            )
         except KeyboardInterrupt:
             interrupted = True
     left_behind = [path for path in files if path.exists()]
@@ -198,6 +206,37 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
             say(f"  wrote {path}")
     # Without --seconds there is no other end than Ctrl-C.
     return exit_code(interrupted and arguments.seconds is not None, summary.problems)
+
+
+def _open_hands(stack: ExitStack) -> "GamepadInput | None":
+    """Return the pads that are in somebody's hands: those plugged in before ours, which SDL cannot tell from them."""
+    from agent.inputs.gamepad import GamepadInput
+
+    with ExitStack() as attempt:
+        try:
+            person = attempt.enter_context(GamepadInput())
+        except ControllerError as exc:
+            note(f"nobody can take over: {exc}")
+            return None
+        hands = person.instances()
+        if not hands:
+            return None
+        person.accepts = hands.__contains__
+        stack.push(attempt.pop_all())
+        return person
+
+
+def _takeover(stack: ExitStack, person: "GamepadInput | None") -> "Callable[[], Controls | None]":
+    """Return what asks whether a person drives; F8 and the pad's Back button give the wheel back."""
+    if person is None:
+        return lambda: None
+    from agent.inputs.keyboard import Hotkeys
+    from agent.takeover import Takeover, with_button
+
+    takeover = Takeover(person)
+    with suppress(ControllerError):  # without keys there is still the button
+        stack.enter_context(Hotkeys({"f8": takeover.give_back}))
+    return with_button(takeover, person.back_pressed)
 
 
 def _make_controller(arguments: argparse.Namespace, profile: GameProfile) -> "Controller":

@@ -1,7 +1,11 @@
-"""``record``: episodes to train from or to replay."""
+"""``record``: episodes to train from or to replay, of the network, the expert or a person driving."""
 
 import argparse
+import math
+import shutil
+import sys
 from contextlib import ExitStack, closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,17 +13,33 @@ from agent.arguments import at_least_one
 from agent.commands.common import (
     ENDINGS,
     EXIT_DONE,
+    add_capture_options,
     add_command,
     add_engine_options,
+    add_json_option,
     add_seed_start_option,
+    exit_code,
     make_engine,
     nearest_hold_ticks,
+    note,
+    positive,
     say,
+    say_json,
+    where_to_look,
 )
-from agent.games.registry import find_expert, find_game
+from agent.contract.errors import ControllerError
+from agent.contract.profile import GameProfile
+from agent.games.registry import Game, find_expert, find_game
+from agent.pacing import Pacer, clock_ns
 
 if TYPE_CHECKING:
     from agent.engines.base import Engine
+    from agent.inputs.base import Input
+
+KEYS = {"start": "F9", "pause": "F10", "discard": "F11", "mark": "F12"}
+"""Keys that games and desktops leave alone; they work whatever window has the focus."""
+
+_LINE_PERIOD_S = 0.5
 
 
 def add_to(commands: Any) -> None:
@@ -28,26 +48,43 @@ def add_to(commands: Any) -> None:
         commands,
         "record",
         _run,
-        "record episodes of the network or the expert driving, the game waiting",
-        "python -m agent record --driver expert --episodes 5 --seed-start 10 --out episodes",
+        "record yourself driving a game in a window, or the network driving the embedded one",
+        "python -m agent record --game gta5 --out episodes",
     )
     add_engine_options(parser)
-    parser.add_argument(
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the episodes")
+    person = parser.add_argument_group("you drive (games in a window)")
+    person.add_argument(
+        "--input", choices=("gamepad", "keyboard"), help="what you drive with (default: a pad if one is plugged in)"
+    )
+    person.add_argument("--seconds", type=positive, metavar="T", help="end after T seconds (default: Ctrl-C)")
+    person.add_argument("--wait", action="store_true", help=f"record nothing until {KEYS['start']} is pressed")
+    add_capture_options(parser)
+    add_json_option(parser)
+    simulator = parser.add_argument_group("somebody else drives (the embedded game, which waits)")
+    simulator.add_argument(
         "--driver",
         choices=("policy", "expert"),
         default="policy",
         help="who drives: policy, the network; or expert, a program that reads the track instead of the picture, for "
         "which the engine options are without effect (default: policy)",
     )
-    parser.add_argument("--episodes", type=at_least_one, default=1, metavar="N", help="number of tracks (default: 1)")
-    add_seed_start_option(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for GAME-SEED.parquet")
+    simulator.add_argument(
+        "--episodes", type=at_least_one, default=1, metavar="N", help="number of tracks (default: 1)"
+    )
+    add_seed_start_option(simulator)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    game = find_game(arguments.game)
+    if game.make_simulator is None:
+        return _record_person(arguments, game.profile)
+    return _record_simulator(arguments, game)
+
+
+def _record_simulator(arguments: argparse.Namespace, game: Game) -> int:
     from agent.recording import ExpertEngine, record_episodes
 
-    game = find_game(arguments.game)
     seeds = range(arguments.seed_start, arguments.seed_start + arguments.episodes)
     with closing(game.simulator_maker()()) as simulator, ExitStack() as stack:
         engine: Engine
@@ -59,3 +96,66 @@ def _run(arguments: argparse.Namespace) -> int:
         for path, state in record_episodes(simulator, engine, seeds, hold_ticks, arguments.out):
             say(f"{path}: return {state.episode_return:.1f}, {ENDINGS[state.outcome]} after {state.time_s:.1f} s")
     return EXIT_DONE
+
+
+def _record_person(arguments: argparse.Namespace, profile: GameProfile) -> int:
+    from agent.capture.screen import ScreenSource
+    from agent.contract.episode import EpisodeHeader
+    from agent.demonstration import ControlTrack, Demonstration, Sampler, describe, state_of
+    from agent.inputs.keyboard import Hotkeys
+
+    track = ControlTrack()
+    header = EpisodeHeader(profile.name, "human", profile.rate_hz, profile_notes=profile.notes)
+    pacer = Pacer(1.0 / profile.rate_hz)
+    stop_ns = math.inf if arguments.seconds is None else clock_ns() + arguments.seconds * 1e9
+    interrupted = False
+    with ExitStack() as stack:
+        source = stack.enter_context(ScreenSource(where_to_look(arguments, profile)))
+        sampler = stack.enter_context(Sampler(_choose_input(arguments, profile), track))
+        session = stack.enter_context(Demonstration(source, track, header, arguments.out, started=not arguments.wait))
+        try:
+            actions = (session.start_or_stop, session.pause_or_go_on, session.discard, session.mark)
+            stack.enter_context(Hotkeys(dict(zip((key.lower() for key in KEYS.values()), actions, strict=True))))
+            note(", ".join(f"{key} {what}" for what, key in KEYS.items()) + "; Ctrl-C ends")
+        except ControllerError as exc:
+            if arguments.wait:
+                raise
+            note(f"no hotkeys: {exc}")
+        next_line_ns = 0
+
+        def each_tick() -> None:
+            nonlocal next_line_ns
+            sampler.check()
+            if sys.stderr.isatty() and clock_ns() >= next_line_ns:
+                next_line_ns = clock_ns() + round(_LINE_PERIOD_S * 1e9)
+                columns = shutil.get_terminal_size().columns - 1
+                sys.stderr.write("\r" + describe(session.counts, state_of(session))[:columns].ljust(columns))
+                sys.stderr.flush()
+
+        try:
+            session.run(pacer, lambda: clock_ns() >= stop_ns, each_tick)
+        except KeyboardInterrupt:
+            interrupted = True
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")
+    timing = pacer.stats.summarise()
+    if arguments.json:
+        files = [str(path) for path in session.files]
+        say_json({"game": profile.name, **asdict(session.counts), "timing": asdict(timing), "files": files})
+    else:
+        say(describe(session.counts, "done"))
+        for path in session.files:
+            say(f"  wrote {path}")
+    return exit_code(interrupted and arguments.seconds is not None, [])
+
+
+def _choose_input(arguments: argparse.Namespace, profile: GameProfile) -> "Input":
+    from agent.inputs.gamepad import GamepadInput
+    from agent.inputs.keyboard import KeyboardInput
+
+    chosen: str | None = arguments.input
+    if chosen is None:
+        with GamepadInput() as pad:
+            chosen = "gamepad" if pad.name is not None else "keyboard"
+            note(f"you drive with the {pad.name}" if pad.name is not None else "no gamepad is plugged in: keys it is")
+    return GamepadInput() if chosen == "gamepad" else KeyboardInput(profile.keys)

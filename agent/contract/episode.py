@@ -169,6 +169,7 @@ class EpisodeWriter:
         self._schema: Any = None  # known with the first row, which names the telemetry
         self._telemetry_names: set[str] = set()
         self._size = 0
+        self._batches: list[tuple[int, int, int]] = []  # size of the file before it, rows before it, newest capture
         _refuse_existing(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -235,6 +236,35 @@ class EpisodeWriter:
         if len(self._pending) >= self._rows_per_batch:
             self._flush()
 
+    def discard_since(self, captured_ns: int) -> int:
+        """Take back the rows captured from then on, and those that went to the disk together with one of them.
+
+        What went together is about a second of rows, so up to a second more than asked for is taken back.
+
+        Returns:
+            How many rows were taken back.
+
+        Raises:
+            EpisodeError: If the disk does not allow it; then nothing on it is lost.
+        """
+        rows_before = self.rows
+        if any(row["captured_ns"] >= captured_ns for row in self._pending):
+            self.rows -= len(self._pending)
+            self._pending = []
+        while self._batches and self._batches[-1][2] >= captured_ns:
+            size, rows, _ = self._batches[-1]
+            try:
+                self._file.seek(size)
+                self._file.truncate()
+            except OSError as exc:
+                raise EpisodeError(
+                    f"{self._recording} cannot be shortened ({exc.strerror}), expected a file that can be written. "
+                    "Nothing was discarded."
+                ) from exc
+            self._size, self.rows = size, rows + len(self._pending)
+            self._batches.pop()
+        return rows_before - self.rows
+
     def close(self) -> None:
         """Seal the episode; calling it twice is harmless.
 
@@ -261,7 +291,9 @@ class EpisodeWriter:
         try:
             columns = [pa.array([row[field.name] for row in rows], field.type) for field in self._schema]
             batch = pa.record_batch(columns, schema=self._schema)
+            size = self._size
             self._append((b"" if self._size else self._schema.serialize().to_pybytes()) + _message(batch))
+            self._batches.append((size, self.rows - len(rows), rows[-1]["captured_ns"]))
         except Exception:
             self.rows -= len(rows)
             raise

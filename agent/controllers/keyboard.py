@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import KeyMap
+from agent.inputs.keyboard import import_keyboard
 from agent.pacing import clock_ns
 
 _STEP_S = 0.005  # how finely a cycle is divided
@@ -146,13 +147,7 @@ class Keyboard:
 
 class _PynputKeys:
     def __init__(self) -> None:
-        try:
-            from pynput import keyboard
-        except ImportError as exc:
-            raise ControllerError(
-                f"pynput cannot be imported ({exc}), expected it for driving by keys and a desktop to press them on. "
-                "Install it: `pip install '.[keyboard]'`; on Linux run under X11 or Xvfb."
-            ) from exc
+        keyboard = import_keyboard()
         self._special: Any = keyboard.Key
         self._controller: Any = keyboard.Controller()
 

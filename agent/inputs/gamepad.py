@@ -1,6 +1,8 @@
 """A gamepad in somebody's hands, through SDL: it knows where the sticks of some thousand models are."""
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,8 +11,10 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import ControllerError
+from agent.pacing import clock_ns
 
 _FULL = 32767
+_LOOK_AGAIN_NS = 500_000_000
 _REST = 0.08
 """Deflection that a stick at rest may show; a third of what Microsoft allows the left one, 7849 of 32767 (XInput.h)."""
 
@@ -22,14 +26,15 @@ class GamepadInput:
         own_window: Whether this program shows a window, and so hears of events by itself.
 
     Attributes:
-        ignored: SDL's instance ids of the pads that are not read, such as the agent's own virtual one.
+        accepts: Which pads are read, by SDL's instance id; the agent's own virtual one looks like any other.
     """
 
     def __init__(self, own_window: bool = False) -> None:
-        self.ignored: set[int] = set()
+        self.accepts: Callable[[int], bool] = lambda instance: True
         self._own_window = own_window
         self._pad: Any = None
         self._instance = -1
+        self._look_again_ns = 0
         self._pads = 0
 
     def __enter__(self) -> Self:
@@ -59,6 +64,8 @@ class GamepadInput:
         self._pad = None
         _controllers().quit()
         pygame.joystick.quit()
+        if not self._own_window:
+            pygame.display.quit()  # or SDL would go on looking at every device that is plugged in
 
     @property
     def name(self) -> str | None:
@@ -79,9 +86,9 @@ class GamepadInput:
 
         if not self._own_window:
             pygame.event.pump()
-        if self._pad is not None and (not self._pad.attached() or self._instance in self.ignored):
-            self._pad = None
-        if self._pad is None or pygame.joystick.get_count() != self._pads:
+        if self._pad is not None and (not self._pad.attached() or not self.accepts(self._instance)):
+            self._pad, self._pads = None, -1
+        if pygame.joystick.get_count() != self._pads or (self._pad is None and clock_ns() >= self._look_again_ns):
             self._find()
         if self._pad is None:
             return NEUTRAL
@@ -90,21 +97,24 @@ class GamepadInput:
         brake = self._pad.get_axis(pygame.CONTROLLER_AXIS_TRIGGERLEFT) / _FULL
         return Controls(steering if abs(steering) > _REST else 0.0, throttle, brake).clip()
 
-    def pressed(self, button: int) -> bool:
-        """Return whether an SDL controller button is down."""
-        return self._pad is not None and bool(self._pad.get_button(button))
+    def back_pressed(self) -> bool:
+        """Return whether the Back button is down."""
+        import pygame
+
+        return self._pad is not None and bool(self._pad.get_button(pygame.CONTROLLER_BUTTON_BACK))
 
     def _find(self) -> None:
         import pygame
 
         self._pads = pygame.joystick.get_count()
-        if self._pad is not None:
-            return
+        self._look_again_ns = clock_ns() + _LOOK_AGAIN_NS  # a pad is counted a moment before it can be opened
         for index in range(self._pads):
-            instance = pygame.joystick.Joystick(index).get_instance_id()
-            if instance not in self.ignored and _controllers().is_controller(index):
-                self._pad, self._instance = _controllers().Controller(index), instance
+            if self._pad is not None:
                 return
+            with suppress(pygame.error):  # unplugged meanwhile
+                instance = pygame.joystick.Joystick(index).get_instance_id()
+                if self.accepts(instance) and _controllers().is_controller(index):
+                    self._pad, self._instance = _controllers().Controller(index), instance
 
 
 def _controllers() -> Any:

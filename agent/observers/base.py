@@ -21,6 +21,7 @@ class TickRecord:
         controls: What was sent: clipped and arbitrated.
         latency_s: From the frame's capture to the controls sent, in seconds.
         sections_s: Seconds spent in each named section of the tick: capture, preprocess, infer, send.
+        intervention: Whether the controls are a person's, who had taken over, and not the network's.
     """
 
     index: int
@@ -30,6 +31,7 @@ class TickRecord:
     controls: Controls
     latency_s: float
     sections_s: dict[str, float]
+    intervention: bool = False
 
 
 class TickObserver(Protocol):

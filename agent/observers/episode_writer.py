@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from agent.contract.episode import EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.episode import RECORDING_SUFFIX, EpisodeHeader, EpisodeRow, EpisodeWriter
 from agent.contract.errors import EpisodeError
 from agent.observers.base import TickRecord
 
@@ -49,7 +49,7 @@ class EpisodeRecorder:
         self._blocking = blocking
         self._dropped_full = 0  # counted by the loop's thread
         self._dropped_failed = 0  # counted by the recording thread
-        self._queue: queue.Queue[EpisodeRow | None] = queue.Queue(QUEUE_ROWS)
+        self._queue: queue.Queue[EpisodeRow | int | None] = queue.Queue(QUEUE_ROWS)
         self._thread = threading.Thread(target=self._work, name="episode recorder", daemon=True)
 
     @property
@@ -94,19 +94,48 @@ class EpisodeRecorder:
 
     def on_tick(self, record: TickRecord) -> None:
         speed, telemetry = self._telemetry() if self._telemetry is not None else (None, {})
-        row = EpisodeRow(record.frame, record.controls, record.controls, speed=speed, telemetry=telemetry)
+        self.put(
+            EpisodeRow(
+                record.frame,
+                record.controls,
+                record.controls,
+                speed=speed,
+                intervention=record.intervention,
+                telemetry=telemetry,
+            )
+        )
+
+    def put(self, row: EpisodeRow) -> bool:
+        """Record a row, or drop and count it if the queue is full; return whether it was taken."""
         try:
             self._queue.put(row, block=self._blocking)
         except queue.Full:
             self._dropped_full += 1
+            return False
+        return True
+
+    def discard_since(self, captured_ns: int) -> None:
+        """Take back what was captured from then on; see :meth:`EpisodeWriter.discard_since`."""
+        self._queue.put(captured_ns)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the recording takes on the disk now."""
+        try:
+            return self._path.with_suffix(RECORDING_SUFFIX).stat().st_size
+        except OSError:
+            return 0
 
     def _work(self) -> None:
         while (row := self._queue.get()) is not None:
             rows_before = self._writer.rows
             try:
+                if isinstance(row, int):
+                    self._writer.discard_since(row)
+                    continue
                 self._writer.write(row)
             except Exception as trouble:  # whatever it is, a recording must not end the drive or leave it waiting
-                self._dropped_failed += rows_before + 1 - self._writer.rows
+                self._dropped_failed += max(0, rows_before + 1 - self._writer.rows)
                 self._report(trouble)
 
     def _report(self, trouble: Exception) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agent.contract.controls import NEUTRAL, Controls
-from agent.contract.errors import CaptureError, ControllerError, ControlsError, EngineError
+from agent.contract.errors import BlindError, CaptureError, ControllerError, ControlsError, EngineError
 from agent.contract.observation import Frame, Observation
 from agent.contract.spec import ModelSpec
 from agent.controllers.memory import MemoryController
@@ -287,3 +287,56 @@ def test_warm_up_finds_an_unusable_network() -> None:
 )
 def test_the_rate_is_lowered_only_as_far_as_needed(wanted_hz: float, inference_s: float, expected_hz: float) -> None:
     assert sustainable_rate(wanted_hz, inference_s) == expected_hz
+
+
+class FlickeringSource(FakeSource):
+    """Has no picture where the index is below 0."""
+
+    def read(self) -> Frame:
+        frame = super().read()
+        if frame.index < 0:
+            raise BlindError("the picture is black")
+        return frame
+
+
+def test_without_a_picture_the_controls_are_neutral_until_there_is_one(caplog: pytest.LogCaptureFixture) -> None:
+    clock = VirtualClock()
+    source, pacer = FlickeringSource(clock, [0, -1, -1, 1, -1, 2]), Pacer(0.04, clock, clock.sleep)
+    controller, engine, watcher = MemoryController(), FakeEngine(), Watcher()
+    summary = drive(source, controller, engine, pacer, [watcher], until=lambda: source.empty)
+    driven = Controls(0.5, 0.25, 0.0)
+    assert list(controller.sent) == [driven, NEUTRAL, NEUTRAL, driven, NEUTRAL, driven, NEUTRAL]
+    assert (summary.blind_ticks, summary.blind_events, summary.predictions) == (3, 2, 3)
+    assert len(engine.observations) == len(watcher.records) == 3
+    assert [record.message for record in caplog.records] == [
+        "blind: the picture is black; controls are neutral until there is a picture again",
+        "sees again after 0.1 s",
+        "blind: the picture is black; controls are neutral until there is a picture again",
+        "sees again after 0.0 s",
+    ]
+    assert summary.to_dict()["blind_ticks"] == 3
+
+
+def test_a_person_who_has_taken_over_drives_and_is_recorded_as_such() -> None:
+    clock = VirtualClock()
+    source, pacer = FlickeringSource(clock, [0, 1, -1, 2]), Pacer(0.04, clock, clock.sleep)
+    hand = Controls(-0.7, 0.0, 0.3)
+    answers = iter((None, hand, hand, None))
+    controller, watcher = MemoryController(), Watcher()
+    summary = drive(
+        source,
+        controller,
+        FakeEngine(),
+        pacer,
+        [watcher],
+        until=lambda: source.empty,
+        takeover=lambda: next(answers),
+    )
+    driven = Controls(0.5, 0.25, 0.0)
+    assert list(controller.sent) == [driven, hand, hand, driven, NEUTRAL]
+    assert [(record.controls, record.intervention) for record in watcher.records] == [
+        (driven, False),
+        (hand, True),
+        (driven, False),
+    ]
+    assert summary.interventions == 1

@@ -1,0 +1,334 @@
+"""A person drives a game in a window; what they see and what they do becomes episodes to learn from."""
+
+import threading
+import time
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from agent.capture.base import FrameSource
+from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.episode import EpisodeHeader, EpisodeRow
+from agent.contract.errors import BlindError
+from agent.contract.observation import Frame
+from agent.inputs.base import Input
+from agent.observers.episode_writer import EpisodeRecorder
+from agent.pacing import Pacer, clock_ns
+
+SAMPLES_PER_S = 250
+"""How often the pad is read, so that a frame is never paired with a control more than 4 ms away from it."""
+
+DISCARDED_S = 5.0
+"""What the discard key takes back: somebody who has just crashed needs about as long to reach it."""
+
+_REMEMBERED_S = 2.0
+_STRAIGHT = 0.05  # a steering below this counts as straight on
+
+
+class ControlTrack:
+    """What a person did over the last two seconds, to be asked what they did at a moment."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[int, Controls]] = deque(maxlen=round(_REMEMBERED_S * SAMPLES_PER_S))
+        self._lock = threading.Lock()
+
+    def add(self, stamp_ns: int, controls: Controls) -> None:
+        """Take a sample; stamps only grow."""
+        with self._lock:
+            self._samples.append((stamp_ns, controls))
+
+    def at(self, stamp_ns: int) -> Controls:
+        """Return the controls of a moment: between two samples on the line from one to the other, else the nearest."""
+        with self._lock:
+            samples = list(self._samples)
+        after = bisect_right(samples, stamp_ns, key=lambda sample: sample[0])
+        if not samples:
+            return NEUTRAL
+        if after == 0 or after == len(samples):
+            return samples[min(after, len(samples) - 1)][1]
+        (first_ns, first), (second_ns, second) = samples[after - 1 : after + 1]
+        share = (stamp_ns - first_ns) / (second_ns - first_ns)
+
+        def between(a: float, b: float) -> float:
+            return a + share * (b - a)
+
+        return Controls(
+            between(first.steering, second.steering),
+            between(first.throttle, second.throttle),
+            between(first.brake, second.brake),
+        )
+
+
+class Sampler:
+    """Reads a person's input at a steady rate in a thread of its own; a context manager.
+
+    Args:
+        person: Opened and read by the thread alone: SDL wants one thread for itself.
+        track: Gets the samples.
+    """
+
+    def __init__(self, person: Input, track: ControlTrack) -> None:
+        self._person = person
+        self._track = track
+        self._stopping = threading.Event()
+        self._opened = threading.Event()
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._work, name="input sampler", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Start reading.
+
+        Raises:
+            ControllerError: If the input cannot be opened.
+        """
+        self._thread.start()
+        self._opened.wait()
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raise what went wrong in the thread, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _work(self) -> None:
+        try:
+            with self._person as person:
+                self._opened.set()
+                while not self._stopping.wait(1 / SAMPLES_PER_S):
+                    self._track.add(clock_ns(), person.read())
+        except Exception as exc:
+            self._failure = exc
+        finally:
+            self._opened.set()
+
+
+@dataclass(slots=True)
+class DemonstrationCounts:
+    """What has been recorded; every frame is in one of the counts.
+
+    Attributes:
+        frames: Rows recorded.
+        dropped: Frames that compressing and writing could not keep up with.
+        repeated: Ticks at which the game had not drawn a new picture; nothing is recorded then.
+        blind: Ticks without a picture: minimised, black, frozen.
+        discarded: Rows taken back by the discard key.
+        left: Rows steering left.
+        straight: Rows steering straight on.
+        right: Rows steering right.
+        marks: How often the mark key was pressed.
+        episodes: Files written.
+        size_bytes: Of those files and the recording.
+    """
+
+    frames: int = 0
+    dropped: int = 0
+    repeated: int = 0
+    blind: int = 0
+    discarded: int = 0
+    left: int = 0
+    straight: int = 0
+    right: int = 0
+    marks: int = 0
+    episodes: int = 0
+    size_bytes: int = 0
+
+
+class Demonstration:
+    """Records a person, one episode from every start to the next stop.
+
+    The keys' methods may be called from any thread; they take effect with the next frame.
+
+    Args:
+        source: The game's pictures; open.
+        track: What the person does.
+        header: What is true of the episodes.
+        folder: Where they go, as GAME-DATE-TIME.parquet.
+        started: Whether to record at once, or only from the start key on.
+        clock: Monotonic time in nanoseconds, the one that stamps the frames.
+        blocking: Wait for the disk instead of dropping frames; for games that wait.
+
+    Attributes:
+        counts: What was recorded so far.
+        paused: Whether recording rests inside an episode.
+        recording: Whether an episode is being recorded.
+        files: The episodes' files.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        track: ControlTrack,
+        header: EpisodeHeader,
+        folder: Path,
+        started: bool = True,
+        clock: Callable[[], int] = clock_ns,
+        blocking: bool = False,
+    ) -> None:
+        self.counts = DemonstrationCounts()
+        self.paused = False
+        self.recording = False
+        self.files: list[Path] = []
+        self._source = source
+        self._track = track
+        self._header = header
+        self._folder = folder
+        self._clock = clock
+        self._blocking = blocking
+        self._wanted = started
+        self._recorder: EpisodeRecorder | None = None
+        self._pending: Frame | None = None
+        self._last_index: int | None = None
+        self._discard_since_ns: int | None = None
+        self._mark = False
+        self._dropped_before = 0
+        self._finished_bytes = 0
+        self._rows: deque[tuple[int, float]] = deque(maxlen=round(2 * DISCARDED_S * header.rate_hz))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def start_or_stop(self) -> None:
+        """Begin an episode, or end the one that is being recorded."""
+        self._wanted = not self._wanted
+
+    def pause_or_go_on(self) -> None:
+        """Let recording rest, or go on, in the same episode."""
+        self.paused = not self.paused
+
+    def discard(self) -> None:
+        """Take back the last five seconds."""
+        self._discard_since_ns = self._clock() - round(DISCARDED_S * 1e9)
+
+    def mark(self) -> None:
+        """Mark this moment: the next row's telemetry has ``mark`` 1."""
+        self._mark = True
+
+    def run(self, pacer: Pacer, until: Callable[[], bool], each_tick: Callable[[], None] = lambda: None) -> None:
+        """Record at the pacer's rate until told to stop.
+
+        Raises:
+            CaptureError: If the window was closed or the screen cannot be read; what was recorded is kept.
+            EpisodeError: If an episode cannot be created or was not written whole.
+        """
+        for _ in pacer.ticks():
+            if until():
+                break
+            self._obey()
+            self._take_picture()
+            each_tick()
+
+    def _obey(self) -> None:
+        if self._wanted and not self.recording:
+            self._start()
+        elif not self._wanted and self.recording:
+            self._stop()
+        if self._discard_since_ns is not None:
+            since_ns, self._discard_since_ns = self._discard_since_ns, None
+            if self._recorder is not None:
+                self._pending = None
+                self._recorder.discard_since(since_ns)
+                self._count_discarded(since_ns)
+
+    def _count_discarded(self, since_ns: int) -> None:
+        while self._rows and self._rows[-1][0] >= since_ns:
+            self._count_steering(self._rows.pop()[1], -1)
+            self.counts.frames -= 1
+            self.counts.discarded += 1
+
+    def _take_picture(self) -> None:
+        """Record the picture before this one, whose controls are known by now, and take a new one."""
+        if self._pending is not None and self._recorder is not None:
+            self._record(self._pending, self._recorder)
+        self._pending = None
+        if not self.recording or self.paused:
+            return
+        try:
+            frame = self._source.read()
+        except BlindError:
+            self.counts.blind += 1
+            return
+        if frame.index == self._last_index:
+            self.counts.repeated += 1
+            return
+        self._last_index = frame.index
+        self._pending = frame
+
+    def _record(self, frame: Frame, recorder: EpisodeRecorder) -> None:
+        controls = self._track.at(frame.captured_ns)
+        mark, self._mark = self._mark, False
+        self.counts.marks += mark
+        if recorder.put(EpisodeRow(frame, controls, controls, telemetry={"mark": float(mark)})):
+            self.counts.frames += 1
+            self._rows.append((frame.captured_ns, controls.steering))
+            self._count_steering(controls.steering, 1)
+        self.counts.dropped = self._dropped_before + recorder.dropped
+        self.counts.size_bytes = self._finished_bytes + recorder.size_bytes
+
+    def _count_steering(self, steering: float, by: int) -> None:
+        name = "straight" if abs(steering) < _STRAIGHT else "left" if steering < 0 else "right"
+        setattr(self.counts, name, getattr(self.counts, name) + by)
+
+    def _start(self) -> None:
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        path = self._folder / f"{self._header.game}-{stamp}.parquet"
+        number = 2
+        while path.exists() or path.with_suffix(".recording").exists():
+            path, number = path.with_name(f"{self._header.game}-{stamp}-{number}.parquet"), number + 1
+        self._recorder = EpisodeRecorder(path, self._header, blocking=self._blocking).__enter__()
+        self.files.append(path)
+        self.recording = True
+
+    def _stop(self) -> None:
+        recorder, self._recorder = self._recorder, None
+        self.recording = False
+        if recorder is None:
+            return
+        if self._pending is not None:
+            self._record(self._pending, recorder)
+            self._pending = None
+        try:
+            recorder.__exit__(None, None, None)
+        finally:
+            self.counts.dropped = self._dropped_before = self._dropped_before + recorder.dropped
+            path = self.files[-1]
+            if path.exists():
+                self.counts.episodes += 1
+                self._finished_bytes += path.stat().st_size
+            else:
+                self.files.pop()
+            self.counts.size_bytes = self._finished_bytes
+
+
+def describe(counts: DemonstrationCounts, state: str) -> str:
+    """Return one line: what is recorded, and whether it is "only straight" so far."""
+    rows = max(1, counts.frames)
+    return (
+        f"{state} | frames {counts.frames}, dropped {counts.dropped}, repeated {counts.repeated}, blind {counts.blind}"
+        " | "
+        f"left {counts.left / rows:.0%} straight {counts.straight / rows:.0%} right {counts.right / rows:.0%} | "
+        f"{counts.size_bytes / 1e6:.1f} MB"
+    )
+
+
+def state_of(demonstration: Demonstration) -> str:
+    """Return what the person wants to know first."""
+    if not demonstration.recording:
+        return "stopped"
+    return "paused" if demonstration.paused else "recording"

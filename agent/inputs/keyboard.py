@@ -1,0 +1,122 @@
+"""Keys as a steering wheel, heard whatever window has the focus, and hotkeys; through pynput."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from agent.contract.controls import Controls
+from agent.contract.errors import ControllerError
+from agent.contract.profile import KeyMap
+from agent.inputs.base import KeySteering
+from agent.pacing import clock_ns
+
+
+class KeyboardInput:
+    """The keys that drive a game, as controls.
+
+    Args:
+        keys: Which they are.
+        clock: Monotonic time in nanoseconds: the wheel turns while a key is held.
+    """
+
+    def __init__(self, keys: KeyMap, clock: Callable[[], int] = clock_ns) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._steering = KeySteering()
+        self._down: set[str] = set()
+        self._listener: Any = None
+        self._read_ns: int | None = None
+
+    def __enter__(self) -> Self:
+        """Start listening.
+
+        Raises:
+            ControllerError: If keys cannot be heard here.
+        """
+        keyboard = import_keyboard()
+        self._listener = keyboard.Listener(on_press=self.press, on_release=self.release)
+        self._listener.start()
+        self._listener.wait()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = None
+
+    def press(self, key: Any) -> None:
+        """Take a key for held; called by pynput's thread."""
+        self._down.add(key_name(key))
+
+    def release(self, key: Any) -> None:
+        """Take a key for up; called by pynput's thread."""
+        self._down.discard(key_name(key))
+
+    def read(self) -> Controls:
+        """Return the controls of this moment."""
+        now_ns = self._clock()
+        elapsed_s = 0.0 if self._read_ns is None else (now_ns - self._read_ns) / 1e9
+        self._read_ns = now_ns
+        down, keys = self._down, self._keys
+        steering = self._steering.steer(keys.left in down, keys.right in down, elapsed_s)
+        return Controls(steering, float(keys.throttle in down), float(keys.brake in down))
+
+
+class Hotkeys:
+    """Calls functions when keys are pressed, whatever window has the focus; a context manager.
+
+    Args:
+        actions: By the key's name, as pynput knows it.
+    """
+
+    def __init__(self, actions: dict[str, Callable[[], None]]) -> None:
+        self._actions = actions
+        self._listener: Any = None
+
+    def __enter__(self) -> Self:
+        """Start listening.
+
+        Raises:
+            ControllerError: If keys cannot be heard here.
+        """
+        self._listener = import_keyboard().Listener(on_press=self.press)
+        self._listener.start()
+        self._listener.wait()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = None
+
+    def press(self, key: Any) -> None:
+        """Act on a key; called by pynput's thread."""
+        action = self._actions.get(key_name(key))
+        if action is not None:
+            action()
+
+
+def key_name(key: Any) -> str:
+    """Return a key's name: its character, in lower case, or pynput's name for a special key."""
+    character = getattr(key, "char", None)
+    return character.lower() if character else str(getattr(key, "name", key))
+
+
+def import_keyboard() -> Any:
+    """Return pynput's keyboard module.
+
+    Raises:
+        ControllerError: If it is not installed, or there is no desktop to hear or press keys on.
+    """
+    try:
+        from pynput import keyboard
+    except ImportError as exc:
+        raise ControllerError(
+            f"pynput cannot be used ({' '.join(str(exc).split())[:120]}), expected it and a desktop for everything "
+            "with keys. Install it: `pip install '.[keyboard]'`; on Linux run under X11 or Xvfb."
+        ) from exc
+    return keyboard

@@ -1,0 +1,249 @@
+"""A person recorded: which control belongs to which picture, what the keys do, and that no frame goes uncounted."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import pytest
+
+from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.errors import BlindError, ControllerError
+from agent.contract.observation import Frame
+from agent.contract.profile import KeyMap
+from agent.demonstration import DISCARDED_S, ControlTrack, Demonstration, Sampler, describe, state_of
+from agent.inputs.base import KeySteering
+from agent.inputs.keyboard import KeyboardInput
+from agent.pacing import Pacer, VirtualClock
+
+RATE_HZ = 20.0
+S = 1_000_000_000
+
+
+class FakeSource:
+    """A game that draws a new picture a tick, unless told otherwise."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self.index = 0
+        self.still = False
+        self.blind = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    def read(self) -> Frame:
+        if self.blind:
+            raise BlindError("black")
+        self.index += not self.still
+        return Frame(np.full((4, 6, 3), self.index % 256, np.uint8), self._clock(), self.index)
+
+
+class Session:
+    def __init__(self, folder: Path, started: bool = True) -> None:
+        self.clock = VirtualClock(S)
+        self.source = FakeSource(self.clock)
+        self.track = ControlTrack()
+        header = EpisodeHeader("game", "human", RATE_HZ)
+        self.demonstration = Demonstration(self.source, self.track, header, folder, started, self.clock, blocking=True)
+        self.tick = 0
+
+    def run(self, events: dict[int, str], ticks: int) -> None:
+        """Run for some ticks; before tick k call the method, or set the source's flag, that ``events`` names."""
+        pacer = Pacer(1 / RATE_HZ, self.clock, self.clock.sleep)
+
+        def until() -> bool:
+            now = self.clock()
+            self.track.add(now, Controls(round(np.sin(now / S), 3)))
+            for word in events.get(self.tick, "").split():
+                if hasattr(self.source, word.strip("-")):
+                    setattr(self.source, word.strip("-"), not word.startswith("-"))
+                else:
+                    getattr(self.demonstration, word)()
+            self.tick += 1
+            return self.tick > ticks
+
+        with self.demonstration as demonstration:
+            demonstration.run(pacer, until)
+
+    def episodes(self) -> list[Episode]:
+        return [Episode.open(path) for path in self.demonstration.files]
+
+
+def test_frames_are_paired_with_the_controls_of_their_moment(tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    session.run({}, 50)
+    (episode,) = session.episodes()
+    assert len(episode) == session.demonstration.counts.frames == 50
+    assert episode.controls[:, 0] == pytest.approx(np.sin(episode.captured_ns / S), abs=0.001)
+    assert np.array_equal(np.diff(episode.tick), np.ones(49))
+    assert (episode.header.driver, episode.intervention.any()) == ("human", False)
+
+
+def test_a_moment_between_two_samples_lies_on_their_line() -> None:
+    track = ControlTrack()
+    assert track.at(5) == NEUTRAL
+    track.add(100, Controls(-1.0, 0.0, 0.0))
+    track.add(200, Controls(1.0, 1.0, 0.0))
+    assert track.at(50) == Controls(-1.0)
+    assert track.at(125) == Controls(-0.5, 0.25)
+    assert track.at(200) == track.at(999) == Controls(1.0, 1.0)
+
+
+def test_start_and_stop_make_an_episode_each(tmp_path: Path) -> None:
+    session = Session(tmp_path, started=False)
+    session.run({10: "start_or_stop", 30: "start_or_stop", 40: "start_or_stop"}, 60)
+    assert [len(episode) for episode in session.episodes()] == [20, 20]
+    assert session.demonstration.counts.episodes == 2
+    assert session.demonstration.counts.size_bytes == sum(path.stat().st_size for path in session.demonstration.files)
+
+
+def test_a_pause_leaves_a_gap_in_one_episode(tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    session.run({10: "pause_or_go_on", 30: "pause_or_go_on"}, 50)
+    (episode,) = session.episodes()
+    assert len(episode) == 30
+    assert np.diff(episode.captured_ns).max() == pytest.approx(21 * S / RATE_HZ, abs=2)
+
+
+def test_the_last_five_seconds_can_be_taken_back(tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    session.run({200: "discard"}, 240)  # after 10 s
+    (episode,) = session.episodes()
+    kept = episode.captured_ns[episode.captured_ns < S + 200 * S // 20] - S
+    asked = 10.0 - DISCARDED_S
+    assert asked - 1.05 <= kept.max() / S < asked  # what went to the disk together goes together
+    assert len(episode) == len(kept) + 40
+    assert session.demonstration.counts.discarded == pytest.approx(100, abs=1)
+
+
+def test_marks_are_in_the_telemetry(tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    session.run({7: "mark"}, 20)
+    (episode,) = session.episodes()
+    assert np.flatnonzero(episode.telemetry["mark"]).tolist() == [6]  # the picture taken before the key was pressed
+    assert session.demonstration.counts.marks == 1
+
+
+def test_every_tick_is_accounted_for(tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    session.run({5: "still", 15: "-still", 20: "blind", 30: "-blind"}, 40)
+    counts = session.demonstration.counts
+    assert (counts.frames, counts.repeated, counts.blind, counts.dropped) == (20, 10, 10, 0)
+    assert counts.left + counts.straight + counts.right == counts.frames
+    assert len(session.episodes()[0]) == 20
+
+
+def test_nothing_driven_leaves_nothing_behind(tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    session.run({0: "blind"}, 10)
+    assert session.demonstration.files == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_line_says_what_is_recorded(tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    assert state_of(session.demonstration) == "stopped"
+    session.run({}, 40)
+    line = describe(session.demonstration.counts, "done")
+    assert line.startswith("done | frames 40, dropped 0, repeated 0, blind 0 | left 0% straight 0% right 100% | ")
+
+
+class Hands:
+    def __init__(self, failing: bool = False) -> None:
+        self.failing = failing
+        self.reads = 0
+
+    def __enter__(self) -> Self:
+        if self.failing:
+            raise ControllerError("no pad")
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    def read(self) -> Controls:
+        self.reads += 1
+        if self.reads > 3:
+            raise ControllerError("unplugged")
+        return Controls(0.5)
+
+
+def test_the_sampler_tells_what_went_wrong_in_its_thread() -> None:
+    with pytest.raises(ControllerError, match="no pad"):
+        Sampler(Hands(failing=True), ControlTrack()).__enter__()
+    track = ControlTrack()
+    with Sampler(Hands(), track) as sampler:
+        sampler._thread.join(5)
+        with pytest.raises(ControllerError, match="unplugged"):
+            sampler.check()
+    assert track.at(0) == Controls(0.5)
+
+
+def test_keys_make_a_steady_hand() -> None:
+    clock = VirtualClock()
+    keys = KeyboardInput(KeyMap(), clock)
+    keys.read()
+    keys.press(Key("left"))
+    keys.press(Key("up"))
+    clock.sleep(0.1)
+    first = keys.read()
+    clock.sleep(10)
+    assert (first.steering, first.throttle) == (pytest.approx(-0.4), 1.0)
+    assert keys.read().steering == -1.0
+    keys.release(Key("left"))
+    clock.sleep(0.1)
+    assert keys.read().steering == pytest.approx(-0.4)
+    clock.sleep(1)
+    assert keys.read().steering == 0.0
+
+
+class Key:
+    char = None
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def test_opposite_keys_return_the_wheel_before_they_turn_it() -> None:
+    steering = KeySteering()
+    assert steering.steer(False, True, 0.2) == pytest.approx(0.8)
+    assert steering.steer(True, False, 0.1) == pytest.approx(0.2)
+    assert steering.steer(True, False, 0.1) == 0.0
+    assert steering.steer(True, False, 0.1) == pytest.approx(-0.4)
+    assert steering.steer(True, True, 0.05) == pytest.approx(-0.1)
+
+
+def row(second: float) -> EpisodeRow:
+    frame = Frame(np.zeros((2, 2, 3), np.uint8), round(second * S), round(second * 10))
+    return EpisodeRow(frame, NEUTRAL, NEUTRAL)
+
+
+@pytest.mark.parametrize(
+    ("since", "kept"), [(9.0, 30), (2.95, 30), (2.9, 20), (2.0, 20), (1.95, 20), (1.85, 10), (-1.0, 0)]
+)
+def test_whole_seconds_are_taken_back_from_the_disk(tmp_path: Path, since: float, kept: int) -> None:
+    with EpisodeWriter(tmp_path / "e.parquet", EpisodeHeader("game", "human", 10.0)) as writer:
+        for tick in range(30):
+            writer.write(row(tick / 10))
+        assert writer.discard_since(round(since * S)) == 30 - kept
+        writer.write(row(5.0))
+    episode = Episode.open(tmp_path / "e.parquet")
+    assert episode.captured_ns.tolist() == [*(tick * S // 10 for tick in range(kept)), 5 * S]
+
+
+def test_what_has_not_reached_the_disk_is_taken_back_too(tmp_path: Path) -> None:
+    with EpisodeWriter(tmp_path / "e.parquet", EpisodeHeader("game", "human", 10.0)) as writer:
+        for tick in range(15):
+            writer.write(row(tick / 10))
+        assert writer.discard_since(round(1.2 * S)) == 5
+        writer.write(row(3.0))
+    assert len(Episode.open(tmp_path / "e.parquet")) == 11

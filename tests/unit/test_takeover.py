@@ -1,0 +1,59 @@
+"""A person takes the wheel by moving it, and gives it back by a key or a button."""
+
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from agent.contract.controls import NEUTRAL, Controls
+from agent.takeover import THRESHOLD, Takeover, with_button
+
+
+class Hands:
+    controls = NEUTRAL
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    def read(self) -> Controls:
+        return self.controls
+
+
+def test_hands_at_rest_do_not_take_over() -> None:
+    hands = Hands()
+    takeover = Takeover(hands)
+    assert takeover() is None
+    hands.controls = Controls(-THRESHOLD, THRESHOLD, THRESHOLD)
+    assert takeover() is None
+
+
+@pytest.mark.parametrize("moved", [Controls(-0.3), Controls(0.0, 0.3), Controls(0.0, 0.0, 0.3)])
+def test_any_control_takes_over_and_keeps_the_wheel(moved: Controls) -> None:
+    hands = Hands()
+    takeover = Takeover(hands)
+    hands.controls = moved
+    assert takeover() == moved
+    hands.controls = NEUTRAL
+    assert takeover() == NEUTRAL  # letting go of the stick is driving straight on, not giving the wheel back
+    takeover.give_back()
+    assert takeover() is None
+
+
+def test_a_person_who_presses_both_pedals_brakes_or_not_like_the_network() -> None:
+    hands = Hands()
+    hands.controls = Controls(0.0, 0.4, 0.6)
+    assert Takeover(hands)() == Controls(0.0, 0.0, 0.6)
+
+
+def test_the_button_gives_the_wheel_back() -> None:
+    hands, pressed = Hands(), False
+    ask = with_button(Takeover(hands), lambda: pressed)
+    hands.controls = Controls(1.0)
+    assert ask() == Controls(1.0)
+    hands.controls, pressed = NEUTRAL, True
+    assert ask() is None
