@@ -8,19 +8,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from agent.contract.episode import RECORDING_SUFFIX, EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.episode import RECORDING_SUFFIX, EncodedRow, EpisodeHeader, EpisodeRow, EpisodeWriter, encode_row
 from agent.contract.errors import EpisodeError
 from agent.observers.base import TickRecord
 
 _log = logging.getLogger(__name__)
 
-# A disk that syncs slowly holds up one second of rows at a time, so the queue takes one second at 25 Hz. Frames wait
-# uncompressed: 25 pictures of 1000 x 800 px BGRA are 80 MB.
+# Frames wait uncompressed until the compressing thread has time for them: 25 pictures of 1000 x 800 px BGRA are 80 MB.
 QUEUE_ROWS = 25
+# Compressed ones wait for the disk, which may take its time over a sync: 10 s at 30 a second, at 35 KB each 10 MB.
+DISK_ROWS = 300
 
 
 class EpisodeRecorder:
-    """Writes every tick into an episode; compression and disk happen in a thread of its own.
+    """Writes every tick into an episode; compression and disk happen in two threads of their own.
 
     When the queue is full, a frame and its row are dropped together and counted. Trouble with the disk never stops
     the drive: it is logged once, kept in ``problem``, counted row by row, and raised when the recorder is closed.
@@ -48,9 +49,13 @@ class EpisodeRecorder:
         self._telemetry = telemetry
         self._blocking = blocking
         self._dropped_full = 0  # counted by the loop's thread
-        self._dropped_failed = 0  # counted by the recording thread
+        self._dropped_failed = 0  # counted by the disk's thread
         self._queue: queue.Queue[EpisodeRow | int | None] = queue.Queue(QUEUE_ROWS)
-        self._thread = threading.Thread(target=self._work, name="episode recorder", daemon=True)
+        self._encoded: queue.Queue[EncodedRow | int | None] = queue.Queue(DISK_ROWS)
+        self._threads = [
+            threading.Thread(target=work, name=f"episode {name}", daemon=True)
+            for name, work in (("compression", self._compress), ("disk", self._write))
+        ]
 
     @property
     def dropped(self) -> int:
@@ -64,7 +69,8 @@ class EpisodeRecorder:
             EpisodeError: If the file exists or the folder cannot be written.
         """
         self._writer = EpisodeWriter(self._path, self._header)
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
@@ -76,7 +82,8 @@ class EpisodeRecorder:
             EpisodeError: If anything of the drive could not be written, now or before, and nothing else is wrong.
         """
         self._queue.put(None)
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
         rows_before = self._writer.rows
         try:
             self._writer.close()
@@ -126,8 +133,14 @@ class EpisodeRecorder:
         except OSError:
             return 0
 
-    def _work(self) -> None:
+    def _compress(self) -> None:
         while (row := self._queue.get()) is not None:
+            self._encoded.put(row if isinstance(row, int) else encode_row(row))
+            del row  # or its picture would be kept until the next one comes
+        self._encoded.put(None)
+
+    def _write(self) -> None:
+        while (row := self._encoded.get()) is not None:
             rows_before = self._writer.rows
             try:
                 if isinstance(row, int):

@@ -16,6 +16,7 @@ from agent.contract.controls import Controls
 from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter
 from agent.contract.errors import EpisodeError
 from agent.contract.observation import Frame
+from agent.observers import episode_writer
 from agent.observers.base import TickRecord
 from agent.observers.episode_writer import QUEUE_ROWS, EpisodeRecorder
 
@@ -67,17 +68,24 @@ def test_every_tick_is_recorded_with_what_was_sent(tmp_path: Path) -> None:
 
 
 def test_a_slow_disk_never_makes_the_drive_wait(
-    tmp_path: Path, gate: threading.Event, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(episode_writer, "DISK_ROWS", 30)
     with EpisodeRecorder(tmp_path / "a.parquet", HEADER) as recorder:
         recorder.on_tick(make_record(0))
-        while not recorder._queue.empty():  # the thread holds row 0
+        # The disk's thread holds row 0, the other one the row for which there is no room, and both queues are full.
+        room = 2 + 30 + QUEUE_ROWS
+        for index in range(1, room):
+            while recorder._queue.full():
+                time.sleep(0.001)
+            recorder.on_tick(make_record(index))
+        while not (recorder._queue.full() and recorder._encoded.full()):
             time.sleep(0.001)
-        for index in range(1, QUEUE_ROWS + 11):
+        for index in range(room, room + 10):
             recorder.on_tick(make_record(index))  # would never return if it waited
         gate.set()
     assert recorder.dropped == 10
-    assert_nothing_shifted(Episode.open(tmp_path / "a.parquet"), list(range(QUEUE_ROWS + 1)))
+    assert_nothing_shifted(Episode.open(tmp_path / "a.parquet"), list(range(room)))
     assert "lacks 10 ticks" in caplog.text
 
 
