@@ -1,6 +1,7 @@
 """``doctor``: what stands between this machine and a car that drives."""
 
 import argparse
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,13 @@ from agent.commands.common import (
     png_path,
     say,
     say_json,
+    shipped_weights,
     where_to_look,
 )
 from agent.games.registry import find_game
 
 if TYPE_CHECKING:
     from agent.contract.observation import Pixels
-    from agent.doctor import Finding
 
 _COLOURS = {"OK": "green", "warning": "yellow", "failed": "red"}
 
@@ -47,22 +48,29 @@ def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.markup import escape
 
-    from agent.doctor import examine
+    from agent.doctor import Finding, examine
 
     profile = None if arguments.game is None else find_game(arguments.game).profile
     capture = None
     if profile is not None and (profile.capture is not None or arguments.window or arguments.monitor):
         capture = where_to_look(arguments, profile)
     load_engine = None
-    if profile is not None or arguments.weights is not None:
+    folder = arguments.weights if profile is None else arguments.weights or shipped_weights(profile.model_name)
+    untrained = profile is not None and arguments.weights is None and not folder.exists()
+    if folder is not None and not untrained:
         arguments.engine, arguments.threads = "auto", None
 
         def load_engine() -> Any:
             return make_engine(arguments, profile.model_name if profile is not None else "carracing")
 
+    more = []
+    if profile is not None and untrained:
+        advice = f"Record yourself (`agent record --game {profile.name}`) and train, or pass --weights"
+        more = [Finding("network", "warning", f"there are no weights for {profile.name} yet. {advice}.")]
     findings: list[Finding] = []
     console = Console(highlight=False, soft_wrap=True)
-    for finding in examine(profile, capture, load_engine, arguments.picture, _save, not arguments.no_pad):
+    examination = examine(profile, capture, load_engine, arguments.picture, _save, not arguments.no_pad)
+    for finding in itertools.chain(examination, more):
         findings.append(finding)
         if not arguments.json:
             colour = _COLOURS[finding.verdict]

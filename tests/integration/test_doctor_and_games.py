@@ -57,8 +57,8 @@ def test_a_game_without_display_and_weights(capsys: pytest.CaptureFixture[str]) 
     code, findings = doctor(capsys, "--game", "gta5", "--no-pad")
     assert code == 1
     assert findings["window"]["text"].startswith("there is no display (DISPLAY is not set), expected")
-    assert findings["network"]["verdict"] == "failed"
-    assert "gta5" in findings["network"]["text"]
+    assert findings["network"]["verdict"] == "warning"
+    assert "there are no weights for gta5 yet" in findings["network"]["text"]
     assert "gamepad" not in findings
 
 
@@ -67,6 +67,12 @@ def test_wayland_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     monkeypatch.setenv(session, "wayland-0")
     _, findings = doctor(capsys, "--game", "gta5", "--no-pad")
     assert "Wayland session without X" in findings["window"]["text"]
+
+
+def test_weights_that_were_asked_for_must_be_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, findings = doctor(capsys, "--game", "carracing", "--no-pad", "--weights", str(tmp_path / "none"))
+    assert code == 1
+    assert findings["network"]["verdict"] == "failed"
 
 
 def test_driving_without_a_display_is_refused_at_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,118 @@
+"""An unmodified 3D game under Xvfb: its window is found, its frames flow, and its kart does what the keys say."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from waiting import Environment, wait_for
+
+from agent.capture.desktop import open_desktop
+from agent.capture.screen import ScreenSource
+from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.errors import BlindError
+from agent.contract.observation import Frame
+from agent.controllers.keyboard import Keyboard
+from agent.games.registry import find_game
+
+pytestmark = [pytest.mark.game, pytest.mark.slow]
+
+PROFILE = find_game("supertuxkart").profile
+EFFECTS_OFF = [
+    f"--disable-{effect}"
+    for effect in (
+        *("dynamic-lights", "glow", "bloom", "light-shaft", "dof", "particles", "animated-characters"),
+        *("motion-blur", "mlaa", "ssao", "ibl", "hd-textures"),
+    )
+]
+STILL = 2.0  # mean change of a grey level from picture to picture; leaves move, and so does the exhaust
+AHEAD = (slice(40, 150), slice(100, 380))  # of the 480 x 270 window: the scene above the kart
+
+
+@pytest.fixture
+def race(display: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A race that has been started, seen through its window."""
+    program = shutil.which("supertuxkart", path=f"{os.environ['PATH']}:/usr/games")
+    if program is None:
+        pytest.skip("needs `apt install supertuxkart` (700 MB)")
+    monkeypatch.setenv("DISPLAY", display["DISPLAY"])
+    environment = {
+        **display,
+        "HOME": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "LIBGL_ALWAYS_SOFTWARE": "1",
+        "LP_NUM_THREADS": "1",
+        "ALSOFT_DRIVERS": "null",
+    }
+    options = ["--windowed", "--screensize=480x270", "--no-sound", "--anisotropic=0", *EFFECTS_OFF]
+    process = subprocess.Popen(
+        [program, *options, "--track=lighthouse", "--numkarts=1", "--race-now", "--laps=1"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_for("the game's window", lambda: titles_with("SuperTuxKart"), 120)
+    yield
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def titles_with(text: str) -> list[str]:
+    desktop = open_desktop()
+    try:
+        return [window.title for window in desktop.windows() if text in window.title]
+    finally:
+        desktop.close()
+
+
+def watch(source: ScreenSource, keyboard: Keyboard, controls: Controls, seconds: float) -> tuple[int, float, float]:
+    """Hold controls; return new pictures seen, the median change of a grey level and of the scene sideways, in px."""
+    changes, shifts = [], []
+    last: Frame | None = None
+    stop = time.monotonic() + seconds
+    while time.monotonic() < stop:
+        keyboard.send(controls)
+        try:
+            frame = source.read()
+        except BlindError:  # a race at rest may show the same picture for a while
+            frame = last
+        if frame is not None and last is not None and frame.index > last.index:
+            before, now = (grey(picture) for picture in (last, frame))
+            changes.append(float(np.abs(now - before).mean()))
+            (shift, _), _ = cv2.phaseCorrelate(before, now, cv2.createHanningWindow(before.shape[::-1], cv2.CV_32F))
+            shifts.append(shift)
+        last = frame
+        time.sleep(0.05)
+    return len(changes), float(np.median(changes or [0.0])), float(np.median(shifts or [0.0]))
+
+
+def grey(frame: Frame) -> cv2.typing.MatLike:
+    return cv2.cvtColor(frame.pixels, cv2.COLOR_BGRA2GRAY)[AHEAD].astype(np.float32)
+
+
+def test_the_kart_moves_under_throttle_and_turns_under_steering(race: None) -> None:
+    assert PROFILE.capture is not None
+    with ScreenSource(PROFILE.capture) as source, Keyboard(PROFILE.keys) as keyboard:
+        wait_for("the starting grid", lambda: 0 < watch(source, keyboard, NEUTRAL, 2)[1] < STILL, 120)
+        _, at_rest, _ = watch(source, keyboard, NEUTRAL, 2)
+        wait_for("the race", lambda: watch(source, keyboard, Controls(0.0, 1.0), 1)[1] > STILL, 60)  # after a countdown
+        pictures, moving, _ = watch(source, keyboard, Controls(0.0, 1.0), 4)
+        _, _, left = watch(source, keyboard, Controls(-1.0, 1.0), 1)
+        watch(source, keyboard, Controls(0.0, 1.0), 0.5)
+        _, _, right = watch(source, keyboard, Controls(1.0, 1.0), 1)
+    sys.stdout.write(
+        f"{pictures / 4:.0f} new pictures a second seen (20 looked for); change of a grey level at rest {at_rest:.2f}, "
+        f"under throttle {moving:.2f}; the scene moves {left:+.1f} px a picture steering left, {right:+.1f} right\n"
+    )
+    assert pictures >= 20
+    assert moving > 5 * at_rest
+    assert left > 1  # steering left, the scene moves right
+    assert right < -1
