@@ -101,20 +101,16 @@ class Gamepad:
         device = self._device
         if device is None:
             raise ControllerError("the gamepad is not plugged in, expected to be used inside its `with` block.")
-        shown = self._shown
+        if state == self._shown:
+            return  # vgamepad writes all 19 of a pad's values whenever it is asked to; the kernel drops those that stay
         try:
-            # Each is a system call on Linux, so only what changes; the kernel drops what stays the same anyway.
-            if (state.left_x, state.left_y) != (shown.left_x, shown.left_y):
-                device.left_joystick(state.left_x, state.left_y)
-            if (state.right_x, state.right_y) != (shown.right_x, shown.right_y):
-                device.right_joystick(state.right_x, state.right_y)
-            if state.left_trigger != shown.left_trigger:
-                device.left_trigger(state.left_trigger)
-            if state.right_trigger != shown.right_trigger:
-                device.right_trigger(state.right_trigger)
-            for name in shown.buttons - state.buttons:
+            device.left_joystick(state.left_x, state.left_y)
+            device.right_joystick(state.right_x, state.right_y)
+            device.left_trigger(state.left_trigger)
+            device.right_trigger(state.right_trigger)
+            for name in self._shown.buttons - state.buttons:
                 device.release_button(_button(name))
-            for name in state.buttons - shown.buttons:
+            for name in state.buttons - self._shown.buttons:
                 device.press_button(_button(name))
             device.update()
             self._shown = state

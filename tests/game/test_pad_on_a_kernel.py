@@ -22,7 +22,7 @@ from waiting import wait_for
 
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.profile import Button, PadMap
-from agent.controllers.gamepad import UINPUT, Gamepad
+from agent.controllers.gamepad import Gamepad
 from agent.controllers.pad import STICK_MAX, TRIGGER_MAX
 
 evdev = pytest.importorskip("evdev")
@@ -30,10 +30,9 @@ codes = evdev.ecodes
 
 REPOSITORY = Path(__file__).parents[2]
 RUN_IN_VM = REPOSITORY / "tests" / "pad_vm" / "run_in_vm.py"
-WRITABLE = os.access(UINPUT, os.W_OK)
 
 pytestmark = pytest.mark.game
-on_a_kernel = pytest.mark.skipif(not WRITABLE, reason=f"{UINPUT} cannot be written here: runs in the virtual machine")
+on_a_kernel = pytest.mark.uinput
 
 FUZZ, FLAT = 16, 128  # what vgamepad declares for a stick, as the real pad's driver does
 JS_EVENT = struct.Struct("IhBB")  # linux/joystick.h: milliseconds, value, type, number
@@ -468,7 +467,7 @@ def test_a_thousand_sends_arrive_in_the_time_that_is_printed() -> None:
     sys.stdout.write(f"send(): p50 {median:.2f} ms, p99 {slow:.2f} ms\n")
 
 
-@pytest.mark.skipif(WRITABLE, reason="every claim runs on this machine's own kernel")
+@pytest.mark.virtual_machine
 def test_all_of_this_holds_in_a_virtual_machine() -> None:
     check = subprocess.run([sys.executable, str(RUN_IN_VM), "--check"], capture_output=True, text=True)
     if check.returncode:
