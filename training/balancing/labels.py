@@ -48,6 +48,6 @@ def check_labels(labels: Labels, outputs: Sequence[OutputSpec]) -> None:
         if values.min() == values.max():
             raise TrainingError(
                 f"{output.name} is {values[0]:g} in all {len(values)} samples, expected an output that varies: it can "
-                f"neither be balanced nor learnt. Add episodes in which {output.name} is used (`python -m training "
-                "collect --episodes N` for more tracks), or train a model without this output."
+                f"neither be balanced nor learnt. Add episodes in which {output.name} is used: drive some that do, "
+                "or of an embedded game collect more tracks; or train a model without this output."
             )
