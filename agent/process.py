@@ -1,8 +1,12 @@
-"""What the operating system knows about processes."""
+"""What the operating system knows about processes, and how to start one that Ctrl-C does not reach."""
 
 import os
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _START_FIELD = 22  # of /proc/self/stat, counted from 1 (proc(5)): clock ticks from the machine's boot to our start
@@ -37,3 +41,16 @@ def peak_memory_mb(pid: int | None = None) -> float | None:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     else:
         return None
+
+
+@contextmanager
+def no_interrupts() -> Iterator[None]:
+    """Start a process that Ctrl-C does not reach even while it is still importing: it inherits this."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may change it
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,6 +1,7 @@
 """``drive``: in real time, the game running beside the agent."""
 
 import argparse
+import functools
 import itertools
 import math
 import time
@@ -153,6 +154,7 @@ def _left_behind(lap: "Lap", files: list[Path]) -> list[Path]:
 
 def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
     from agent.capture.screen import ScreenSource
+    from agent.controllers.guard import GuardedController, expiry_for
     from agent.loop import DriveSummary, drive
     from agent.pacing import Pacer
 
@@ -166,6 +168,8 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
         engine = stack.enter_context(closing(make_engine(arguments, profile.model_name)))
         rate_hz, inference_s = settle_rate(arguments.rate, engine)
         pacer = Pacer(1.0 / rate_hz)
+        if isinstance(controller, GuardedController):
+            controller.expiry_s = expiry_for(pacer.period_s)
         summary = DriveSummary(pacer.stats)
         first = _FirstDecision()
         observers = _drive_observers(arguments, engine, rate_hz, None, pacer.stats, files)
@@ -191,6 +195,7 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
                 "peak_memory_mb": peak_memory_mb(),
                 "process_start_to_first_decision_s": _startup_s(arguments, first.sent_ns),
                 "captured": asdict(source.counts),
+                "controls_expired": controller.expired if isinstance(controller, GuardedController) else 0,
                 **summary.to_dict(),
                 "files": [str(path) for path in left_behind],
             }
@@ -240,18 +245,21 @@ def _takeover(stack: ExitStack, person: "GamepadInput | None") -> "Callable[[], 
 
 
 def _make_controller(arguments: argparse.Namespace, profile: GameProfile) -> "Controller":
+    """Return what moves the car, held by a guard process that lets go when it hears nothing from this one."""
     if arguments.dry_run:
         from agent.controllers.memory import MemoryController
 
         return MemoryController()
+    from agent.controllers.guard import GuardedController
+
     if (arguments.controller or profile.controller) == "keyboard":
         from agent.controllers.keyboard import Keyboard
 
-        return Keyboard(profile.keys)
+        return GuardedController(functools.partial(Keyboard, profile.keys))
 
     from agent.controllers.gamepad import Gamepad
 
-    return Gamepad(profile.pad)
+    return GuardedController(functools.partial(Gamepad, profile.pad))
 
 
 class _FirstDecision:

@@ -15,11 +15,10 @@ import math
 import multiprocessing
 import signal
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -35,7 +34,7 @@ from agent.contract.errors import AgentError, GameError
 from agent.contract.observation import Frame
 from agent.games.base import DriveState, Outcome, Simulator
 from agent.pacing import clock_ns
-from agent.process import peak_memory_mb
+from agent.process import no_interrupts, peak_memory_mb
 
 FRAMES_PER_S = 50.0  # one picture a physics tick, as gymnasium's own window shows them
 READY_TIMEOUT_S = 60.0  # importing the game and generating a track takes 1 to 2 s on an idle machine
@@ -175,7 +174,7 @@ class RealTimeGame:
     def __enter__(self) -> Self:
         self._link, child_link = self._context.Pipe()
         process = self._context.Process(target=_run_game, args=(child_link, *self._arguments), name="game", daemon=True)
-        with _interrupts_ignored():
+        with no_interrupts():
             process.start()
         child_link.close()  # or the pipe would stay open, and the game's end unnoticed, as long as we live
         self._process = process
@@ -362,19 +361,6 @@ class _Controller:
 
     def send(self, controls: Controls) -> None:
         self._game.send_controls(controls)
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Start a process that Ctrl-C does not reach even while it is still importing: it inherits this."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may change it
-        yield
-        return
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 class _ParentGoneError(Exception):

@@ -1,0 +1,184 @@
+"""Whatever becomes of the agent, the car is let go: each fault is injected into a real process."""
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.errors import ControllerError
+from agent.controllers.guard import EXPIRY_S, GuardedController, expiry_for
+
+FULL = Controls(1.0, 1.0, 0.0)
+
+
+class LoggingController:
+    """Writes what it is sent into a file, a line each: what another process can see of a gamepad."""
+
+    def __init__(self, path: Path, fails_at: int | None = None) -> None:
+        self._path = path
+        self._fails_at = fails_at
+        self._sent = 0
+
+    def __enter__(self) -> Self:
+        if self._fails_at == 0:
+            raise ControllerError("there is no gamepad")
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._write(NEUTRAL)
+
+    def send(self, controls: Controls) -> None:
+        self._sent += 1
+        if self._sent == self._fails_at:
+            raise ControllerError("the gamepad went away")
+        self._write(controls)
+
+    def _write(self, controls: Controls) -> None:
+        with self._path.open("a") as file:
+            file.write(f"{time.monotonic()} {controls.steering} {controls.throttle} {controls.brake}\n")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "pad.log"
+    path.touch()
+    return path
+
+
+def shown(log: Path) -> list[Controls]:
+    return [Controls(*map(float, line.split()[1:])) for line in log.read_text().splitlines()]
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if happened():
+            return
+        time.sleep(0.01)
+    pytest.fail("it did not happen within 10 s")
+
+
+def guard(log: Path, fails_at: int | None = None) -> GuardedController:
+    return GuardedController(functools.partial(LoggingController, log, fails_at))
+
+
+def test_controls_arrive_and_leaving_is_neutral(log: Path) -> None:
+    with guard(log) as controller:
+        controller.send(FULL)
+        wait_until(lambda: shown(log) == [FULL])
+    assert shown(log)[-1] == NEUTRAL
+    assert controller.pid is None
+
+
+def test_an_exception_in_the_agent_is_neutral(log: Path) -> None:
+    def crash(controller: GuardedController) -> None:
+        controller.send(FULL)
+        raise ControllerError("elsewhere")
+
+    controller = guard(log)
+    with pytest.raises(ControllerError, match="elsewhere"), controller:
+        crash(controller)
+    assert shown(log)[-1] == NEUTRAL
+
+
+def test_a_silent_agent_is_let_go_of_and_heard_again(log: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with guard(log) as controller:
+        controller.send(FULL)
+        wait_until(lambda: shown(log)[-1:] == [NEUTRAL])
+        controller.send(FULL)
+        wait_until(lambda: shown(log)[-1] == FULL)
+        assert controller.expired == 1
+    assert "nothing came for 150 ms: the guard let go of the controls" in caplog.text
+    assert shown(log)[:3] == [FULL, NEUTRAL, FULL]
+
+
+def test_controls_that_keep_coming_do_not_expire(log: Path) -> None:
+    with guard(log) as controller:
+        for _ in range(60):
+            controller.send(FULL)
+            time.sleep(EXPIRY_S / 20)
+        assert controller.expired == 0
+    assert set(shown(log)[:-1]) == {FULL}
+
+
+def test_a_slow_loop_is_not_taken_for_a_dead_one() -> None:
+    assert expiry_for(1 / 30) == EXPIRY_S
+    assert expiry_for(0.2) == pytest.approx(0.3)
+
+
+FAULTS = {
+    "killed": "os.kill(os.getpid(), signal.SIGKILL)",
+    "stopped": "os.kill(os.getpid(), signal.SIGSTOP)",
+    "hung in native code, holding the interpreter's lock": "ctypes.PyDLL(None).sleep(20)",
+    "ended without leaving the block": "os._exit(3)",
+}
+AGENT = """
+    import ctypes, functools, os, signal, sys
+    from pathlib import Path
+    sys.path.insert(0, {tests!r})
+    from test_guard import FULL, LoggingController, shown, wait_until
+    from agent.controllers.guard import GuardedController
+
+    if __name__ == "__main__":
+        log = Path({log!r})
+        with GuardedController(functools.partial(LoggingController, log)) as controller:
+            controller.send(FULL)
+            wait_until(lambda: shown(log) == [FULL])
+            {fault}
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_agent_that_is_no_more_is_let_go_of(log: Path, tmp_path: Path, fault: str) -> None:
+    script = tmp_path / "agent_to_be_harmed.py"
+    tests = str(Path(__file__).parent)
+    script.write_text(textwrap.dedent(AGENT).format(log=str(log), tests=tests, fault=FAULTS[fault]))
+    process = subprocess.Popen([sys.executable, str(script)])
+    try:
+        wait_until(lambda: shown(log)[:1] == [FULL])
+        wait_until(lambda: shown(log)[-1] == NEUTRAL)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_guard_that_was_killed_is_told(log: Path) -> None:
+    with guard(log) as controller:
+        assert controller.pid is not None
+        os.kill(controller.pid, signal.SIGTERM)  # which it ignores
+        controller.send(FULL)
+        wait_until(lambda: shown(log)[-1:] == [FULL])
+        controller._process.kill()
+        controller._process.join()
+        with pytest.raises(ControllerError, match="the guard of the controls has ended"):
+            send_for_ever(controller)
+
+
+def test_a_controller_that_cannot_be_opened_says_why(log: Path) -> None:
+    with pytest.raises(ControllerError, match="there is no gamepad"):
+        guard(log, fails_at=0).__enter__()
+
+
+def test_a_controller_that_fails_on_the_way_is_told_with_the_next_controls(log: Path) -> None:
+    controller = guard(log, fails_at=2)
+    with controller, pytest.raises(ControllerError, match="the gamepad went away"):
+        send_for_ever(controller)
+    assert shown(log)[-1] == NEUTRAL
+
+
+def send_for_ever(controller: GuardedController) -> None:
+    while True:
+        controller.send(FULL)
+        time.sleep(0.01)
