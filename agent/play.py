@@ -27,6 +27,7 @@ from agent.pacing import Pacer
 TITLE = "Hoodcam CarRacing"
 """How the window's title begins; what else there is to say follows. Nothing is written into the picture."""
 
+_BLIND_DRIVERS = ("dummy", "offscreen", "evdev")
 _STARTS = 0.05  # the clock starts with the first control above this
 _PAUSE_S = 2.0  # between a lap and the next
 _LEFT, _RIGHT = (pygame.K_LEFT, pygame.K_a), (pygame.K_RIGHT, pygame.K_d)
@@ -44,6 +45,8 @@ class GameWindow:
     def __init__(self, width_px: int, height_px: int) -> None:
         try:
             pygame.display.init()
+            if pygame.display.get_driver() in _BLIND_DRIVERS and not os.environ.get("SDL_VIDEODRIVER"):
+                raise pygame.error("no display")  # SDL's last resort: a window that nobody can see
             self._window = pygame.display.set_mode((width_px, height_px))
         except pygame.error as exc:
             raise GameError(

@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +81,14 @@ def test_weights_that_were_asked_for_must_be_there(capsys: pytest.CaptureFixture
 def test_driving_without_a_display_is_refused_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["drive", "--game", "carracing-window"]) == 1
     assert capsys.readouterr().err.startswith("error: there is no display (DISPLAY is not set)")
+
+
+def test_playing_without_a_display_is_refused() -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "SDL_VIDEODRIVER"}
+    command = [sys.executable, "-m", "agent", "play"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "error: no window can be opened" in done.stderr
 
 
 def test_games_are_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
