@@ -123,6 +123,7 @@ def test_a_worker_of_one_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "say how many with --workers" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_one_that_fails_takes_all_others_along() -> None:
     # Worker 1 fails at once, on its arguments; worker 2 would run on for minutes.
     code = """

@@ -265,6 +265,7 @@ def test_an_interrupted_run_goes_on_as_if_it_never_was(whole: tuple[FitConfig, F
         assert actual[name] == pytest.approx(values, rel=1e-4, abs=1e-5), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("step", "balance"), [("helper", "v2"), ("joint", "v4")])
 def test_balanced_runs_go_on_as_if_they_never_stopped(episodes: Path, tmp_path: Path, step: str, balance: str) -> None:
     config = replace(FitConfig.debug((episodes,), tmp_path / "run"), step=step, balance=balance, batch_size=3)
@@ -278,6 +279,7 @@ def test_balanced_runs_go_on_as_if_they_never_stopped(episodes: Path, tmp_path: 
             assert row[name] == pytest.approx(expected_row[name], rel=1e-4), name
 
 
+@pytest.mark.slow
 def test_a_run_stops_when_driving_gets_no_better(tmp_path: Path) -> None:
     for index, telemetry in enumerate(({"zeal": 1.0}, {"zeal": 1.0}, {"zest": 1.0})):  # none that all have
         write_episode(tmp_path / f"{index}.parquet", seed=index, varied=True, **telemetry)

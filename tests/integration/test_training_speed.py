@@ -24,6 +24,7 @@ def test_steps_take_turns_and_their_first_is_not_counted() -> None:
     assert order == ["a", "b"] * 3
 
 
+@pytest.mark.slow
 def test_the_command_times_every_way_against_the_plain_one(capsys: pytest.CaptureFixture[str]) -> None:
     size = ["--backbone", "pilotnet", "--width", "120", "--height", "68", "--batch", "2", "--rounds", "1"]
     assert main(["speed", *size, "--json"]) == 0
