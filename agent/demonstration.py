@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
 from agent.capture.base import FrameSource
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.episode import EpisodeHeader, EpisodeRow
@@ -26,6 +28,7 @@ DISCARDED_S = 5.0
 """What the discard key takes back: somebody who has just crashed needs about as long to reach it."""
 
 _REMEMBERED_S = 2.0
+_ALIKE = 0.05  # controls that differ by less are the same
 _STRAIGHT = 0.05  # a steering below this counts as straight on
 
 
@@ -121,7 +124,7 @@ class DemonstrationCounts:
     Attributes:
         frames: Rows recorded.
         dropped: Frames that compressing and writing could not keep up with.
-        repeated: Ticks at which the game had not drawn a new picture; nothing is recorded then.
+        repeated: Ticks at which neither the picture nor the controls were new; nothing is recorded then.
         blind: Ticks without a picture: minimised, black, frozen.
         discarded: Rows taken back by the discard key.
         left: Rows steering left.
@@ -189,7 +192,7 @@ class Demonstration:
         self._wanted = started
         self._recorder: EpisodeRecorder | None = None
         self._pending: Frame | None = None
-        self._last_index: int | None = None
+        self._last: tuple[int, Controls] | None = None  # the newest row's picture and controls
         self._discard_since_ns: int | None = None
         self._mark = False
         self._dropped_before = 0
@@ -264,14 +267,15 @@ class Demonstration:
         except BlindError:
             self.counts.blind += 1
             return
-        if frame.index == self._last_index:
-            self.counts.repeated += 1
-            return
-        self._last_index = frame.index
         self._pending = frame
 
     def _record(self, frame: Frame, recorder: EpisodeRecorder) -> None:
         controls = self._track.at(frame.captured_ns)
+        # The same picture again matters only if the person does something else about it: pulls away from a standstill.
+        if self._last is not None and self._last[0] == frame.index and _alike(self._last[1], controls):
+            self.counts.repeated += 1
+            return
+        self._last = (frame.index, controls)
         mark, self._mark = self._mark, False
         self.counts.marks += mark
         if recorder.put(EpisodeRow(frame, controls, controls, telemetry={"mark": float(mark)})):
@@ -314,6 +318,10 @@ class Demonstration:
             else:
                 self.files.pop()
             self.counts.size_bytes = self._finished_bytes
+
+
+def _alike(first: Controls, second: Controls) -> bool:
+    return bool(np.abs(first.to_array() - second.to_array()).max() <= _ALIKE)
 
 
 def describe(counts: DemonstrationCounts, state: str) -> str:

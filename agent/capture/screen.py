@@ -69,6 +69,7 @@ class ScreenSource:
         open_grabber: Opens the screen.
         open_desktop: Opens the list of windows, if one is named.
         clock: Monotonic time in nanoseconds.
+        frozen_s: How long the picture may stand still; ``math.inf`` for as long as it likes.
 
     Attributes:
         counts: What was seen so far.
@@ -81,6 +82,7 @@ class ScreenSource:
         open_grabber: "Callable[[], Grabber] | None" = None,
         open_desktop: Callable[[], Desktop] = open_desktop,
         clock: Callable[[], int] = clock_ns,
+        frozen_s: float = FROZEN_S,
     ) -> None:
         self.counts = CaptureCounts()
         self.focused: bool | None = None
@@ -88,6 +90,7 @@ class ScreenSource:
         self._open_grabber = open_grabber or MssGrabber
         self._open_desktop = open_desktop
         self._clock = clock
+        self._frozen_s = frozen_s
         self._grabber: Grabber | None = None
         self._desktop: Desktop | None = None
         self._handle = 0
@@ -178,8 +181,8 @@ class ScreenSource:
                 "the picture is black" + (" (a Wayland session shows X programs nothing)" if is_wayland() else "")
             )
         still_s = (captured_ns - self._changed_ns) / 1e9
-        if still_s % RETRY_S >= FROZEN_S:
-            raise BlindError(f"the picture has not changed for {FROZEN_S:g} s")
+        if still_s % RETRY_S >= self._frozen_s:
+            raise BlindError(f"the picture has not changed for {self._frozen_s:g} s")
         return Frame(pixels, captured_ns, self._index)
 
     def _opened(self) -> Grabber:

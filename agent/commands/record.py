@@ -110,7 +110,8 @@ def _record_person(arguments: argparse.Namespace, profile: GameProfile) -> int:
     stop_ns = math.inf if arguments.seconds is None else clock_ns() + arguments.seconds * 1e9
     interrupted = False
     with ExitStack() as stack:
-        source = stack.enter_context(ScreenSource(where_to_look(arguments, profile)))
+        # A person may wait as long as they like: what they do at a standstill is how driving off is learnt.
+        source = stack.enter_context(ScreenSource(where_to_look(arguments, profile), frozen_s=math.inf))
         sampler = stack.enter_context(Sampler(_choose_input(arguments, profile), track))
         session = stack.enter_context(Demonstration(source, track, header, arguments.out, started=not arguments.wait))
         try:

@@ -7,7 +7,7 @@
                              <-- pipe ---   what went wrong there, and every time it had to let go
 
 Whatever becomes of the agent (hung in native code, stopped, killed, out of processor time), no message arrives and the
-guard sends neutral. If the guard is killed, the system unplugs its gamepad, which is neutral too.
+guard sends neutral. If the guard is killed, the system unplugs its gamepad, which is neutral too; keys stay down.
 """
 
 import logging

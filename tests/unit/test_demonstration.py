@@ -1,5 +1,6 @@
 """A person recorded: which control belongs to which picture, what the keys do, and that no frame goes uncounted."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -53,6 +54,7 @@ class Session:
         header = EpisodeHeader("game", "human", RATE_HZ)
         self.demonstration = Demonstration(self.source, self.track, header, folder, started, self.clock, blocking=True)
         self.tick = 0
+        self.steering: Callable[[float], float] = np.sin
 
     def run(self, events: dict[int, str], ticks: int) -> None:
         """Run for some ticks; before tick k call the method, or set the source's flag, that ``events`` names."""
@@ -60,7 +62,7 @@ class Session:
 
         def until() -> bool:
             now = self.clock()
-            self.track.add(now, Controls(round(np.sin(now / S), 3)))
+            self.track.add(now, Controls(round(self.steering(now / S), 3)))
             for word in events.get(self.tick, "").split():
                 if hasattr(self.source, word.strip("-")):
                     setattr(self.source, word.strip("-"), not word.startswith("-"))
@@ -133,11 +135,22 @@ def test_marks_are_in_the_telemetry(tmp_path: Path) -> None:
 
 def test_every_tick_is_accounted_for(tmp_path: Path) -> None:
     session = Session(tmp_path)
+    session.steering = lambda time_s: 0.5
     session.run({5: "still", 15: "-still", 20: "blind", 30: "-blind"}, 40)
     counts = session.demonstration.counts
     assert (counts.frames, counts.repeated, counts.blind, counts.dropped) == (20, 10, 10, 0)
     assert counts.left + counts.straight + counts.right == counts.frames
     assert len(session.episodes()[0]) == 20
+
+
+def test_driving_off_from_a_standstill_is_recorded(tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    session.steering = lambda time_s: 0.0 if time_s < 1.5 else 0.4
+    session.run({0: "still", 15: "-still"}, 20)
+    (episode,) = session.episodes()
+    assert [round(float(value), 1) for value in episode.controls[:3, 0]] == [0.0, 0.4, 0.4]
+    assert episode.tick[:3].tolist() == [0, 0, 1]  # the same picture twice: once at rest, once driven off from
+    assert len(episode) == 2 + 5
 
 
 def test_nothing_driven_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The screen as a camera, on a screen and a desktop made of arrays: what is followed, and what is not driven by."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -174,6 +175,15 @@ def test_a_picture_that_stands_still_is_given_up_and_tried_again() -> None:
     first_blind = sighted.index(False)
     assert (first_blind + 1) * 0.05 == pytest.approx(FROZEN_S, abs=0.051)
     assert sum(sighted) / len(sighted) == pytest.approx(FROZEN_S / RETRY_S, abs=0.06)
+
+
+def test_a_person_may_look_at_a_standing_picture() -> None:
+    world = World()
+    world.source._frozen_s = math.inf
+    with world.source as source:
+        for _ in range(100):
+            world.after(0.05, change=False)
+            assert source.read().index == 1
 
 
 def test_a_region_outside_of_the_window() -> None:
