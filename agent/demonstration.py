@@ -165,7 +165,6 @@ class Demonstration:
     Attributes:
         counts: What was recorded so far.
         paused: Whether recording rests inside an episode.
-        recording: Whether an episode is being recorded.
         files: The episodes' files.
     """
 
@@ -181,7 +180,6 @@ class Demonstration:
     ) -> None:
         self.counts = DemonstrationCounts()
         self.paused = False
-        self.recording = False
         self.files: list[Path] = []
         self._source = source
         self._track = track
@@ -206,6 +204,11 @@ class Demonstration:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stop()
+
+    @property
+    def recording(self) -> bool:
+        """Whether an episode is being recorded."""
+        return self._recorder is not None
 
     def start_or_stop(self) -> None:
         """Begin an episode, or end the one that is being recorded."""
@@ -297,11 +300,9 @@ class Demonstration:
             path, number = path.with_name(f"{self._header.game}-{stamp}-{number}.parquet"), number + 1
         self._recorder = EpisodeRecorder(path, self._header, blocking=self._blocking).__enter__()
         self.files.append(path)
-        self.recording = True
 
     def _stop(self) -> None:
         recorder, self._recorder = self._recorder, None
-        self.recording = False
         if recorder is None:
             return
         if self._pending is not None:

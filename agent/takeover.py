@@ -17,17 +17,21 @@ class Takeover:
 
     Args:
         person: Open.
+        wants_back: Asked every time: whether the person gives the wheel back by a button.
 
     Attributes:
         active: Whether the person drives.
     """
 
-    def __init__(self, person: Input) -> None:
+    def __init__(self, person: Input, wants_back: Callable[[], bool] = lambda: False) -> None:
         self.active = False
         self._person = person
+        self._wants_back = wants_back
 
     def __call__(self) -> Controls | None:
         """Return the person's controls while they drive, else None."""
+        if self._wants_back():
+            self.give_back()
         controls = self._person.read()
         if not self.active and max(abs(controls.steering), controls.throttle, controls.brake) > THRESHOLD:
             self.active = True
@@ -39,14 +43,3 @@ class Takeover:
         if self.active:
             self.active = False
             _log.warning("the network drives again")
-
-
-def with_button(takeover: Takeover, pressed: Callable[[], bool]) -> Callable[[], Controls | None]:
-    """Return the takeover, given back as well when a button is pressed."""
-
-    def ask() -> Controls | None:
-        if pressed():
-            takeover.give_back()
-        return takeover()
-
-    return ask

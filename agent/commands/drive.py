@@ -236,12 +236,12 @@ def _takeover(stack: ExitStack, person: "GamepadInput | None") -> "Callable[[], 
     if person is None:
         return lambda: None
     from agent.inputs.keyboard import Hotkeys
-    from agent.takeover import Takeover, with_button
+    from agent.takeover import Takeover
 
-    takeover = Takeover(person)
+    takeover = Takeover(person, person.back_pressed)
     with suppress(ControllerError):  # without keys there is still the button
         stack.enter_context(Hotkeys({"f8": takeover.give_back}))
-    return with_button(takeover, person.back_pressed)
+    return takeover
 
 
 def _make_controller(arguments: argparse.Namespace, profile: GameProfile) -> "Controller":

@@ -11,7 +11,37 @@ from agent.inputs.base import KeySteering
 from agent.pacing import clock_ns
 
 
-class KeyboardInput:
+class _Listening:
+    """Hears keys from the beginning of its block to the end, whatever window has the focus."""
+
+    _listener: Any = None
+
+    def __enter__(self) -> Self:
+        """Start listening.
+
+        Raises:
+            ControllerError: If keys cannot be heard here.
+        """
+        self._listener = import_keyboard().Listener(on_press=self.press, on_release=self.release)
+        self._listener.start()
+        self._listener.wait()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = None
+
+    def press(self, key: Any) -> None:
+        """Take notice of a key going down; called by pynput's thread."""
+
+    def release(self, key: Any) -> None:
+        """Take notice of a key going up; called by pynput's thread."""
+
+
+class KeyboardInput(_Listening):
     """The keys that drive a game, as controls.
 
     Args:
@@ -24,27 +54,7 @@ class KeyboardInput:
         self._clock = clock
         self._steering = KeySteering()
         self._down: set[str] = set()
-        self._listener: Any = None
         self._read_ns: int | None = None
-
-    def __enter__(self) -> Self:
-        """Start listening.
-
-        Raises:
-            ControllerError: If keys cannot be heard here.
-        """
-        keyboard = import_keyboard()
-        self._listener = keyboard.Listener(on_press=self.press, on_release=self.release)
-        self._listener.start()
-        self._listener.wait()
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._listener is not None:
-            self._listener.stop()
-            self._listener = None
 
     def press(self, key: Any) -> None:
         """Take a key for held; called by pynput's thread."""
@@ -64,7 +74,7 @@ class KeyboardInput:
         return Controls(steering, float(keys.throttle in down), float(keys.brake in down))
 
 
-class Hotkeys:
+class Hotkeys(_Listening):
     """Calls functions when keys are pressed, whatever window has the focus; a context manager.
 
     Args:
@@ -73,25 +83,6 @@ class Hotkeys:
 
     def __init__(self, actions: dict[str, Callable[[], None]]) -> None:
         self._actions = actions
-        self._listener: Any = None
-
-    def __enter__(self) -> Self:
-        """Start listening.
-
-        Raises:
-            ControllerError: If keys cannot be heard here.
-        """
-        self._listener = import_keyboard().Listener(on_press=self.press)
-        self._listener.start()
-        self._listener.wait()
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._listener is not None:
-            self._listener.stop()
-            self._listener = None
 
     def press(self, key: Any) -> None:
         """Act on a key; called by pynput's thread."""

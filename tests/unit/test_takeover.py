@@ -6,7 +6,7 @@ from typing import Self
 import pytest
 
 from agent.contract.controls import NEUTRAL, Controls
-from agent.takeover import THRESHOLD, Takeover, with_button
+from agent.takeover import THRESHOLD, Takeover
 
 
 class Hands:
@@ -52,7 +52,7 @@ def test_a_person_who_presses_both_pedals_brakes_or_not_like_the_network() -> No
 
 def test_the_button_gives_the_wheel_back() -> None:
     hands, pressed = Hands(), False
-    ask = with_button(Takeover(hands), lambda: pressed)
+    ask = Takeover(hands, lambda: pressed)
     hands.controls = Controls(1.0)
     assert ask() == Controls(1.0)
     hands.controls, pressed = NEUTRAL, True
