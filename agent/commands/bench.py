@@ -17,6 +17,7 @@ from agent.commands.common import (
     load_engine,
     note,
     png_path,
+    progress_bar,
     say_json,
     shipped_weights,
 )
@@ -62,7 +63,6 @@ def add_to(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from agent.arithmetic import multiply_adds
     from agent.bench import GAME_SEED, baseline_names, make_baseline, run_bench
@@ -91,15 +91,7 @@ def _run(arguments: argparse.Namespace) -> int:
             raise EngineError(reason)
         note(reason)
 
-    terminal = Console(stderr=True)
-    bar = Progress(
-        "turns",
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=terminal,
-        disable=not terminal.is_terminal,
-    )
+    bar = progress_bar("turns")
     task = bar.add_task("turns", total=None)
     with ExitStack() as stack:
         running = None

@@ -18,6 +18,8 @@ from agent.contract.spec import STEERING_THROTTLE_BRAKE, ModelSpec
 from agent.games.registry import game_names
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
+
     from agent.engines.base import Engine
     from agent.games.base import Simulator
 
@@ -276,6 +278,16 @@ def where_to_look(arguments: argparse.Namespace, profile: GameProfile) -> Captur
     elif arguments.monitor is not None:
         capture = Capture(None, arguments.monitor, capture.region)
     return capture if arguments.region is None else replace(capture, region=arguments.region)
+
+
+def progress_bar(name: str, *columns: "ProgressColumn") -> "Progress":
+    """Return a bar on standard error, further columns last; it shows nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    terminal = Console(stderr=True)
+    parts = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), *columns)
+    return Progress(name, *parts, console=terminal, disable=not terminal.is_terminal)
 
 
 def exit_code(interrupted: bool, problems: Sequence[str]) -> int:

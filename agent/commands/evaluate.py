@@ -17,6 +17,7 @@ from agent.commands.common import (
     make_engine,
     nearest_hold_ticks,
     note,
+    progress_bar,
     say,
     say_json,
     settle_rate,
@@ -55,7 +56,7 @@ def add_to(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import TextColumn
 
     from agent.evaluation import EvaluationReport
 
@@ -63,23 +64,14 @@ def _run(arguments: argparse.Namespace) -> int:
     seeds = range(arguments.seed_start, arguments.seed_start + arguments.tracks)
     results: list[TrackResult] = []
     facts: dict[str, Any] = {"real_time": arguments.real_time, "interrupted": False}
-    terminal = Console(stderr=True)
-    bar = Progress(
-        "tracks",
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[mean]}"),
-        console=terminal,
-        disable=not terminal.is_terminal,
-    )
+    bar = progress_bar("tracks", TextColumn("{task.fields[mean]}"))
     task = bar.add_task("tracks", total=len(seeds), mean="")
 
     def count(result: "TrackResult") -> None:
         results.append(result)
         mean = sum(track.episode_return for track in results) / len(results)
         bar.update(task, advance=1, mean=f"mean {mean:.1f}, last {result.episode_return:.1f}")
-        if not terminal.is_terminal:
+        if not bar.console.is_terminal:
             done = f"{len(results)} of {len(seeds)}, mean {mean:.1f}"
             note(f"track {result.seed}: return {result.episode_return:.1f} ({done})")
 
