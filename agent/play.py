@@ -84,7 +84,10 @@ class GameWindow:
     def read(self, elapsed_s: float) -> Controls:
         """Return what the person wants: the pad's controls, and where it is at rest the keys'."""
         self.skip = False
+        tapped = set()  # a tap shorter than a tick counts for the whole of it
         for event in pygame.event.get():
+            if event.type == pygame.KEYDOWN:
+                tapped.add(event.key)
             if event.type == pygame.QUIT or (event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE):
                 self.closed = True
             elif event.type == pygame.KEYDOWN and event.key == pygame.K_r:
@@ -92,8 +95,10 @@ class GameWindow:
             elif event.type == pygame.WINDOWEXPOSED:  # what was covered or minimised is not kept anywhere else
                 pygame.display.flip()
         keys = pygame.key.get_pressed()
-        steering = self._steering.steer(any(keys[key] for key in _LEFT), any(keys[key] for key in _RIGHT), elapsed_s)
-        by_keys = Controls(steering, float(any(keys[k] for k in _THROTTLE)), float(any(keys[k] for k in _BRAKE)))
+        left, right, throttle, brake = (
+            any(keys[key] or key in tapped for key in keys_of) for keys_of in (_LEFT, _RIGHT, _THROTTLE, _BRAKE)
+        )
+        by_keys = Controls(self._steering.steer(left, right, elapsed_s), float(throttle), float(brake))
         by_pad = self._pad.read()
         return by_keys if by_pad == NEUTRAL else by_pad
 

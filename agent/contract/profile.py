@@ -144,14 +144,15 @@ class KeyMap:
         right: Steers right.
         throttle: Accelerates.
         brake: Brakes.
-        cycle_s: A key is held for the control's share of this time, over and over.
+        pulse_s: The shortest time a key is held or let go of: more than one of the game's pictures takes, for it looks
+            at the keyboard once a picture. The default is seen at 30 pictures a second.
     """
 
     left: str = "left"
     right: str = "right"
     throttle: str = "up"
     brake: str = "down"
-    cycle_s: float = 0.1
+    pulse_s: float = 0.035
 
 
 @dataclass(frozen=True, slots=True)

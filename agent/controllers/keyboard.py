@@ -14,8 +14,8 @@ from agent.contract.profile import KeyMap
 from agent.inputs.keyboard import import_keyboard
 from agent.pacing import clock_ns
 
-_STEP_S = 0.005  # how finely a cycle is divided
-_LEAST_SHARE = 0.05  # a key is not tapped for less than this share of a cycle, nor let go of for less
+_STEP_S = 0.005  # how finely time is divided
+_LEAST_SHARE = 0.05  # a key is not tapped for less than this share of the time, nor let go of for less
 
 
 class Keys(Protocol):
@@ -28,30 +28,43 @@ class Keys(Protocol):
         """Let go of it."""
 
 
-def keys_down(controls: Controls, keys: KeyMap, time_s: float) -> set[str]:
-    """Return the keys that are down at a moment.
+class KeyPulse:
+    """Holds a key for a share of the time, in pulses that a game sees: each longer than one of its pictures.
 
-    Each is down for its control's share of every cycle, from the cycle's start: pulse-width modulation.
+    A game looks at the keyboard once a picture. A tenth of the throttle as 10 ms in every 100 would be seen half the
+    time, or in step with the game's pictures always or never; as 35 ms in every 350 it is a tenth.
 
     Args:
-        controls: Clipped, arbitrated.
-        keys: Which keys drive, and how long a cycle is.
-        time_s: Since anything fixed.
+        pulse_s: The shortest time the key is held or let go of between none and all of the time.
     """
-    phase = time_s / keys.cycle_s % 1.0
-    shares = {
-        keys.left: max(0.0, -controls.steering),
-        keys.right: max(0.0, controls.steering),
-        keys.throttle: controls.throttle,
-        keys.brake: controls.brake,
-    }
-    return {key for key, share in shares.items() if phase < _rounded(share)}
 
+    def __init__(self, pulse_s: float) -> None:
+        self._pulse_s = pulse_s
+        self._owed_s = 0.0  # how long it should have been down, less how long it was
+        self._time_s: float | None = None
+        self._changed_s = -math.inf
+        self._share = 0.0
+        self.down = False
 
-def _rounded(share: float) -> float:
-    if share < _LEAST_SHARE:
-        return 0.0
-    return 1.0 if share > 1.0 - _LEAST_SHARE else share
+    def step(self, share: float, time_s: float) -> bool:
+        """Return whether the key is down from now on.
+
+        Args:
+            share: Of the time, from 0 to 1, from now on.
+            time_s: Now, since anything fixed; never less than before.
+        """
+        if self._time_s is not None:
+            self._owed_s += (self._share - self.down) * (time_s - self._time_s)
+        self._time_s, self._share = time_s, share
+        if share < _LEAST_SHARE or share > 1.0 - _LEAST_SHARE:
+            self._owed_s, wanted = 0.0, share > 0.5
+        elif time_s - self._changed_s < self._pulse_s:
+            return self.down
+        else:
+            wanted = self._owed_s > 0 or (self._owed_s == 0 and not self.down)
+        if wanted != self.down:
+            self.down, self._changed_s = wanted, time_s
+        return self.down
 
 
 class Keyboard:
@@ -71,6 +84,7 @@ class Keyboard:
         self._clock = clock
         self._keyboard: Keys | None = None
         self._down: set[str] = set()
+        self._pulses = {name: KeyPulse(keys.pulse_s) for name in (keys.left, keys.right, keys.throttle, keys.brake)}
         self._controls = NEUTRAL
         self._failure: Exception | None = None
         self._lock = threading.Lock()
@@ -127,7 +141,14 @@ class Keyboard:
         """Press and release what is due now; called by a thread of its own, and at once when controls change."""
         with self._lock:
             assert self._keyboard is not None, "opened on entering"
-            wanted = keys_down(self._controls, self._keys, self._clock() / 1e9)
+            controls, keys, now_s = self._controls, self._keys, self._clock() / 1e9
+            shares = {
+                keys.left: max(0.0, -controls.steering),
+                keys.right: max(0.0, controls.steering),
+                keys.throttle: controls.throttle,
+                keys.brake: controls.brake,
+            }
+            wanted = {name for name, share in shares.items() if self._pulses[name].step(share, now_s)}
             for name in sorted(self._down - wanted):
                 self._keyboard.release(name)
                 self._down.discard(name)

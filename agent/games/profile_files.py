@@ -92,7 +92,7 @@ def _profile(top: "_Table", name: str) -> GameProfile:
         ),
         keys=KeyMap(
             **{name: keys.text(name, getattr(default_keys, name)) for name in ("left", "right", "throttle", "brake")},
-            cycle_s=keys.number("cycle_s", 0.02, 1.0, default_keys.cycle_s),
+            pulse_s=keys.number("pulse_s", 0.005, 1.0, default_keys.pulse_s),
         ),
         model=top.text("model", ""),
     )

@@ -1,13 +1,15 @@
 """Driving by keys: each is down for its share of the time, and up in the end."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.controls import Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import KeyMap
-from agent.controllers.keyboard import Keyboard, keys_down
+from agent.controllers.keyboard import Keyboard, KeyPulse
 
 KEYS = KeyMap()
 
@@ -27,24 +29,42 @@ class FakeKeys:
         self.down.remove(name)
 
 
-@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1000))
-def test_each_key_is_down_for_its_share_of_a_cycle(
-    steering: float, throttle: float, brake: float, start: float
-) -> None:
-    steps = 1000
-    down = [
-        keys_down(Controls(steering, throttle, brake), KEYS, start + step * KEYS.cycle_s / steps)
-        for step in range(steps)
-    ]
-    for key, share in (("left", -steering), ("right", steering), ("up", throttle), ("down", brake)):
-        assert sum(key in keys for keys in down) / steps == pytest.approx(max(0.0, share), abs=0.052)
+STEP_S = 0.005
 
 
-@pytest.mark.parametrize(
-    ("controls", "always"), [(NEUTRAL, set()), (Controls(-1.0, 1.0), {"left", "up"}), (Controls(0.97, 0.03), {"right"})]
-)
-def test_ends_of_the_range_are_steady(controls: Controls, always: set[str]) -> None:
-    assert all(keys_down(controls, KEYS, step * 0.003) == always for step in range(100))
+def play(shares: list[float]) -> list[bool]:
+    pulse = KeyPulse(KEYS.pulse_s)
+    return [pulse.step(share, 7.0 + step * STEP_S) for step, share in enumerate(shares)]
+
+
+def runs(down: list[bool]) -> list[int]:
+    """How many steps each stretch without a change lasts, but for the last, which is cut off."""
+    return [len(list(group)) for _, group in itertools.groupby(down)][:-1]
+
+
+@given(st.floats(0.05, 0.95))
+def test_a_key_is_down_for_its_share_of_the_time(share: float) -> None:
+    down = play([share] * 4000)
+    assert sum(down) / 4000 == pytest.approx(share, abs=0.004)
+
+
+@given(st.lists(st.floats(0.06, 0.94), min_size=50, max_size=200))
+def test_no_pulse_is_too_short_for_a_game_to_see(shares: list[float]) -> None:
+    down = play([share for share in shares for _ in range(10)])  # a decision every 50 ms
+    assert min(runs(down)) * STEP_S >= KEYS.pulse_s
+
+
+@pytest.mark.parametrize("phase", range(4))
+def test_a_game_in_step_with_the_pulses_sees_a_tenth_of_the_throttle(phase: int) -> None:
+    # Failed with a fixed cycle of 100 ms: 10 ms down, always or never seen by a game that looks every 20 ms.
+    down = play([0.1] * 4000)
+    looks = down[phase::4]
+    assert sum(looks) / len(looks) == pytest.approx(0.1, abs=0.02)
+
+
+@pytest.mark.parametrize(("share", "always"), [(0.0, False), (0.04, False), (0.96, True), (1.0, True)])
+def test_ends_of_the_range_are_steady_and_at_once(share: float, always: bool) -> None:
+    assert play([0.5] * 3 + [share] * 100)[3:] == [always] * 100
 
 
 def test_keys_follow_the_controls_and_are_up_in_the_end() -> None:

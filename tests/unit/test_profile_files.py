@@ -71,13 +71,13 @@ steering_dead_zone = 0.2
 steering_slew_per_s = 4
 [keys]
 left = "a"
-cycle_s = 0.2
+pulse_s = 0.2
 """
     )
     profile = load_profile(write(tmp_path, text))
     assert profile.capture == Capture("Game", 1, Region(10, 20, 1280, 720))
     assert profile.pad == PadMap("right_x", "right_y_up", "button_b", 0.2, 0.0, 0.0, 4.0)
-    assert profile.keys == KeyMap(left="a", cycle_s=0.2)
+    assert profile.keys == KeyMap(left="a", pulse_s=0.2)
     assert (profile.controller, profile.model_name) == ("keyboard", "other")
 
 
