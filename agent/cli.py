@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -21,7 +22,8 @@ examples:
   python -m agent replay episodes/carracing-0.parquet     the network over a recording, against what was recorded
   python -m agent bench --with-keras                      every engine's speed here, against Keras' own
 
-exit codes: 0 done; 1 an error, told in one line; 2 bad usage; 130 interrupted (Ctrl-C), controls neutral
+exit codes: 0 done; 1 an error, told in one line; 2 bad usage; 3 a fault ended the drive on the way; 130 ended by Ctrl-C
+or by a request to terminate. However it ends, the controls are neutral.
 """
 
 
@@ -32,9 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; the process's own if None.
 
     Returns:
-        0 done, 1 an error, 130 interrupted. For bad usage argparse raises ``SystemExit(2)``.
+        0 done, 1 an error, 3 a fault ended the drive, 130 interrupted. For bad usage argparse raises ``SystemExit(2)``.
     """
     started_ns = _started_ns(argv)
+    if argv is None:
+        _end_like_ctrl_c()
     arguments = _parser().parse_args(argv)
     arguments.started_ns = started_ns
     _set_up_logging(arguments.verbose)
@@ -63,6 +67,13 @@ def _started_ns(argv: Sequence[str] | None) -> int | None:
         return clock_ns()
     age = age_s()
     return None if age is None else clock_ns() - round(age * 1e9)
+
+
+def _end_like_ctrl_c() -> None:
+    """Let requests to end (a closed terminal, the end of a service) finish what Ctrl-C finishes: recordings, films."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
+            signal.signal(getattr(signal, name), signal.default_int_handler)
 
 
 def _set_up_logging(verbose: bool) -> None:

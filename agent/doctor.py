@@ -4,7 +4,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -105,7 +105,7 @@ def _display() -> Finding:
 def _game(
     profile: GameProfile, capture: Capture, picture: Path | None, save: Callable[[Path, Pixels], None]
 ) -> Iterator[Finding]:
-    source = ScreenSource(capture)
+    source = ScreenSource(replace(capture, needs_focus=False))
     try:
         source.__enter__()
     except AgentError as exc:
@@ -120,7 +120,9 @@ def _game(
         where = capture.window or f"monitor {capture.monitor}"
         yield Finding("window", "OK", f"{where!r} at {region} (left,top,width,height)")
         if source.focused is False:
-            yield Finding("focus", "warning", "the window has not the focus: many games read no pad then. Click on it.")
+            yield Finding(
+                "focus", "warning", "the window is not the one in use: `drive` waits until you click into it."
+            )
         yield from _pictures(profile, source, picture, save)
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from agent.controllers.base import Controller
+from agent.contract.errors import AgentError
+from agent.controllers.base import Controller, expiry_for
 from agent.engines.base import Engine
 from agent.games.base import DriveState
 from agent.games.realtime import RealTimeGame
@@ -27,6 +28,7 @@ class Lap:
         first_decision_ns: When the first controls were sent, on ``agent.pacing.clock_ns``; None if they never were.
         physics_ticks_late: Ticks of the game that ran more than a tick after they were due.
         game_processor_share: Share of one processor core that the game used.
+        controls_expired: How often the game let go of controls because no new ones came.
     """
 
     seed: int
@@ -36,6 +38,7 @@ class Lap:
     first_decision_ns: int | None
     physics_ticks_late: int
     game_processor_share: float
+    controls_expired: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -48,6 +51,7 @@ class Lap:
             "mean_speed": self.mean_speed,
             "physics_ticks_late": self.physics_ticks_late,
             "game_processor_share": self.game_processor_share,
+            "controls_expired": self.controls_expired,
             **self.summary.to_dict(),
         }
 
@@ -63,7 +67,8 @@ def drive_laps(
 ) -> Iterator[Lap]:
     """Drive one lap per seed and yield each as it ends, in real time.
 
-    An interrupted lap (Ctrl-C) is yielded too, controls neutral; asking for the next one raises the interrupt then.
+    A lap that Ctrl-C or a fault cut short is yielded too, controls neutral; asking for the next one raises the
+    interrupt or the fault then.
 
     Args:
         game: Open, its clock standing still.
@@ -87,15 +92,20 @@ def drive_laps(
             return
         game.restart(seed)
         pacer = Pacer(1.0 / rate_hz)
+        game.controller.expiry_s = expiry_for(pacer.period_s)
         summary = DriveSummary(pacer.stats)
         meter = _Meter(game)
         observers = (*observers_for(seed, pacer.stats), meter)  # the last to be opened is the first to be closed
-        interrupt: KeyboardInterrupt | None = None
+        end: KeyboardInterrupt | AgentError | None = None
         try:
             game.start()
             drive(game.source, controller or game.controller, engine, pacer, observers, is_over, summary)
         except KeyboardInterrupt as exc:
-            interrupt = exc
+            end = exc
+        except AgentError as exc:
+            if summary.fault is None:  # it never began
+                raise
+            end = exc
         yield Lap(
             seed=seed,
             state=meter.state,
@@ -104,9 +114,10 @@ def drive_laps(
             first_decision_ns=meter.first_decision_ns,
             physics_ticks_late=meter.ticks_late,
             game_processor_share=meter.processor_s / meter.state.time_s if meter.state.time_s else 0.0,
+            controls_expired=meter.expired,
         )
-        if interrupt is not None:
-            raise interrupt
+        if end is not None:
+            raise end
 
 
 def overall_timing(laps: Sequence[Lap]) -> dict[str, float]:
@@ -172,6 +183,7 @@ class _Meter:
         self.state = self._game.state
         self.ticks_late = self._game.ticks_late
         self.processor_s = self._game.processor_s
+        self.expired = self._game.controls_expired
 
     def on_tick(self, record: TickRecord) -> None:
         if self.first_decision_ns is None:

@@ -25,6 +25,12 @@ _log = logging.getLogger(__name__)
 
 _PRESSED = 0.05  # a raw pedal above this counts as pressed; the regression heads hover a little above zero at rest
 
+STALE_S = 0.2
+"""The oldest picture whose controls are sent: what people take to react, and several times what a pass takes where the
+machine is fit for driving."""
+
+_STALE_PERIODS = 2.0  # where the rate is lower than 10 a second, a decision on time may be older than that
+
 # Of a period, the share a forward pass may take when measured on an otherwise idle process: the rest is for capture,
 # preprocessing, sending, and for the game beside us.
 _INFERENCE_SHARE = 0.75
@@ -46,6 +52,9 @@ class DriveSummary:
         problems: What went wrong without stopping the drive, such as a recording that failed; one line each.
         blind_ticks: Ticks without a picture to drive by, on which controls were neutral.
         blind_events: How often sight was lost.
+        stale_ticks: Ticks whose decision came when its picture was too old to act on; controls were neutral.
+        stale_events: How often decisions began to come too late.
+        fault: What ended the drive, if something did that should not.
     """
 
     def __init__(self, stats: TickStats) -> None:
@@ -58,7 +67,11 @@ class DriveSummary:
         self.interventions = 0
         self.blind_ticks = 0
         self.blind_events = 0
+        self.stale_ticks = 0
+        self.stale_events = 0
+        self.fault: str | None = None
         self._blind_ticks_now = 0
+        self._stale_ticks_now = 0
         self._last_index: int | None = None
 
     @property
@@ -96,6 +109,25 @@ class DriveSummary:
             _log.warning("sees again after %.1f s", self._blind_ticks_now * self.stats.period_s)
             self._blind_ticks_now = 0
 
+    def come_too_late(self, age_s: float, limit_s: float) -> None:
+        """Take a decision into account that its picture's age kept from being sent; says so once while it lasts."""
+        if not self._stale_ticks_now:
+            self.stale_events += 1
+            _log.warning(
+                "late: a decision on a picture of %.0f ms ago, expected at most %.0f ms: not sent; controls are "
+                "neutral until one is in time",
+                age_s * 1e3,
+                limit_s * 1e3,
+            )
+        self._stale_ticks_now += 1
+        self.stale_ticks += 1
+
+    def come_in_time(self) -> None:
+        """Note that a decision is in time; says so if the one before was not."""
+        if self._stale_ticks_now:
+            _log.warning("in time again after %d decisions that were not", self._stale_ticks_now)
+            self._stale_ticks_now = 0
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         timing = self.stats.summarise()
@@ -110,6 +142,9 @@ class DriveSummary:
             "interventions": self.interventions,
             "blind_ticks": self.blind_ticks,
             "blind_events": self.blind_events,
+            "stale_ticks": self.stale_ticks,
+            "stale_events": self.stale_events,
+            "fault": self.fault,
             "problems": list(self.problems),
             "timing": asdict(timing),
         }
@@ -127,8 +162,9 @@ def drive(
 ) -> DriveSummary:
     """Drive until told to stop. However the drive ends, the controller is left neutral.
 
-    While the source has no picture to drive by (:class:`BlindError`) the controls are neutral, and it is asked again on
-    every tick.
+    While the source has no picture to drive by (:class:`BlindError`, or a picture older than :func:`stale_after`) the
+    controls are neutral, and it is asked again on every tick. They are neutral too where a decision is made so late
+    that its picture has become too old.
 
     Args:
         source: Where frames come from; opened and closed here.
@@ -146,54 +182,73 @@ def drive(
         The summary.
 
     Raises:
-        AgentError: If a frame, a prediction or the controller fails.
+        AgentError: If a frame, a prediction or the controller fails on the way, which ``summary.fault`` says too; or
+            if one of them, or an observer, cannot be opened.
     """
     summary = summary or DriveSummary(pacer.stats)
+    limit_s = stale_after(pacer.period_s)
     gc.freeze()  # what was loaded so far will live to the end: collections need not walk through it in mid-drive
     try:
         with ExitStack() as stack:
             watchers = [stack.enter_context(_Watcher(observer, summary.problems)) for observer in observers]
             stack.enter_context(source)
             stack.enter_context(controller)
-            for tick in pacer.ticks():
-                if until():
-                    break
-                try:
-                    with tick.section("capture"):
-                        frame = source.read()
-                except BlindError as blind:
-                    by_hand = takeover()
-                    controller.send(NEUTRAL if by_hand is None else by_hand)
-                    summary.lose_sight(blind)
-                    continue
-                summary.regain_sight()
-                with tick.section("preprocess"):
-                    observation = preprocess(frame, engine.spec)
-                with tick.section("infer"):
-                    prediction = engine.infer(observation)
-                with tick.section("send"):
-                    raw = Controls.from_prediction(prediction)
-                    by_hand = takeover()
-                    controls = raw.clip().arbitrate() if by_hand is None else by_hand
-                    controller.send(controls)
-                latency_s = tick.mark_sent(frame.captured_ns)
-                summary.count(frame, raw)
-                summary.interventions += by_hand is not None
-                record = TickRecord(
-                    tick.index,
-                    frame,
-                    observation,
-                    prediction,
-                    controls,
-                    latency_s,
-                    tick.sections_s,
-                    by_hand is not None,
-                )
-                for watcher in watchers:
-                    watcher.on_tick(record)
+            try:
+                for tick in pacer.ticks():
+                    if until():
+                        break
+                    try:
+                        with tick.section("capture"):
+                            frame = source.read()
+                        if tick.age_s(frame.captured_ns) > limit_s:
+                            raise BlindError(f"the newest picture is {tick.age_s(frame.captured_ns) * 1e3:.0f} ms old")
+                    except BlindError as blind:
+                        by_hand = takeover()
+                        controller.send(NEUTRAL if by_hand is None else by_hand)
+                        summary.lose_sight(blind)
+                        continue
+                    summary.regain_sight()
+                    with tick.section("preprocess"):
+                        observation = preprocess(frame, engine.spec)
+                    with tick.section("infer"):
+                        prediction = engine.infer(observation)
+                    with tick.section("send"):
+                        raw = Controls.from_prediction(prediction)
+                        by_hand = takeover()
+                        age_s = tick.age_s(frame.captured_ns)
+                        if age_s > limit_s:
+                            controller.send(NEUTRAL if by_hand is None else by_hand)
+                            summary.come_too_late(age_s, limit_s)
+                            continue
+                        controls = raw.clip().arbitrate() if by_hand is None else by_hand
+                        controller.send(controls)
+                    summary.come_in_time()
+                    latency_s = tick.mark_sent(frame.captured_ns)
+                    summary.count(frame, raw)
+                    summary.interventions += by_hand is not None
+                    record = TickRecord(
+                        tick.index,
+                        frame,
+                        observation,
+                        prediction,
+                        controls,
+                        latency_s,
+                        tick.sections_s,
+                        by_hand is not None,
+                    )
+                    for watcher in watchers:
+                        watcher.on_tick(record)
+            except AgentError as exc:
+                summary.fault = str(exc)
+                raise
     finally:
         gc.unfreeze()
     return summary
+
+
+def stale_after(period_s: float) -> float:
+    """Return how old the picture behind controls may be, in seconds: 0.2, or two periods of a slow loop."""
+    return max(STALE_S, _STALE_PERIODS * period_s)
 
 
 class _Watcher:

@@ -85,13 +85,17 @@ class Tick:
         """Time a ``with`` block under this name."""
         return _Section(name, self.sections_s, self._clock)
 
+    def age_s(self, captured_ns: int) -> float:
+        """Return the seconds since a frame was captured."""
+        return (self._clock() - captured_ns) / _NS
+
     def mark_sent(self, captured_ns: int) -> float:
         """Note that the controls for the frame captured at ``captured_ns`` have just been sent.
 
         Returns:
             The latency in seconds.
         """
-        self.latency_s = (self._clock() - captured_ns) / _NS
+        self.latency_s = self.age_s(captured_ns)
         return self.latency_s
 
 

@@ -136,7 +136,7 @@ class ScreenSource:
 
         Raises:
             CaptureError: If the window has been closed.
-            BlindError: If it is minimised, or partly outside of the screen.
+            BlindError: If it is minimised, not the window in use, or partly outside of the screen.
         """
         grabber = self._opened()
         whole = grabber.monitors[0]
@@ -150,6 +150,8 @@ class ScreenSource:
             self.focused = state.focused
             if state.minimised:
                 raise BlindError(f"the window {self._title!r} is minimised")
+            if state.focused is False and self._capture.needs_focus:
+                raise BlindError(f"the window {self._title!r} is not the one in use (click into it)")
             outer, name = state.region, f"the window {self._title!r}"
         region = outer if self._capture.region is None else self._capture.region.within(outer)
         right, bottom = whole.left + whole.width, whole.top + whole.height
@@ -163,7 +165,7 @@ class ScreenSource:
 
         Raises:
             CaptureError: If the window has been closed or the screen cannot be read.
-            BlindError: If there is no picture to drive by at present: minimised, outside, black or frozen.
+            BlindError: If there is no picture to drive by at present: minimised, not in use, outside, black or frozen.
         """
         region = self.region()
         captured_ns = self._clock()

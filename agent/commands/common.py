@@ -37,7 +37,7 @@ ENGINES = (
     "constant",
 )
 RUNTIMES = tuple(name for name in ENGINES if name not in ("auto", "constant"))
-EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
+EXIT_DONE, EXIT_ERROR, EXIT_FAULT, EXIT_INTERRUPTED = 0, 1, 3, 130
 
 CONSTANT_CONTROLS = Controls(0.0, 0.1, 0.0)  # slowly straight on: tries out everything but the network
 _MAX_SEED = 2**32 - 1
@@ -274,7 +274,7 @@ def where_to_look(arguments: argparse.Namespace, profile: GameProfile) -> Captur
     """Return what to capture: the profile's, with what was given on the command line in its place."""
     capture = profile.capture or Capture()
     if arguments.window is not None:
-        capture = Capture(arguments.window, region=capture.region)
+        capture = replace(capture, window=arguments.window)
     elif arguments.monitor is not None:
         capture = Capture(None, arguments.monitor, capture.region)
     return capture if arguments.region is None else replace(capture, region=arguments.region)
@@ -290,11 +290,20 @@ def progress_bar(name: str, *columns: "ProgressColumn") -> "Progress":
     return Progress(name, *parts, console=terminal, disable=not terminal.is_terminal)
 
 
-def exit_code(interrupted: bool, problems: Sequence[str]) -> int:
-    """Return how a finished drive ends; an output that was asked for and is not there makes it an error."""
+def exit_code(interrupted: bool, problems: Sequence[str], fault: str | None = None) -> int:
+    """Return how a drive that began has ended; an output that was asked for and is not there makes it an error.
+
+    Args:
+        interrupted: Whether by Ctrl-C.
+        problems: What failed beside the driving.
+        fault: What the driving failed by.
+    """
     if problems:
         more = f" ({len(problems) - 1} more above)" if len(problems) > 1 else ""
         note(f"error: an output of the drive failed: {problems[0]}{more}")
+    if fault is not None:
+        note(f"fault, controls neutral: {fault}")
+        return EXIT_FAULT
     if interrupted:
         return EXIT_INTERRUPTED
     return EXIT_ERROR if problems else EXIT_DONE

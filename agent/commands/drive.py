@@ -3,6 +3,7 @@
 import argparse
 import functools
 import itertools
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -31,7 +32,7 @@ from agent.commands.common import (
     video_path,
     where_to_look,
 )
-from agent.contract.errors import ControllerError
+from agent.contract.errors import AgentError, ControllerError
 from agent.contract.profile import CONTROLLERS, GameProfile
 from agent.games.registry import Game, find_game
 from agent.pacing import clock_ns
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from agent.live import Lap
     from agent.observers.base import TickObserver, TickRecord
     from agent.pacing import TickStats
+
+_log = logging.getLogger(__name__)
 
 
 def add_to(commands: Any) -> None:
@@ -113,7 +116,7 @@ def _drive_embedded(arguments: argparse.Namespace, game: Game) -> int:
         controller = MemoryController()
     laps: list[Lap] = []
     files: dict[int, list[Path]] = {}  # by seed
-    interrupted = False
+    interrupted, fault = False, None
     with (
         RealTimeGame(game.simulator_maker(), arguments.seed) as running,  # starts up while the network is being loaded
         closing(make_engine(arguments, game.name)) as engine,
@@ -132,12 +135,18 @@ def _drive_embedded(arguments: argparse.Namespace, game: Game) -> int:
                     say(_describe_lap(lap, files[lap.seed]))
         except KeyboardInterrupt:
             interrupted = True
+        except AgentError as exc:
+            fault = laps[-1].summary.fault if laps else None
+            if fault is None:
+                raise
+            _log.debug("the fault", exc_info=exc)
         if arguments.json:
-            say_json(_drive_report(arguments, running, engine, rate_hz, inference_s, laps, files, interrupted))
+            report = _drive_report(arguments, running, engine, rate_hz, inference_s, laps, files)
+            say_json({**report, "interrupted": interrupted, "fault": fault})
     returns = _returns(laps)
     if not arguments.json and len(returns) > 1:
         say(f"{len(returns)} laps: mean return {sum(returns) / len(returns):.1f}, minimum {min(returns):.1f}")
-    return exit_code(interrupted, [problem for lap in laps for problem in lap.summary.problems])
+    return exit_code(interrupted, [problem for lap in laps for problem in lap.summary.problems], fault)
 
 
 def _returns(laps: "list[Lap]") -> list[float]:
@@ -154,7 +163,8 @@ def _left_behind(lap: "Lap", files: list[Path]) -> list[Path]:
 
 def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
     from agent.capture.screen import ScreenSource
-    from agent.controllers.guard import GuardedController, expiry_for
+    from agent.controllers.base import expiry_for
+    from agent.controllers.guard import GuardedController
     from agent.loop import DriveSummary, drive
     from agent.pacing import Pacer
 
@@ -182,6 +192,10 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
             )
         except KeyboardInterrupt:
             interrupted = True
+        except AgentError as exc:
+            if summary.fault is None:  # it never began
+                raise
+            _log.debug("the fault", exc_info=exc)
     left_behind = [path for path in files if path.exists()]
     if arguments.json:
         say_json(
@@ -209,8 +223,7 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
         )
         for path in left_behind:
             say(f"  wrote {path}")
-    # Without --seconds there is no other end than Ctrl-C.
-    return exit_code(interrupted and arguments.seconds is not None, summary.problems)
+    return exit_code(interrupted, summary.problems, summary.fault)
 
 
 def _open_hands(stack: ExitStack) -> "GamepadInput | None":
@@ -352,7 +365,6 @@ def _drive_report(
     inference_s: float,
     laps: "list[Lap]",
     files: dict[int, list[Path]],
-    interrupted: bool,
 ) -> dict[str, Any]:
     from agent.live import overall_timing
 
@@ -363,7 +375,6 @@ def _drive_report(
         "rate_asked_hz": arguments.rate if arguments.rate is not None else engine.spec.rate_hz,
         "rate_used_hz": rate_hz,
         "inference_s": inference_s,
-        "interrupted": interrupted,
         "peak_memory_mb": peak_memory_mb(),
         "game_peak_memory_mb": running.peak_memory_mb,
     }

@@ -102,11 +102,14 @@ class Capture:
         window: Part of its window's title, whatever the case; None captures a monitor.
         monitor: Which one if no window is named, from 1.
         region: Part of the window's inside, or of the monitor; None takes all of it.
+        needs_focus: Whether to drive only while the window is the one in use. Keys would go to another program
+            otherwise, and many games let go of the pad or stand still.
     """
 
     window: str | None = None
     monitor: int = 1
     region: Region | None = None
+    needs_focus: bool = True
 
 
 @dataclass(frozen=True, slots=True)

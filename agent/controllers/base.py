@@ -5,6 +5,16 @@ from typing import Protocol, Self
 
 from agent.contract.controls import Controls
 
+EXPIRY_S = 0.15
+"""How long controls hold without new ones, at most: with the holder's own waking up, that is neutral within 200 ms."""
+
+_PERIODS = 1.5  # a slow loop must not be taken for a dead one: controls hold for this many control periods at least
+
+
+def expiry_for(period_s: float) -> float:
+    """Return how long controls hold, in seconds: 0.15, or longer where the loop is slower than 10 a second."""
+    return max(EXPIRY_S, _PERIODS * period_s)
+
 
 class Controller(Protocol):
     """Sends controls; a context manager that leaves the car neutral, whatever the reason for leaving."""

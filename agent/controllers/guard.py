@@ -22,22 +22,13 @@ from typing import Any, Self
 
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import AgentError, ControllerError
-from agent.controllers.base import Controller
+from agent.controllers.base import EXPIRY_S, Controller
 from agent.process import no_interrupts
 
-EXPIRY_S = 0.15
-"""How long controls hold at most. Together with the guard's own waking up that keeps the promise of 200 ms."""
-
-_PERIODS = 1.5  # a slow loop must not be taken for a dead one: controls hold for this many control periods at least
 _READY_TIMEOUT_S = 20.0
 _CLOSE_TIMEOUT_S = 2.0
 
 _log = logging.getLogger(__name__)
-
-
-def expiry_for(period_s: float) -> float:
-    """Return how long controls hold, in seconds: 0.15, or longer where the loop is slower than 10 a second."""
-    return max(EXPIRY_S, _PERIODS * period_s)
 
 
 class GuardedController:

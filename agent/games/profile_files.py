@@ -86,9 +86,7 @@ def _profile(top: "_Table", name: str) -> GameProfile:
             steering_dead_zone=pad.number("steering_dead_zone", 0.0, MAX_DEAD_ZONE, 0.0),
             throttle_dead_zone=pad.number("throttle_dead_zone", 0.0, MAX_DEAD_ZONE, 0.0),
             brake_dead_zone=pad.number("brake_dead_zone", 0.0, MAX_DEAD_ZONE, 0.0),
-            steering_slew_per_s=pad.number("steering_slew_per_s", 0.1, 1000.0)
-            if "steering_slew_per_s" in pad
-            else None,
+            steering_slew_per_s=_slew(pad),
         ),
         keys=KeyMap(
             **{name: keys.text(name, getattr(default_keys, name)) for name in ("left", "right", "throttle", "brake")},
@@ -116,6 +114,7 @@ def _capture(table: "_Table") -> Capture:
         window=table.text("window") if "window" in table else None,
         monitor=int(table.number("monitor", 1, 16, 1)),
         region=region,
+        needs_focus=table.flag("needs_focus", True),
     )
 
 
@@ -164,8 +163,8 @@ class _Table:
             self.refuse(key, f"is {value!r}", "a text in quotation marks")
         return value
 
-    def flag(self, key: str) -> bool:
-        value = self._value(key, False)
+    def flag(self, key: str, default: bool = False) -> bool:
+        value = self._value(key, default)
         if not isinstance(value, bool):
             self.refuse(key, f"is {value!r}", "true or false")
         return value

@@ -8,7 +8,8 @@
     state              <-- state ----    after every tick
     start(), restart() --- pipe ----->   commands, read between ticks; a closed pipe ends the game
 
-Frames, controls and state lie in shared memory, newest wins; neither side ever waits for the other.
+Frames, controls and state lie in shared memory, newest wins; neither side ever waits for the other. Controls hold for
+a while only: of an agent that hangs, is stopped or killed, the game lets go.
 """
 
 import math
@@ -32,6 +33,7 @@ import numpy.typing as npt
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import AgentError, GameError
 from agent.contract.observation import Frame
+from agent.controllers.base import EXPIRY_S
 from agent.games.base import DriveState, Outcome, Simulator
 from agent.pacing import clock_ns
 from agent.process import no_interrupts, peak_memory_mb
@@ -43,7 +45,7 @@ CLOSE_TIMEOUT_S = 2.0
 
 _SLOTS = 4  # at 50 frames a second a reader has 60 ms to copy a picture before its slot is written again
 _OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-_NUMBERS = ("time_s", "episode_return", "progress", "outcome", "speed", "ticks_late", "processor_s")
+_NUMBERS = ("time_s", "episode_return", "progress", "outcome", "speed", "ticks_late", "processor_s", "expired")
 _T = TypeVar("_T", bound=np.generic)
 
 
@@ -114,13 +116,13 @@ class _SharedRings:
     def __init__(self, layout: _Layout, name: str | None = None) -> None:
         state_shape = (len(_NUMBERS) + len(layout.telemetry),)
         at_controls = Ring.size(layout.frame_shape, np.uint8)
-        at_state = at_controls + Ring.size((3,), np.float64)
+        at_state = at_controls + Ring.size((4,), np.float64)
         size = at_state + Ring.size(state_shape, np.float64)
         self._memory = SharedMemory(name, create=name is None, size=size)
         buffer = self._memory.buf
         assert buffer is not None, "None only once it is closed"
         self.frames = Ring(buffer, 0, layout.frame_shape, np.uint8)
-        self.controls = Ring(buffer, at_controls, (3,), np.float64)
+        self.controls = Ring(buffer, at_controls, (4,), np.float64)  # and how long they hold
         self.state = Ring(buffer, at_state, state_shape, np.float64)
 
     @property
@@ -238,11 +240,18 @@ class RealTimeGame:
         return self._numbers()[_NUMBERS.index("processor_s")]
 
     @property
+    def controls_expired(self) -> int:
+        """How often in this episode controls were let go of because no new ones came."""
+        return int(self._numbers()[_NUMBERS.index("expired")])
+
+    @property
     def peak_memory_mb(self) -> float | None:
-        """The largest resident memory of the game's process in MB, since its start; None where unknown (not Linux)."""
-        self._shared()
-        assert self._process is not None, "or the game would not be ready"
-        return peak_memory_mb(self._process.pid)
+        """The largest resident memory of the game's process in MB, since its start.
+
+        None where the system does not tell (not Linux), or once the game has ended.
+        """
+        process = self._process
+        return peak_memory_mb(process.pid) if process is not None and process.is_alive() else None
 
     def read_frame(self) -> Frame:
         """Return the newest picture; see :attr:`source`."""
@@ -257,9 +266,9 @@ class RealTimeGame:
             )
         return Frame(pixels, captured_ns, index)
 
-    def send_controls(self, controls: Controls) -> None:
-        """Hold these controls from the next tick on; see :attr:`controller`."""
-        values = (controls.steering, controls.throttle, controls.brake)
+    def send_controls(self, controls: Controls, expiry_s: float = EXPIRY_S) -> None:
+        """Hold these controls from the next tick on, for ``expiry_s`` at most; see :attr:`controller`."""
+        values = (controls.steering, controls.throttle, controls.brake, expiry_s)
         self._shared().controls.write(values, clock_ns())
 
     def _numbers(self) -> list[float]:
@@ -345,9 +354,14 @@ class _Source:
 
 
 class _Controller:
-    """The game's controls as a :class:`agent.controllers.base.Controller`; the game outlives it."""
+    """The game's controls as a :class:`agent.controllers.base.Controller`; the game outlives it.
+
+    Attributes:
+        expiry_s: How long controls hold without new ones.
+    """
 
     def __init__(self, game: RealTimeGame) -> None:
+        self.expiry_s = EXPIRY_S
         self._game = game
 
     def __enter__(self) -> Self:
@@ -360,7 +374,7 @@ class _Controller:
             self.send(NEUTRAL)
 
     def send(self, controls: Controls) -> None:
-        self._game.send_controls(controls)
+        self._game.send_controls(controls, self.expiry_s)
 
 
 class _ParentGoneError(Exception):
@@ -371,7 +385,9 @@ def _run_game(
     link: "Connection[Any, Any]", make_simulator: Callable[[], Simulator], seed: int, frames_per_s: float
 ) -> None:
     """Run the game; the main function of its process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent ends the game, after it has sent neutral
+    for name in ("SIGINT", "SIGHUP"):  # a terminal's, for the agent: it ends the game, after it has sent neutral
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     try:
         simulator = make_simulator()
         try:
@@ -418,6 +434,8 @@ class _Clockwork:
         self._running = False
         self._ticks = 0
         self._ticks_late = 0
+        self._expired = 0
+        self._is_expired = True  # nothing is held yet
         self._drawings = 0
         self._started_ns = clock_ns()
         self._processor_started_s = time.process_time()
@@ -451,12 +469,23 @@ class _Clockwork:
     def _advance_as_due(self) -> None:
         now_ns = clock_ns()  # once: physics slower than the clock must not keep pictures away for ever
         while self._running and (due_ns := self._tick_due_ns()) <= now_ns:
-            newest = self._rings.controls.read()
-            self._simulator.advance(NEUTRAL if newest is None else Controls(*map(float, newest[2])))
+            self._simulator.advance(self._controls(now_ns))
             self._ticks += 1
             self._ticks_late += now_ns - due_ns > self._tick_ns
             self._running = self._simulator.state.outcome == "driving"
             self._publish_state()
+
+    def _controls(self, now_ns: int) -> Controls:
+        """Return the newest controls; neutral once they have expired."""
+        newest = self._rings.controls.read()
+        if newest is None:
+            return NEUTRAL
+        _, sent_ns, values = newest
+        *held, expiry_s = map(float, values)
+        expired = now_ns - sent_ns > expiry_s * 1e9
+        self._expired += expired and not self._is_expired
+        self._is_expired = expired
+        return NEUTRAL if expired else Controls(*held)
 
     def _tick_due_ns(self) -> float:
         return self._started_ns + (self._ticks + 1) * self._tick_ns
@@ -491,6 +520,7 @@ class _Clockwork:
             state.speed,
             self._ticks_late,
             time.process_time() - self._processor_started_s,
+            self._expired,
             *state.telemetry.values(),
         )
         self._rings.state.write(values, clock_ns())

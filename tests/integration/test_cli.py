@@ -530,8 +530,37 @@ def test_evaluate_prints_a_table_and_films(
     assert [path.name for path in tmp_path.iterdir()] == ["carracing-0.mp4"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
-def test_ctrl_c_ends_a_drive_with_its_summary_and_130(tmp_path: Path) -> None:
+def make_crashing_carracing() -> Simulator:
+    """CarRacing that breaks after a second; built in the game's own process."""
+    simulator = registry._make_carracing()
+    advance = simulator.advance
+
+    def break_down(controls: Controls, ticks: int = 1) -> None:
+        if simulator.state.time_s > 1.0:
+            raise RuntimeError("the wheels came off")
+        advance(controls, ticks)
+
+    simulator.advance = break_down  # type: ignore[method-assign]
+    return simulator
+
+
+def test_a_fault_ends_the_drive_with_its_summary_and_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry._SIMULATORS, "carracing", make_crashing_carracing)
+    assert main(["drive", *CONSTANT, "--json", "--record", str(tmp_path)]) == 3
+    output = capsys.readouterr()
+    report = json.loads(output.out)
+    assert report["fault"] == report["laps"][0]["fault"] == "the game died: RuntimeError: the wheels came off"
+    assert report["timing"]["ticks"] > 5
+    assert output.err.splitlines()[-1] == f"fault, controls neutral: {report['fault']}"
+    (episode,) = tmp_path.glob("*.parquet")
+    assert len(Episode.open(episode)) == report["timing"]["ticks"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs Unix' signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_ctrl_c_ends_a_drive_with_its_summary_and_130(tmp_path: Path, name: str) -> None:
     seen = tmp_path / "seen.png"
     command = [sys.executable, "-m", "agent", "drive", *CONSTANT, "--show-input", str(seen)]
     program = subprocess.Popen(
@@ -542,7 +571,10 @@ def test_ctrl_c_ends_a_drive_with_its_summary_and_130(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         assert program.poll() is None, program.communicate()
         time.sleep(0.02)
-    os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to the game's process too
+    if name == "SIGINT":
+        os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to the game's process too
+    else:
+        program.send_signal(getattr(signal, name))
     output, errors = program.communicate(timeout=20)
     assert program.returncode == 130
     assert "stopped on the way" in output

@@ -16,7 +16,8 @@ import pytest
 
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import ControllerError
-from agent.controllers.guard import EXPIRY_S, GuardedController, expiry_for
+from agent.controllers.base import EXPIRY_S, expiry_for
+from agent.controllers.guard import GuardedController
 
 FULL = Controls(1.0, 1.0, 0.0)
 

@@ -16,6 +16,7 @@ from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import GameError
 from agent.contract.observation import Pixels
 from agent.contract.profile import GameProfile
+from agent.controllers.base import EXPIRY_S
 from agent.games.base import DriveState, Outcome
 from agent.games.realtime import RealTimeGame, Ring
 from agent.games.registry import find_game
@@ -182,10 +183,25 @@ def test_newest_controls_are_felt_and_leaving_the_controller_releases_them() -> 
     with RealTimeGame(CountingGame, seed=0) as game:
         game.start()
         with game.controller as controller:
+            controller.expiry_s = 60.0
             controller.send(Controls(0.5, 0.0, 0.25))
             controller.send(Controls(-0.75, 0.0, 1.0))
             wait_for(lambda: game.state.telemetry["steering"] == -0.75 and game.state.telemetry["brake"] == 1.0)
         wait_for(lambda: game.state.telemetry["steering"] == 0.0 and game.state.telemetry["brake"] == 0.0)
+
+
+def test_controls_that_are_not_renewed_are_let_go_of() -> None:
+    with RealTimeGame(CountingGame, seed=0) as game:
+        game.start()
+        for times in (1, 2):
+            game.controller.send(Controls(0.5, 0.0, 0.25))
+            wait_for(lambda: game.state.telemetry["steering"] == 0.5)
+            wait_for(lambda: game.state.telemetry["steering"] == 0.0)
+            assert game.controls_expired == times
+        game.controller.expiry_s = 60.0
+        game.controller.send(Controls(0.5, 0.0, 0.25))
+        time.sleep(2 * EXPIRY_S)
+        assert game.state.telemetry["steering"] == 0.5
 
 
 def test_picture_stamps_tell_when_the_shown_state_was() -> None:
@@ -338,6 +354,7 @@ def test_carracing_in_real_time_is_the_same_game_as_in_lockstep() -> None:
     carracing = find_game("carracing")
     controls = Controls(0.1, 0.5, 0.0)
     with RealTimeGame(carracing.simulator_maker(), seed=3) as game:
+        game.controller.expiry_s = 60.0
         game.controller.send(controls)
         game.start()
         wait_for(lambda: game.state.time_s >= 0.5)

@@ -17,7 +17,7 @@ def lap(starts_s: list[float], missed: int = 0) -> Lap:
         tick.latency_s = 0.01 * (index + 1)
         stats.add(tick, missed if index == 0 else 0, missed if index == 0 else 0)
     state = DriveState(1.0, 0.0, 0.0, "lap", 0.0)
-    return Lap(0, state, DriveSummary(stats), 0.0, None, 0, 0.0)
+    return Lap(0, state, DriveSummary(stats), 0.0, None, 0, 0.0, 0)
 
 
 def test_single_lap_keeps_its_own_figures() -> None:

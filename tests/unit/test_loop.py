@@ -14,7 +14,7 @@ from agent.contract.observation import Frame, Observation
 from agent.contract.spec import ModelSpec
 from agent.controllers.memory import MemoryController
 from agent.engines.base import Prediction
-from agent.loop import DriveSummary, drive, sustainable_rate, warm_up
+from agent.loop import STALE_S, DriveSummary, drive, stale_after, sustainable_rate, warm_up
 from agent.observers.base import TickRecord
 from agent.pacing import Pacer, VirtualClock
 
@@ -315,6 +315,74 @@ def test_without_a_picture_the_controls_are_neutral_until_there_is_one(caplog: p
         "sees again after 0.0 s",
     ]
     assert summary.to_dict()["blind_ticks"] == 3
+
+
+class LateSource(FakeSource):
+    """Its frames are as old as their index says, in hundredths of a second."""
+
+    def read(self) -> Frame:
+        frame = super().read()
+        return Frame(frame.pixels, frame.captured_ns - frame.index * 10_000_000, frame.index)
+
+
+def test_a_picture_that_is_too_old_is_not_driven_by() -> None:
+    clock = VirtualClock()
+    source, pacer = LateSource(clock, [0, 20, 21, 3]), Pacer(0.04, clock, clock.sleep)
+    controller, engine = MemoryController(), FakeEngine()
+    summary = drive(source, controller, engine, pacer, until=lambda: source.empty)
+    driven = Controls(0.5, 0.25, 0.0)
+    assert list(controller.sent) == [driven, driven, NEUTRAL, driven, NEUTRAL]
+    assert (summary.blind_ticks, len(engine.observations)) == (1, 3)
+
+
+class SlowEngine(FakeEngine):
+    """Takes as long as it is told to, pass by pass."""
+
+    def __init__(self, clock: VirtualClock, seconds: list[float]) -> None:
+        super().__init__()
+        self._time = clock
+        self._seconds = iter(seconds)
+
+    def infer(self, observation: Observation) -> Prediction:
+        self._time.sleep(next(self._seconds))
+        return super().infer(observation)
+
+
+def test_a_decision_that_comes_too_late_is_not_sent(caplog: pytest.LogCaptureFixture) -> None:
+    clock, source, pacer = setup([0, 1, 2, 3])
+    controller, watcher = MemoryController(), Watcher()
+    engine = SlowEngine(clock, [0.01, 2.0, 0.21, 0.2])
+    summary = drive(source, controller, engine, pacer, [watcher], until=lambda: source.empty)
+    driven = Controls(0.5, 0.25, 0.0)
+    assert list(controller.sent) == [driven, NEUTRAL, NEUTRAL, driven, NEUTRAL]
+    assert (summary.stale_ticks, summary.stale_events, summary.predictions) == (2, 1, 2)
+    assert [record.controls for record in watcher.records] == [driven, driven]
+    assert [record.message for record in caplog.records] == [
+        "late: a decision on a picture of 2000 ms ago, expected at most 200 ms: not sent; controls are neutral until "
+        "one is in time",
+        "in time again after 2 decisions that were not",
+    ]
+    assert summary.to_dict()["stale_ticks"] == 2
+
+
+def test_a_person_drives_however_late_the_network_is() -> None:
+    clock, source, pacer = setup([0])
+    controller, hand = MemoryController(), Controls(-0.7, 0.0, 0.3)
+    drive(source, controller, SlowEngine(clock, [2.0]), pacer, until=lambda: source.empty, takeover=lambda: hand)
+    assert list(controller.sent) == [hand, NEUTRAL]
+
+
+def test_a_slow_loop_is_given_two_periods() -> None:
+    assert stale_after(1 / 30) == STALE_S
+    assert stale_after(0.25) == 0.5
+
+
+def test_what_ended_the_drive_is_in_the_summary() -> None:
+    _, source, pacer = setup([0], then=CaptureError("the game was closed"))
+    summary = DriveSummary(pacer.stats)
+    with pytest.raises(CaptureError):
+        drive(source, MemoryController(), FakeEngine(), pacer, summary=summary)
+    assert summary.to_dict()["fault"] == "the game was closed"
 
 
 def test_a_person_who_has_taken_over_drives_and_is_recorded_as_such() -> None:

@@ -63,6 +63,7 @@ model = "other"
 [capture]
 window = "Game"
 region = [10, 20, 1280, 720]
+needs_focus = false
 [pad]
 steering = "right_x"
 throttle = "right_y_up"
@@ -75,7 +76,7 @@ pulse_s = 0.2
 """
     )
     profile = load_profile(write(tmp_path, text))
-    assert profile.capture == Capture("Game", 1, Region(10, 20, 1280, 720))
+    assert profile.capture == Capture("Game", 1, Region(10, 20, 1280, 720), needs_focus=False)
     assert profile.pad == PadMap("right_x", "right_y_up", "button_b", 0.2, 0.0, 0.0, 4.0)
     assert profile.keys == KeyMap(left="a", pulse_s=0.2)
     assert (profile.controller, profile.model_name) == ("keyboard", "other")

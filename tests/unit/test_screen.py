@@ -66,10 +66,10 @@ def test_a_window_is_found_and_followed() -> None:
     with world.source as source:
         first = source.read()
         assert np.array_equal(first.pixels, world.screen.pixels[20:52, 10:74])
-        world.desktop.state = WindowState(Region(30, 40, 80, 40), minimised=False, focused=False)
+        world.desktop.state = WindowState(Region(30, 40, 80, 40), minimised=False, focused=None)
         moved = source.read()
         assert np.array_equal(moved.pixels, world.screen.pixels[40:80, 30:110])
-        assert (first.index, moved.index, source.focused) == (1, 2, False)
+        assert (first.index, moved.index, source.focused) == (1, 2, None)
     assert world.screen.closed
     assert world.desktop.closed
 
@@ -131,12 +131,17 @@ def push_out(world: World) -> None:
     world.desktop.state = WindowState(Region(150, 20, 64, 32), minimised=False, focused=True)
 
 
+def leave(world: World) -> None:
+    world.desktop.state = WindowState(Region(10, 20, 64, 32), minimised=False, focused=False)
+
+
 def blacken(world: World) -> None:
     world.screen.pixels[..., :3] = 3
 
 
 @pytest.mark.parametrize(
-    ("happen", "finding"), [(minimise, "is minimised"), (push_out, "partly outside"), (blacken, "is black")]
+    ("happen", "finding"),
+    [(minimise, "is minimised"), (push_out, "partly outside"), (leave, "not the one in use"), (blacken, "is black")],
 )
 def test_there_may_be_no_picture_for_a_while(happen: Callable[[World], None], finding: str) -> None:
     world = World()
