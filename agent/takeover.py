@@ -1,10 +1,15 @@
 """A person takes the wheel while the agent drives, and gives it back."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 from agent.contract.controls import Controls
+from agent.contract.errors import ControllerError
+from agent.contract.profile import KeyMap
 from agent.inputs.base import Input
+from agent.inputs.gamepad import GamepadInput
+from agent.inputs.keyboard import Hotkeys, KeyboardInput
 
 _log = logging.getLogger(__name__)
 
@@ -13,33 +18,86 @@ THRESHOLD = 0.25
 
 
 class Takeover:
-    """Watches a person's input: what moves it past the threshold takes over, until the wheel is given back.
+    """Watches what a person may take over with: a gamepad, moved past the threshold, or after a key was hit, the keys.
+
+    What a person's gamepad says has to be handed to the game, which listens to the agent's; their keys it hears itself.
 
     Args:
-        person: Open.
+        pad: Open; None without one.
+        keys: Those that drive the game; None if they cannot be heard.
         wants_back: Asked every time: whether the person gives the wheel back by a button.
 
     Attributes:
-        active: Whether the person drives.
+        by: What the person drives with; None while nobody has taken over.
     """
 
-    def __init__(self, person: Input, wants_back: Callable[[], bool] = lambda: False) -> None:
-        self.active = False
-        self._person = person
+    def __init__(
+        self, pad: Input | None = None, keys: Input | None = None, wants_back: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.by: Input | None = None
+        self._pad = pad
+        self._keys = keys
         self._wants_back = wants_back
+
+    @property
+    def reach_the_game(self) -> bool:
+        """Whether what the person presses reaches the game by itself."""
+        return self.by is not None and self.by is self._keys
 
     def __call__(self) -> Controls | None:
         """Return the person's controls while they drive, else None."""
-        if self._wants_back():
+        if self._pad is not None:
+            at_hand = self._pad.read()  # always: its buttons are known from then on
+            if self._wants_back():
+                self.give_back()
+            elif self.by is None and max(abs(at_hand.steering), at_hand.throttle, at_hand.brake) > THRESHOLD:
+                self._take(self._pad)
+        by = self.by  # once: the keys' thread may change it
+        return None if by is None else by.read().arbitrate()
+
+    def change_hands(self) -> None:
+        """Take the wheel with the keys, or give it back; may be called from any thread."""
+        if self.by is not None:
             self.give_back()
-        controls = self._person.read()
-        if not self.active and max(abs(controls.steering), controls.throttle, controls.brake) > THRESHOLD:
-            self.active = True
-            _log.warning("taken over; give the wheel back with F8, or with the pad's Back button")
-        return controls.arbitrate() if self.active else None
+        elif self._keys is not None:
+            self._take(self._keys)
 
     def give_back(self) -> None:
         """Let the network drive again; may be called from any thread."""
-        if self.active:
-            self.active = False
+        if self.by is not None:
+            self.by = None
             _log.warning("the network drives again")
+
+    def _take(self, hands: Input) -> None:
+        self.by = hands
+        _log.warning("taken over; give the wheel back with F8, or with the pad's Back button")
+
+
+@contextmanager
+def open_takeover(keys: KeyMap) -> Iterator[Takeover]:
+    """Open what a person may take over with: the pads that are plugged in now, and the keys.
+
+    Pads that come later are not listened to: SDL cannot tell them from the agent's own. What is missing is told in a
+    line, and the rest is there all the same.
+
+    Args:
+        keys: Which drive the game.
+    """
+    with ExitStack() as stack:
+        pad: GamepadInput | None = None
+        with ExitStack() as attempt:
+            try:
+                pad = attempt.enter_context(GamepadInput())
+                pad.accepts = pad.instances().__contains__
+                stack.push(attempt.pop_all())
+            except ControllerError as exc:
+                _log.warning("nobody can take over with a gamepad: %s", exc)
+        by_keys: KeyboardInput | None = None
+        try:
+            by_keys = stack.enter_context(KeyboardInput(keys))
+        except ControllerError as exc:
+            _log.info("nobody can take over with the keys: %s", exc)
+        takeover = Takeover(pad, by_keys, (lambda: False) if pad is None else pad.back_pressed)
+        if by_keys is not None:
+            stack.enter_context(Hotkeys({"f8": takeover.change_hands}))
+        yield takeover

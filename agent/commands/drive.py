@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -32,19 +32,17 @@ from agent.commands.common import (
     video_path,
     where_to_look,
 )
-from agent.contract.errors import AgentError, ControllerError
+from agent.contract.errors import AgentError
 from agent.contract.profile import CONTROLLERS, GameProfile
 from agent.games.registry import Game, find_game
 from agent.pacing import clock_ns
 from agent.process import peak_memory_mb
 
 if TYPE_CHECKING:
-    from agent.contract.controls import Controls
     from agent.controllers.base import Controller
     from agent.engines.base import Engine
     from agent.games.base import DriveState
     from agent.games.realtime import RealTimeGame
-    from agent.inputs.gamepad import GamepadInput
     from agent.live import Lap
     from agent.observers.base import TickObserver, TickRecord
     from agent.pacing import TickStats
@@ -87,7 +85,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument_group().add_argument(
         "--controller", choices=CONTROLLERS, help="what moves the car of a game in a window (default: its profile's)"
     )
-    parser.add_argument("--no-takeover", action="store_true", help="ignore a gamepad in somebody's hands")
+    parser.add_argument("--no-takeover", action="store_true", help="ignore a gamepad in somebody's hands, and F8")
     add_json_option(parser)
     parser.epilog = (
         "A lap ends when it is finished, the car has left the field or the game's 20 s are up. A game in a window is\n"
@@ -173,17 +171,18 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
     with ExitStack() as stack:
         # Before the network is loaded: a fault in window or pad is told at once, and the game sees the pad early.
         source = stack.enter_context(ScreenSource(where_to_look(arguments, profile)))
-        person = None if arguments.no_takeover else _open_hands(stack)
         controller = stack.enter_context(_make_controller(arguments, profile))
         engine = stack.enter_context(closing(make_engine(arguments, profile.model_name)))
         rate_hz, inference_s = settle_rate(arguments.rate, engine)
         pacer = Pacer(1.0 / rate_hz)
         if isinstance(controller, GuardedController):
             controller.expiry_s = expiry_for(pacer.period_s)
+            takeover = controller.by_hand
+        else:
+            takeover = _nobody
         summary = DriveSummary(pacer.stats)
         first = _FirstDecision()
         observers = _drive_observers(arguments, engine, rate_hz, None, pacer.stats, files)
-        takeover = _takeover(stack, person)
         stop_ns = math.inf if arguments.seconds is None else clock_ns() + arguments.seconds * 1e9
         note(f"driving {profile.title} at {rate_hz:g} Hz; Ctrl-C ends it, controls neutral")
         try:
@@ -226,35 +225,8 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
     return exit_code(interrupted, summary.problems, summary.fault)
 
 
-def _open_hands(stack: ExitStack) -> "GamepadInput | None":
-    """Return the pads that are in somebody's hands: those plugged in before ours, which SDL cannot tell from them."""
-    from agent.inputs.gamepad import GamepadInput
-
-    with ExitStack() as attempt:
-        try:
-            person = attempt.enter_context(GamepadInput())
-        except ControllerError as exc:
-            note(f"nobody can take over: {exc}")
-            return None
-        hands = person.instances()
-        if not hands:
-            return None
-        person.accepts = hands.__contains__
-        stack.push(attempt.pop_all())
-        return person
-
-
-def _takeover(stack: ExitStack, person: "GamepadInput | None") -> "Callable[[], Controls | None]":
-    """Return what asks whether a person drives; F8 and the pad's Back button give the wheel back."""
-    if person is None:
-        return lambda: None
-    from agent.inputs.keyboard import Hotkeys
-    from agent.takeover import Takeover
-
-    takeover = Takeover(person, person.back_pressed)
-    with suppress(ControllerError):  # without keys there is still the button
-        stack.enter_context(Hotkeys({"f8": takeover.give_back}))
-    return takeover
+def _nobody() -> None:
+    """Take over."""
 
 
 def _make_controller(arguments: argparse.Namespace, profile: GameProfile) -> "Controller":
@@ -264,15 +236,18 @@ def _make_controller(arguments: argparse.Namespace, profile: GameProfile) -> "Co
 
         return MemoryController()
     from agent.controllers.guard import GuardedController
+    from agent.takeover import open_takeover
 
+    make_hands = None if arguments.no_takeover else functools.partial(open_takeover, profile.keys)
     if (arguments.controller or profile.controller) == "keyboard":
-        from agent.controllers.keyboard import Keyboard
+        from agent.controllers.keyboard import Keyboard, release_keys
 
-        return GuardedController(functools.partial(Keyboard, profile.keys))
+        let_go = functools.partial(release_keys, profile.keys)
+        return GuardedController(functools.partial(Keyboard, profile.keys), make_hands, let_go)
 
     from agent.controllers.gamepad import Gamepad
 
-    return GuardedController(functools.partial(Gamepad, profile.pad))
+    return GuardedController(functools.partial(Gamepad, profile.pad), make_hands)
 
 
 class _FirstDecision:

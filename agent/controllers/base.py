@@ -31,3 +31,17 @@ class Controller(Protocol):
         Raises:
             ControllerError: If they cannot reach the game.
         """
+
+
+class ButtonController(Controller, Protocol):
+    """A controller that has buttons or keys beside the controls."""
+
+    def hold(self, name: str) -> None:
+        """Hold a button or key beside the controls, from the next :meth:`send` at the latest, until :meth:`release`.
+
+        Raises:
+            ControllerError: If there is none of that name.
+        """
+
+    def release(self, name: str) -> None:
+        """Let go of it, with the next :meth:`send` at the latest."""

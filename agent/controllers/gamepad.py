@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import ControllerError
-from agent.contract.profile import Button, PadMap
+from agent.contract.profile import BUTTONS, Button, PadMap
 from agent.controllers.pad import PadState, SlewLimit, to_pad
 from agent.pacing import clock_ns
 
@@ -89,13 +89,19 @@ class Gamepad:
         state.buttons |= self._held
         self._show(state)
 
-    def hold(self, button: Button) -> None:
-        """Hold a button down, from the next :meth:`send` until :meth:`release`."""
-        self._held.add(button)
+    def hold(self, name: str) -> None:
+        """Hold a button down, from the next :meth:`send` until :meth:`release`.
 
-    def release(self, button: Button) -> None:
+        Raises:
+            ControllerError: If the pad has no button of that name.
+        """
+        if name not in BUTTONS:
+            raise ControllerError(f"button {name!r} is unknown, expected one of: {', '.join(BUTTONS)}.")
+        self._held.add(name)
+
+    def release(self, name: str) -> None:
         """Let go of a button with the next :meth:`send`."""
-        self._held.discard(button)
+        self._held = {held for held in self._held if held != name}
 
     def _show(self, state: PadState) -> None:
         device = self._device

@@ -4,31 +4,49 @@
 
     agent's process                         guard's process
     GuardedController.send() --- pipe --->  the gamepad or the keys, held for ``expiry_s`` at most
-                             <-- pipe ---   what went wrong there, and every time it had to let go
+                             <-- pipe ---   that it heard; what went wrong there; every time it had to let go
+    by_hand()                <-- pipe ---   a person's own gamepad, which wins whatever the agent does
 
 Whatever becomes of the agent (hung in native code, stopped, killed, out of processor time), no message arrives and the
-guard sends neutral. If the guard is killed, the system unplugs its gamepad, which is neutral too; keys stay down.
+guard sends neutral. If the guard does not answer, the agent kills it; if it is killed, the system unplugs its gamepad,
+which is neutral too, and its keys, which nobody else would, the agent lets go of.
 """
 
 import logging
+import math
 import multiprocessing
 import signal
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import AgentError, ControllerError
-from agent.controllers.base import EXPIRY_S, Controller
+from agent.controllers.base import EXPIRY_S, ButtonController
 from agent.process import no_interrupts
 
+SILENCE_S = EXPIRY_S
+"""How long the guard may take to answer before it is killed: a guard that hangs holds the controls where they are."""
+
+_HANDS_S = 0.01  # how often a person's gamepad is read: well within any control period
 _READY_TIMEOUT_S = 20.0
 _CLOSE_TIMEOUT_S = 2.0
 
 _log = logging.getLogger(__name__)
+
+
+class Hands(Protocol):
+    """A person who may take over; read in the guard's process."""
+
+    @property
+    def reach_the_game(self) -> bool:
+        """Whether what they press reaches the game by itself, so that the controller must stay out of it."""
+
+    def __call__(self) -> Controls | None:
+        """Return the person's controls while they drive, else None."""
 
 
 class GuardedController:
@@ -37,16 +55,27 @@ class GuardedController:
     Args:
         make_controller: Builds the controller; called in the guard's process, so it must be a module-level function or
             class, or a ``functools.partial`` of one.
+        make_hands: Opens what a person may take over with, in the same way, before the controller is there.
+        let_go: Called in this process if the guard is gone before its time, for what the system does not undo then.
 
     Attributes:
         expiry_s: How long controls hold without new ones; may be changed between two.
         expired: How often the guard had to let go.
     """
 
-    def __init__(self, make_controller: Callable[[], AbstractContextManager[Controller]]) -> None:
+    def __init__(
+        self,
+        make_controller: Callable[[], AbstractContextManager[ButtonController]],
+        make_hands: Callable[[], AbstractContextManager[Hands]] | None = None,
+        let_go: Callable[[], None] = lambda: None,
+    ) -> None:
         self.expiry_s = EXPIRY_S
         self.expired = 0
         self._make_controller = make_controller
+        self._make_hands = make_hands
+        self._let_go = let_go
+        self._by_hand: Controls | None = None
+        self._unanswered_s: float | None = None  # since when
         self._process: Any = None
         self._link: Connection[Any, Any]
 
@@ -65,7 +94,9 @@ class GuardedController:
             return self
         context = multiprocessing.get_context("spawn")  # forking a process with threads can deadlock
         self._link, child_link = context.Pipe()
-        process = context.Process(target=_run, args=(child_link, self._make_controller), name="guard", daemon=True)
+        process = context.Process(
+            target=_run, args=(child_link, self._make_controller, self._make_hands), name="guard", daemon=True
+        )
         with no_interrupts():
             process.start()
         child_link.close()  # or our own end's closing would go unnoticed there
@@ -102,23 +133,67 @@ class GuardedController:
         """Apply controls until the next call, or until they expire.
 
         Raises:
-            ControllerError: If the guard has ended or its controller failed.
+            ControllerError: If the guard has ended or does not answer, or its controller failed.
         """
+        self._tell("controls", (controls.steering, controls.throttle, controls.brake, self.expiry_s))
+
+    def tap(self, name: str, seconds: float) -> None:
+        """Hold a button of the pad, or a key, for a while beside the controls.
+
+        Raises:
+            ControllerError: If the guard has ended or does not answer, or its controller failed.
+        """
+        self._tell("tap", (name, seconds))
+
+    def by_hand(self) -> Controls | None:
+        """Return the controls of the person who has taken over; None while nobody has.
+
+        Raises:
+            ControllerError: If the guard has ended, or its controller failed.
+        """
+        self._listen()
+        return self._by_hand
+
+    def _tell(self, what: str, details: tuple[Any, ...]) -> None:
+        self._listen()
+        now_s = time.monotonic()
+        if self._unanswered_s is not None and now_s - self._unanswered_s > SILENCE_S:
+            self._process.kill()
+            self._process.join()
+            self._let_go()
+            raise ControllerError(
+                f"the guard of the controls has not answered for {(now_s - self._unanswered_s) * 1e3:.0f} ms, expected "
+                f"{SILENCE_S * 1e3:.0f} at most: it was stopped, or the machine is overloaded. It was killed, which "
+                "unplugs its gamepad. Start the drive again."
+            )
+        try:
+            self._link.send((what, details))
+        except (EOFError, OSError) as exc:
+            self._let_go()
+            raise _gone() from exc
+        if self._unanswered_s is None:
+            self._unanswered_s = now_s
+
+    def _listen(self) -> None:
         if self._process is None:
             raise ControllerError("the guard is not running, expected to be used inside its `with` block.")
         try:
             while self._link.poll():
                 self._hear(*self._link.recv())
-            self._link.send((controls.steering, controls.throttle, controls.brake, self.expiry_s))
         except (EOFError, OSError) as exc:
+            self._let_go()
             raise _gone() from exc
 
-    def _hear(self, what: str, text: str) -> None:
-        if what == "failed":
-            raise ControllerError(text)
-        if what == "expired":
+    def _hear(self, what: str, details: Any = None) -> None:
+        if what == "heard":
+            self._unanswered_s = None
+        elif what == "failed":
+            raise ControllerError(details)
+        elif what == "expired":
             self.expired += 1
             _log.warning("nothing came for %.0f ms: the guard let go of the controls", self.expiry_s * 1e3)
+        elif what == "hands":
+            self._by_hand = None if details is None else Controls(*details)
 
 
 def _gone() -> ControllerError:
@@ -128,15 +203,21 @@ def _gone() -> ControllerError:
     )
 
 
-def _run(link: "Connection[Any, Any]", make_controller: Callable[[], AbstractContextManager[Controller]]) -> None:
+def _run(
+    link: "Connection[Any, Any]",
+    make_controller: Callable[[], AbstractContextManager[ButtonController]],
+    make_hands: Callable[[], AbstractContextManager[Hands]] | None,
+) -> None:
     """Hold the controller; the main function of the guard's process."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the agent ends the guard, by closing the pipe
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     try:
-        with make_controller() as controller:
-            link.send(("ready", ""))
-            _serve(link, controller)
+        with ExitStack() as stack:
+            hands = None if make_hands is None else stack.enter_context(make_hands())
+            controller = stack.enter_context(make_controller())
+            link.send(("ready",))
+            _Service(link, controller, hands).run()
     except (EOFError, OSError):
         pass  # the agent is gone, and leaving the block was neutral
     except AgentError as exc:
@@ -144,18 +225,72 @@ def _run(link: "Connection[Any, Any]", make_controller: Callable[[], AbstractCon
             link.send(("failed", str(exc)))
 
 
-def _serve(link: "Connection[Any, Any]", controller: Controller) -> None:
-    expires_s: float | None = None
-    while True:
-        wait_s = None if expires_s is None else max(0.0, expires_s - time.monotonic())
-        if link.poll(wait_s):
-            message = link.recv()
-            while link.poll():  # the newest of what has piled up
-                message = link.recv()
-            *values, expiry_s = message
-            controller.send(Controls(*values))
-            expires_s = time.monotonic() + expiry_s
-        elif expires_s is not None and time.monotonic() >= expires_s:
-            controller.send(NEUTRAL)
-            expires_s = None
-            link.send(("expired", ""))
+class _Service:
+    """The guard's own main loop: messages, a person's hands, and what is due to be let go of."""
+
+    def __init__(self, link: "Connection[Any, Any]", controller: ButtonController, hands: Hands | None) -> None:
+        self._link = link
+        self._controller = controller
+        self._hands = hands
+        self._by_hand: Controls | None = None
+        self._expires_s = math.inf  # when the controls do; never, while neutral is held
+        self._taps: dict[str, float] = {}  # what is held, until when
+
+    def run(self) -> None:
+        """Serve until the pipe is closed.
+
+        Raises:
+            EOFError: When it is.
+        """
+        while True:
+            due_s = min(self._expires_s, *self._taps.values(), math.inf)
+            if self._hands is not None:
+                due_s = min(due_s, time.monotonic() + _HANDS_S)
+            controls = None
+            if self._link.poll(None if math.isinf(due_s) else max(0.0, due_s - time.monotonic())):
+                controls = self._receive()
+            self._follow(controls)
+            self._let_go()
+
+    def _receive(self) -> Controls | None:
+        """Take in all messages; return the newest controls."""
+        controls = None
+        while self._link.poll():
+            what, details = self._link.recv()
+            if what == "tap":
+                name, seconds = details
+                self._controller.hold(name)
+                self._taps[name] = time.monotonic() + seconds
+            else:
+                *values, expiry_s = details
+                controls = Controls(*values)
+                self._expires_s = time.monotonic() + expiry_s
+        self._link.send(("heard",))
+        return controls
+
+    def _follow(self, controls: Controls | None) -> None:
+        """Apply a person's controls if they drive, or else the agent's new ones."""
+        before, self._by_hand = self._by_hand, None if self._hands is None else self._hands()
+        if self._by_hand != before:
+            hand = self._by_hand
+            self._link.send(("hands", None if hand is None else (hand.steering, hand.throttle, hand.brake)))
+        if self._by_hand is not None and self._hands is not None:
+            if self._by_hand != before or controls is not None:
+                self._controller.send(NEUTRAL if self._hands.reach_the_game else self._by_hand)
+        elif controls is not None:
+            self._controller.send(controls)
+        elif before is not None:  # given back: nothing is held until the agent's next controls
+            self._controller.send(NEUTRAL)
+
+    def _let_go(self) -> None:
+        now_s = time.monotonic()
+        expired = now_s >= self._expires_s
+        ended = [name for name, until_s in self._taps.items() if expired or now_s >= until_s]
+        for name in ended:
+            self._controller.release(name)
+            del self._taps[name]
+        if expired:
+            self._expires_s = math.inf
+            if self._by_hand is None:
+                self._controller.send(NEUTRAL)
+            self._link.send(("expired",))

@@ -84,6 +84,7 @@ class Keyboard:
         self._clock = clock
         self._keyboard: Keys | None = None
         self._down: set[str] = set()
+        self._held: frozenset[str] = frozenset()
         self._pulses = {name: KeyPulse(keys.pulse_s) for name in (keys.left, keys.right, keys.throttle, keys.brake)}
         self._controls = NEUTRAL
         self._failure: Exception | None = None
@@ -112,7 +113,7 @@ class Keyboard:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
-        self._controls = NEUTRAL
+        self._controls, self._held = NEUTRAL, frozenset()
         with contextlib.suppress(Exception):
             self.step()
         self._keyboard = self._thread = None
@@ -126,6 +127,27 @@ class Keyboard:
         if not all(map(math.isfinite, (controls.steering, controls.throttle, controls.brake))):
             raise ControllerError(f"controls {controls} are no finite numbers, expected values to put on keys.")
         self._controls = controls.clip()
+        self._act()
+
+    def hold(self, name: str) -> None:
+        """Hold a key down beside those that drive, until :meth:`release`.
+
+        Raises:
+            ControllerError: If there is none of that name, or it could not be pressed.
+        """
+        self._held |= {name}
+        self._act()
+
+    def release(self, name: str) -> None:
+        """Let go of a key.
+
+        Raises:
+            ControllerError: If it could not be released.
+        """
+        self._held -= {name}
+        self._act()
+
+    def _act(self) -> None:
         try:
             if self._failure is not None:
                 raise self._failure
@@ -148,7 +170,7 @@ class Keyboard:
                 keys.throttle: controls.throttle,
                 keys.brake: controls.brake,
             }
-            wanted = {name for name, share in shares.items() if self._pulses[name].step(share, now_s)}
+            wanted = {name for name, share in shares.items() if self._pulses[name].step(share, now_s)} | self._held
             for name in sorted(self._down - wanted):
                 self._keyboard.release(name)
                 self._down.discard(name)
@@ -164,6 +186,14 @@ class Keyboard:
                 self._failure = exc
                 return
             time.sleep(_STEP_S)
+
+
+def release_keys(keys: KeyMap, open_keys: "Callable[[], Keys] | None" = None) -> None:
+    """Let go of the keys that drive, whoever pressed them: after a guard that was killed with keys down."""
+    with contextlib.suppress(Exception):  # without a desktop there are no keys to be down
+        keyboard = (open_keys or _PynputKeys)()
+        for name in (keys.left, keys.right, keys.throttle, keys.brake):
+            keyboard.release(name)
 
 
 class _PynputKeys:

@@ -46,9 +46,15 @@ class LoggingController:
             raise ControllerError("the gamepad went away")
         self._write(controls)
 
-    def _write(self, controls: Controls) -> None:
+    def hold(self, name: str) -> None:
+        self._write(NEUTRAL, f"+{name}")
+
+    def release(self, name: str) -> None:
+        self._write(NEUTRAL, f"-{name}")
+
+    def _write(self, controls: Controls, tap: str = "") -> None:
         with self._path.open("a") as file:
-            file.write(f"{time.monotonic()} {controls.steering} {controls.throttle} {controls.brake}\n")
+            file.write(f"{time.monotonic()} {controls.steering} {controls.throttle} {controls.brake} {tap}\n")
 
 
 @pytest.fixture
@@ -59,7 +65,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def shown(log: Path) -> list[Controls]:
-    return [Controls(*map(float, line.split()[1:])) for line in log.read_text().splitlines()]
+    return [Controls(*map(float, line.split()[1:4])) for line in log.read_text().splitlines()]
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
@@ -183,3 +189,104 @@ def send_for_ever(controller: GuardedController) -> None:
     while True:
         controller.send(FULL)
         time.sleep(0.01)
+
+
+class FileHands:
+    """A person whose controls are in a file: nothing, or steering, and whether they reach the game by themselves."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    @property
+    def reach_the_game(self) -> bool:
+        return self._path.read_text().endswith("keys")
+
+    def __call__(self) -> Controls | None:
+        words = self._path.read_text().split()
+        return Controls(float(words[0])) if words else None
+
+
+@pytest.fixture
+def hands(tmp_path: Path) -> Path:
+    path = tmp_path / "hands"
+    path.touch()
+    return path
+
+
+def put(path: Path, text: str) -> None:
+    """Change a file in one go."""
+    other = path.with_suffix(".new")
+    other.write_text(text)
+    other.replace(path)
+
+
+def test_a_person_wins_whatever_the_agent_does(log: Path, hands: Path) -> None:
+    by_hand = Controls(-0.7)
+    with GuardedController(
+        functools.partial(LoggingController, log), functools.partial(FileHands, hands)
+    ) as controller:
+        controller.send(FULL)
+        wait_until(lambda: shown(log)[-1:] == [NEUTRAL])  # and from here on the agent says nothing
+        put(hands, "-0.7")
+        wait_until(lambda: shown(log)[-1:] == [by_hand])
+        wait_until(lambda: controller.by_hand() == by_hand)
+        controller.send(FULL)
+        time.sleep(2 * EXPIRY_S)
+        assert shown(log)[-1:] == [by_hand], "neither the agent's controls nor their expiry reach the pad"
+        put(hands, "")
+        wait_until(lambda: shown(log)[-1:] == [NEUTRAL])
+        controller.send(FULL)
+        wait_until(lambda: shown(log)[-1:] == [FULL])
+        assert controller.by_hand() is None
+
+
+def test_keys_that_reach_the_game_by_themselves_are_not_pressed_twice(log: Path, hands: Path) -> None:
+    with GuardedController(
+        functools.partial(LoggingController, log), functools.partial(FileHands, hands)
+    ) as controller:
+        controller.send(FULL)
+        put(hands, "-0.7 keys")
+        wait_until(lambda: controller.by_hand() == Controls(-0.7))
+        controller.send(FULL)
+        wait_until(lambda: shown(log)[-1:] == [NEUTRAL])
+
+
+def test_a_button_is_held_for_a_while(log: Path) -> None:
+    with guard(log) as controller:
+        controller.expiry_s = 10.0
+        controller.send(FULL)
+        controller.tap("y", 0.05)
+        wait_until(lambda: "-y" in log.read_text())
+    lines = [line.split() for line in log.read_text().splitlines()]
+    (pressed,), (released,) = ([float(line[0]) for line in lines if line[-1] == sign] for sign in ("+y", "-y"))
+    assert released - pressed >= 0.05
+
+
+def test_a_button_does_not_outlive_the_controls(log: Path) -> None:
+    with guard(log) as controller:
+        controller.send(FULL)
+        controller.tap("y", 10.0)
+        wait_until(lambda: "-y" in log.read_text())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+def test_a_guard_that_does_not_answer_is_killed_and_what_it_held_is_let_go_of(log: Path) -> None:
+    let_go = []
+    controller = GuardedController(functools.partial(LoggingController, log), None, lambda: let_go.append(True))
+    with controller:
+        controller.send(FULL)
+        wait_until(lambda: shown(log) == [FULL])
+        assert controller.pid is not None
+        os.kill(controller.pid, signal.SIGSTOP)
+        with pytest.raises(ControllerError, match=r"has not answered for .* It was killed"):
+            send_for_ever(controller)
+        assert let_go == [True]
+        assert not controller._process.is_alive()

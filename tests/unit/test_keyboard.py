@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from agent.contract.controls import Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import KeyMap
-from agent.controllers.keyboard import Keyboard, KeyPulse
+from agent.controllers.keyboard import Keyboard, KeyPulse, release_keys
 
 KEYS = KeyMap()
 
@@ -96,3 +96,26 @@ def test_what_could_not_be_pressed_is_told() -> None:
         keys.broken = True
         with pytest.raises(ControllerError, match="keys cannot be pressed any more"):
             keyboard.send(Controls(1.0, 0.0, 0.0))
+
+
+def test_a_key_is_held_beside_those_that_drive() -> None:
+    keys = FakeKeys()
+    with Keyboard(KEYS, lambda: keys) as keyboard:
+        keyboard.send(Controls(0.0, 1.0))
+        keyboard.hold("backspace")
+        assert keys.down == {"up", "backspace"}
+        keyboard.release("backspace")
+        assert keys.down == {"up"}
+        keyboard.hold("backspace")
+    assert keys.down == set()
+
+
+def test_keys_that_a_killed_guard_left_down_are_let_go_of() -> None:
+    class Left(FakeKeys):
+        def release(self, name: str) -> None:
+            self.down.discard(name)
+
+    keys = Left()
+    keys.down = {"left", "up"}
+    release_keys(KEYS, lambda: keys)
+    assert keys.down == set()

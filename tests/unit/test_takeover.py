@@ -52,8 +52,41 @@ def test_a_person_who_presses_both_pedals_brakes_or_not_like_the_network() -> No
 
 def test_the_button_gives_the_wheel_back() -> None:
     hands, pressed = Hands(), False
-    ask = Takeover(hands, lambda: pressed)
+    ask = Takeover(hands, wants_back=lambda: pressed)
     hands.controls = Controls(1.0)
     assert ask() == Controls(1.0)
     hands.controls, pressed = NEUTRAL, True
     assert ask() is None
+
+
+def test_f8_takes_the_wheel_for_the_keys_and_gives_it_back() -> None:
+    pad, keys = Hands(), Hands()
+    keys.controls = Controls(1.0, 1.0)  # while nobody has taken over, these are the agent's own
+    takeover = Takeover(pad, keys)
+    assert takeover() is None
+    takeover.change_hands()
+    assert takeover() == Controls(1.0, 1.0)
+    assert takeover.reach_the_game  # by themselves: the controller must not press them too
+    pad.controls = Controls(-1.0)  # whoever has the wheel keeps it
+    assert takeover() == Controls(1.0, 1.0)
+    pad.controls = NEUTRAL
+    takeover.change_hands()
+    assert takeover() is None
+    assert not takeover.reach_the_game
+
+
+def test_f8_gives_back_what_the_stick_took() -> None:
+    pad = Hands()
+    takeover = Takeover(pad, Hands())
+    pad.controls = Controls(-1.0)
+    assert takeover() == Controls(-1.0)
+    assert not takeover.reach_the_game
+    pad.controls = NEUTRAL
+    takeover.change_hands()
+    assert takeover() is None
+
+
+def test_without_keys_f8_does_nothing() -> None:
+    takeover = Takeover(Hands())
+    takeover.change_hands()
+    assert takeover() is None
