@@ -1,0 +1,137 @@
+"""``faults``: harms a drive on purpose, and shows how soon the controls were neutral."""
+
+import argparse
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from agent.arguments import at_least_one
+from agent.commands.common import (
+    EXIT_DONE,
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    add_command,
+    add_json_option,
+    note,
+    progress_bar,
+    say,
+    say_json,
+)
+from agent.contract.errors import GameError
+
+if TYPE_CHECKING:
+    from agent.faults import Fault, Outcome
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the program's subcommands."""
+    parser = add_command(
+        commands,
+        "faults",
+        _run,
+        "harm a drive in every way we know, and measure how soon the gamepad is neutral",
+        "python -m agent faults --count 1000",
+    )
+    parser.add_argument(
+        "--count", type=at_least_one, default=44, metavar="N", help="faults to inject in all, at least (default: 44)"
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these; see --list")
+    parser.add_argument("--list", action="store_true", help="list the faults and inject none")
+    add_json_option(parser)
+    parser.epilog = (
+        "The loop, the screen source and the guard are those of every drive; window, network and the pad's far end\n"
+        "are made for it, so that it needs no display, no game and no pad. It takes about a second a fault.\n"
+        f"exit code: 0 if every fault left the pad neutral within 200 ms, 1 otherwise.\n{parser.epilog}"
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from agent.faults import LIMIT_S, inject
+
+    faults = _chosen(arguments.only)
+    if arguments.list:
+        for fault in faults:
+            say(f"{fault.name:14} {fault.what}; {'driving goes on' if fault.passes else 'ends the drive'}")
+        return EXIT_DONE
+    times = math.ceil(arguments.count / len(faults))
+    outcomes: list[Outcome] = []
+    interrupted = False
+    with progress_bar("faults") as bar:
+        task = bar.add_task("", total=times * len(faults))
+        try:
+            for outcome in inject(faults, times):
+                outcomes.append(outcome)
+                bar.advance(task)
+        except KeyboardInterrupt:
+            interrupted = True
+    broken = [outcome for outcome in outcomes if not outcome.kept]
+    rows = [row for fault in faults if (row := _row(fault, outcomes))]
+    if arguments.json:
+        facts = {"limit_s": LIMIT_S, "injected": len(outcomes), "broken": len(broken), "interrupted": interrupted}
+        say_json({**facts, "faults": rows})
+    else:
+        _print_table(rows)
+        say(f"{len(outcomes)} faults injected, {len(broken)} that broke the promise (neutral within {LIMIT_S:g} s)")
+    for outcome in broken:
+        note(f"broken: {outcome.fault}: {_describe(outcome)}")
+    if interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_ERROR if broken else EXIT_DONE
+
+
+def _chosen(names: Sequence[str] | None) -> "tuple[Fault, ...]":
+    from agent.faults import available
+
+    faults = available()
+    if names is None:
+        return faults
+    known = {fault.name: fault for fault in faults}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise GameError(f"fault {unknown[0]!r} is unknown, expected one of: {', '.join(known)}.")
+    return tuple(known[name] for name in names)
+
+
+def _row(fault: "Fault", outcomes: "Sequence[Outcome]") -> dict[str, Any] | None:
+    import numpy as np
+
+    mine = [outcome for outcome in outcomes if outcome.fault == fault.name]
+    if not mine:
+        return None
+    away_s = [outcome.neutral_s for outcome in mine if math.isfinite(outcome.neutral_s)] or [0.0]
+    return {
+        "name": fault.name,
+        "what": fault.what,
+        "injected": len(mine),
+        "broken": sum(not outcome.kept for outcome in mine),
+        "never_neutral": sum(math.isinf(outcome.neutral_s) for outcome in mine),
+        "drove_on": sum(outcome.drove_on is True for outcome in mine) if fault.passes else None,
+        "neutral_after_p50_s": float(np.percentile(away_s, 50)),
+        "neutral_after_p99_s": float(np.percentile(away_s, 99)),
+        "neutral_after_max_s": max(away_s),
+    }
+
+
+def _describe(outcome: "Outcome") -> str:
+    if math.isinf(outcome.neutral_s):
+        return "the pad was never neutral"
+    if outcome.drove_on is False:
+        return "driving did not go on"
+    return f"neutral after {outcome.neutral_s * 1e3:.0f} ms"
+
+
+def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("fault", "what is done")
+    for title in ("times", "p50 ms", "p99 ms", "worst ms", "drove on"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        milliseconds = (f"{row[f'neutral_after_{name}_s'] * 1e3:.0f}" for name in ("p50", "p99", "max"))
+        drove_on = "-" if row["drove_on"] is None else str(row["drove_on"])
+        style = "red" if row["broken"] else None
+        table.add_row(row["name"], row["what"], str(row["injected"]), *milliseconds, drove_on, style=style)
+    console = Console()
+    console.width = max(console.width, 120)  # its rows are for reading side by side, in a log file too
+    console.print(table)
