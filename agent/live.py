@@ -1,5 +1,6 @@
 """Laps of a real-time game, each with an account of how it went."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from agent.contract.errors import AgentError
+from agent.contract.profile import Stuck
 from agent.controllers.base import Controller, expiry_for
 from agent.engines.base import Engine
 from agent.games.base import DriveState
@@ -14,6 +16,7 @@ from agent.games.realtime import RealTimeGame
 from agent.loop import DriveSummary, drive
 from agent.observers.base import TickObserver, TickRecord
 from agent.pacing import Pacer, TickStats, clock_ns
+from agent.stuck import StuckWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ def drive_laps(
     controller: Controller | None = None,
     observers_for: Callable[[int, TickStats], Sequence[TickObserver]] = lambda seed, stats: (),
     seconds: float | None = None,
+    stuck: Stuck | None = None,
 ) -> Iterator[Lap]:
     """Drive one lap per seed and yield each as it ends, in real time.
 
@@ -77,6 +81,8 @@ def drive_laps(
         seeds: Tracks; may be endless if ``seconds`` is given.
         controller: Where controls go; the game's own if None.
         observers_for: Side jobs for the track of a seed, given the timing of that lap.
+        stuck: When the car counts as stuck, and what to do then: ``reset`` puts it back on the start line, its lap and
+            the game's clock starting anew. None leaves it there.
         seconds: When to stop at the latest, in the middle of a lap if need be; counted from the first lap's start.
 
     Raises:
@@ -99,7 +105,8 @@ def drive_laps(
         end: KeyboardInterrupt | AgentError | None = None
         try:
             game.start()
-            drive(game.source, controller or game.controller, engine, pacer, observers, is_over, summary)
+            watch = None if stuck is None else StuckWatch(stuck, reset=functools.partial(_start_again, game, seed))
+            drive(game.source, controller or game.controller, engine, pacer, observers, is_over, summary, stuck=watch)
         except KeyboardInterrupt as exc:
             end = exc
         except AgentError as exc:
@@ -118,6 +125,11 @@ def drive_laps(
         )
         if end is not None:
             raise end
+
+
+def _start_again(game: RealTimeGame, seed: int) -> None:
+    game.restart(seed)
+    game.start()
 
 
 def overall_timing(laps: Sequence[Lap]) -> dict[str, float]:

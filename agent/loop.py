@@ -13,13 +13,14 @@ import numpy as np
 
 from agent.capture.base import FrameSource
 from agent.contract.controls import NEUTRAL, Controls
-from agent.contract.errors import AgentError, BlindError
+from agent.contract.errors import AgentError, BlindError, FrozenError
 from agent.contract.observation import Frame
 from agent.contract.preprocess import preprocess
 from agent.controllers.base import Controller
 from agent.engines.base import Engine
 from agent.observers.base import TickObserver, TickRecord
 from agent.pacing import Pacer, TickStats, clock_ns
+from agent.stuck import StuckWatch
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class DriveSummary:
         stale_ticks: Ticks whose decision came when its picture was too old to act on; controls were neutral.
         stale_events: How often decisions began to come too late.
         fault: What ended the drive, if something did that should not.
+        stuck: What watched for a car that gets nowhere, if something did.
     """
 
     def __init__(self, stats: TickStats) -> None:
@@ -70,6 +72,7 @@ class DriveSummary:
         self.stale_ticks = 0
         self.stale_events = 0
         self.fault: str | None = None
+        self.stuck: StuckWatch | None = None
         self._blind_ticks_now = 0
         self._stale_ticks_now = 0
         self._last_index: int | None = None
@@ -128,6 +131,22 @@ class DriveSummary:
             _log.warning("in time again after %d decisions that were not", self._stale_ticks_now)
             self._stale_ticks_now = 0
 
+    def describe_trouble(self, expired: int) -> str:
+        """Return what was not as it should be, in a line; empty if everything was.
+
+        Args:
+            expired: How often whatever held the controls let go of them by itself.
+        """
+        stuck = self.stuck
+        found = {
+            "without a picture to drive by": self.blind_ticks,
+            "decided too late": self.stale_ticks,
+            "let go of by the guard": expired,
+            "stuck": 0 if stuck is None else stuck.events,
+            "stuck for good": 0 if stuck is None else stuck.given_up,
+        }
+        return ", ".join(f"{count} times {what}" for what, count in found.items() if count)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         timing = self.stats.summarise()
@@ -144,6 +163,9 @@ class DriveSummary:
             "blind_events": self.blind_events,
             "stale_ticks": self.stale_ticks,
             "stale_events": self.stale_events,
+            "stuck_events": 0 if self.stuck is None else self.stuck.events,
+            "stuck_attempts": 0 if self.stuck is None else self.stuck.attempts,
+            "stuck_given_up": 0 if self.stuck is None else self.stuck.given_up,
             "fault": self.fault,
             "problems": list(self.problems),
             "timing": asdict(timing),
@@ -159,6 +181,7 @@ def drive(
     until: Callable[[], bool] = lambda: False,
     summary: DriveSummary | None = None,
     takeover: Callable[[], Controls | None] = lambda: None,
+    stuck: StuckWatch | None = None,
 ) -> DriveSummary:
     """Drive until told to stop. However the drive ends, the controller is left neutral.
 
@@ -176,6 +199,7 @@ def drive(
         until: Asked before every tick; true ends the drive.
         takeover: Asked after every forward pass; a person's controls, where there are some, are sent instead of the
             network's, and on ticks without a picture too.
+        stuck: Watches for a car that gets nowhere, and has its own controls sent where it knows what to do about it.
         summary: Filled in while driving. Pass one to have it after an exception or Ctrl-C too.
 
     Returns:
@@ -186,6 +210,7 @@ def drive(
             if one of them, or an observer, cannot be opened.
     """
     summary = summary or DriveSummary(pacer.stats)
+    summary.stuck = stuck
     limit_s = stale_after(pacer.period_s)
     gc.freeze()  # what was loaded so far will live to the end: collections need not walk through it in mid-drive
     try:
@@ -203,6 +228,8 @@ def drive(
                         if tick.age_s(frame.captured_ns) > limit_s:
                             raise BlindError(f"the newest picture is {tick.age_s(frame.captured_ns) * 1e3:.0f} ms old")
                     except BlindError as blind:
+                        if stuck is not None and not isinstance(blind, FrozenError):
+                            stuck.look_away()
                         by_hand = takeover()
                         controller.send(NEUTRAL if by_hand is None else by_hand)
                         summary.lose_sight(blind)
@@ -221,6 +248,11 @@ def drive(
                             summary.come_too_late(age_s, limit_s)
                             continue
                         controls = raw.clip().arbitrate() if by_hand is None else by_hand
+                        if stuck is not None:
+                            if by_hand is None:
+                                controls = stuck.watch(observation, controls, frame.captured_ns / 1e9)
+                            else:
+                                stuck.hand_over()
                         controller.send(controls)
                     summary.come_in_time()
                     latency_s = tick.mark_sent(frame.captured_ns)

@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from agent.capture.desktop import Desktop, find_window, is_wayland, open_desktop
-from agent.contract.errors import BlindError, CaptureError
+from agent.contract.errors import BlindError, CaptureError, FrozenError
 from agent.contract.observation import Frame, Pixels
 from agent.contract.profile import Capture, Region
 from agent.pacing import clock_ns
@@ -184,7 +184,7 @@ class ScreenSource:
             )
         still_s = (captured_ns - self._changed_ns) / 1e9
         if still_s % RETRY_S >= self._frozen_s:
-            raise BlindError(f"the picture has not changed for {self._frozen_s:g} s")
+            raise FrozenError(f"the picture has not changed for {self._frozen_s:g} s")
         return Frame(pixels, captured_ns, self._index)
 
     def _opened(self) -> Grabber:

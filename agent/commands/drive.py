@@ -127,7 +127,8 @@ def _drive_embedded(arguments: argparse.Namespace, game: Game) -> int:
             return _drive_observers(arguments, engine, rate_hz, seed, stats, files[seed], lambda: running.source.state)
 
         try:
-            for lap in drive_laps(running, engine, rate_hz, seeds, controller, observers_for, arguments.seconds):
+            stuck = None if arguments.dry_run else game.profile.stuck
+            for lap in drive_laps(running, engine, rate_hz, seeds, controller, observers_for, arguments.seconds, stuck):
                 laps.append(lap)
                 if not arguments.json:
                     say(_describe_lap(lap, files[lap.seed]))
@@ -165,6 +166,7 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
     from agent.controllers.guard import GuardedController
     from agent.loop import DriveSummary, drive
     from agent.pacing import Pacer
+    from agent.stuck import StuckWatch
 
     files: list[Path] = []
     interrupted = False
@@ -178,16 +180,26 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
         if isinstance(controller, GuardedController):
             controller.expiry_s = expiry_for(pacer.period_s)
             takeover = controller.by_hand
+            stuck = None if profile.stuck is None else StuckWatch(profile.stuck, controller.tap)
         else:
-            takeover = _nobody
+            takeover, stuck = _nobody, None
         summary = DriveSummary(pacer.stats)
         first = _FirstDecision()
         observers = _drive_observers(arguments, engine, rate_hz, None, pacer.stats, files)
         stop_ns = math.inf if arguments.seconds is None else clock_ns() + arguments.seconds * 1e9
         note(f"driving {profile.title} at {rate_hz:g} Hz; Ctrl-C ends it, controls neutral")
         try:
+            watchers = [first, *observers]
             drive(
-                source, controller, engine, pacer, [first, *observers], lambda: clock_ns() >= stop_ns, summary, takeover
+                source,
+                controller,
+                engine,
+                pacer,
+                watchers,
+                until=lambda: clock_ns() >= stop_ns,
+                summary=summary,
+                takeover=takeover,
+                stuck=stuck,
             )
         except KeyboardInterrupt:
             interrupted = True
@@ -196,6 +208,7 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
                 raise
             _log.debug("the fault", exc_info=exc)
     left_behind = [path for path in files if path.exists()]
+    expired = controller.expired if isinstance(controller, GuardedController) else 0
     if arguments.json:
         say_json(
             {
@@ -208,7 +221,7 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
                 "peak_memory_mb": peak_memory_mb(),
                 "process_start_to_first_decision_s": _startup_s(arguments, first.sent_ns),
                 "captured": asdict(source.counts),
-                "controls_expired": controller.expired if isinstance(controller, GuardedController) else 0,
+                "controls_expired": expired,
                 **summary.to_dict(),
                 "files": [str(path) for path in left_behind],
             }
@@ -216,10 +229,9 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
     else:
         say(_describe_timing(summary.stats))
         counts = source.counts
-        say(
-            f"  pictures {counts.grabbed}, repeated {counts.repeated}, black {counts.black}; "
-            f"{summary.blind_ticks} ticks without a picture to drive by"
-        )
+        say(f"  pictures {counts.grabbed}, repeated {counts.repeated}, black {counts.black}")
+        if trouble := summary.describe_trouble(expired):
+            say(f"  {trouble}")
         for path in left_behind:
             say(f"  wrote {path}")
     return exit_code(interrupted, summary.problems, summary.fault)
@@ -319,6 +331,8 @@ def _describe_lap(lap: "Lap", files: list[Path]) -> str:
         f"{state.progress:.0%} of the track",
         f"  {_describe_timing(lap.summary.stats)}",
     ]
+    if trouble := lap.summary.describe_trouble(lap.controls_expired):
+        lines.append(f"  {trouble}")
     lines += [f"  wrote {path}" for path in _left_behind(lap, files)]
     return "\n".join(lines + [f"  {problem}" for problem in lap.summary.problems])
 

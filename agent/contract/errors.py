@@ -13,6 +13,7 @@
     ├── GameError         a game or profile is unknown, or the game process died
     ├── CaptureError      no frame could be had
     │   └── BlindError    ... at present; the next attempt may succeed
+    │       └── FrozenError   ... because the picture stands still
     ├── ControllerError   the virtual gamepad is missing or went away
     └── TrainingError     data or settings no network can be trained from
 
@@ -66,6 +67,10 @@ class BlindError(CaptureError):
 
     The message is the bare finding, to be put into a sentence.
     """
+
+
+class FrozenError(BlindError):
+    """The picture stands still: the game hangs, or nothing in it moves."""
 
 
 class ControllerError(AgentError):

@@ -21,6 +21,9 @@ PedalAxis = Literal[
 ControllerName = Literal["gamepad", "keyboard"]
 """What moves a car."""
 
+StuckAction = Literal["wait", "reverse", "press", "reset"]
+"""What is done about a car that is stuck; see :class:`Stuck`."""
+
 MAX_DEAD_ZONE = 0.9
 """Beyond it hardly anything would be left of an axis."""
 
@@ -159,6 +162,28 @@ class KeyMap:
 
 
 @dataclass(frozen=True, slots=True)
+class Stuck:
+    """When a car counts as stuck, and what is done about it.
+
+    Attributes:
+        action: ``wait`` with controls neutral; ``reverse`` by the brake; ``press`` a button or key, such as a game's
+            rescue; ``reset`` the simulator, which a game that runs in this process has.
+        after_s: How long the picture has to have hardly changed.
+        least_change_per_s: Mean change of the picture's grey levels in a second, of 255, below which it hardly does.
+        for_s: How long to wait, reverse or press.
+        press: Which button of the pad, or key where keys drive.
+        attempts: How often in a row; then the controls stay neutral until the picture changes.
+    """
+
+    action: StuckAction = "wait"
+    after_s: float = 4.0
+    least_change_per_s: float = 5.0
+    for_s: float = 1.5
+    press: str = ""
+    attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
 class GameProfile:
     """One game.
 
@@ -176,6 +201,7 @@ class GameProfile:
         pad: What lies where on the pad.
         keys: Which keys drive.
         model: Folder below ``model_weights`` with weights for it; empty if it is the game's own name.
+        stuck: What to do about a car that gets nowhere; None does not watch for that.
     """
 
     name: str
@@ -189,6 +215,7 @@ class GameProfile:
     pad: PadMap = field(default_factory=PadMap)
     keys: KeyMap = field(default_factory=KeyMap)
     model: str = ""
+    stuck: Stuck | None = None
 
     @property
     def model_name(self) -> str:
@@ -200,3 +227,4 @@ STEERING_AXES: tuple[SteeringAxis, ...] = get_args(SteeringAxis)
 PEDAL_AXES: tuple[PedalAxis, ...] = get_args(PedalAxis)
 BUTTONS: tuple[Button, ...] = get_args(Button)
 CONTROLLERS: tuple[ControllerName, ...] = get_args(ControllerName)
+STUCK_ACTIONS: tuple[StuckAction, ...] = get_args(StuckAction)

@@ -14,15 +14,18 @@ from platformdirs import user_config_path
 
 from agent.contract.errors import GameError
 from agent.contract.profile import (
+    BUTTONS,
     MAX_DEAD_ZONE,
     PEDAL_AXES,
     STEERING_AXES,
+    STUCK_ACTIONS,
     Capture,
     GameProfile,
     KeyMap,
     PadMap,
     Rectangle,
     Region,
+    Stuck,
 )
 
 SHIPPED = Path(__file__).with_name("profiles")
@@ -67,6 +70,7 @@ def _profile(top: "_Table", name: str) -> GameProfile:
     capture = top.table("capture")
     pad = top.table("pad")
     keys = top.table("keys")
+    stuck = top.table("stuck")
     defaults, default_keys = PadMap(), KeyMap()
     profile = GameProfile(
         name=name,
@@ -93,9 +97,11 @@ def _profile(top: "_Table", name: str) -> GameProfile:
             pulse_s=keys.number("pulse_s", 0.005, 1.0, default_keys.pulse_s),
         ),
         model=top.text("model", ""),
+        stuck=_stuck(stuck) if "stuck" in top else None,
     )
-    for table in (top, capture, pad, keys):
+    for table in (top, capture, pad, keys, stuck):
         table.refuse_unknown()
+    _check_stuck(stuck, profile)
     if profile.pad.throttle == profile.pad.brake:
         pad.refuse("brake", f"is {profile.pad.brake!r} like the throttle", "another place on the pad")
     return profile
@@ -116,6 +122,30 @@ def _capture(table: "_Table") -> Capture:
         region=region,
         needs_focus=table.flag("needs_focus", True),
     )
+
+
+def _stuck(table: "_Table") -> Stuck:
+    defaults = Stuck()
+    return Stuck(
+        action=table.choice("action", STUCK_ACTIONS, defaults.action),
+        after_s=table.number("after_s", 1.0, 60.0, defaults.after_s),
+        least_change_per_s=table.number("least_change_per_s", 0.0, 255.0, defaults.least_change_per_s),
+        for_s=table.number("for_s", 0.05, 60.0, defaults.for_s),
+        press=table.text("press", ""),
+        attempts=int(table.number("attempts", 1, 100, defaults.attempts)),
+    )
+
+
+def _check_stuck(table: "_Table", profile: GameProfile) -> None:
+    stuck = profile.stuck
+    if stuck is None:
+        return
+    if stuck.action == "reset" and profile.capture is not None:
+        table.refuse("action", "is 'reset'", "another for a game in a window: only a game in this process can be reset")
+    if stuck.action == "press" and not stuck.press:
+        table.refuse("press", "is missing", "the name of what action 'press' presses")
+    if stuck.action == "press" and profile.controller == "gamepad" and stuck.press not in BUTTONS:
+        table.refuse("press", f"is {stuck.press!r}", f"one of {', '.join(BUTTONS)}")
 
 
 def _rectangle(table: "_Table") -> Rectangle:

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from agent.contract.controls import NEUTRAL, Controls
-from agent.contract.errors import BlindError, CaptureError, ControllerError, ControlsError, EngineError
+from agent.contract.errors import BlindError, CaptureError, ControllerError, ControlsError, EngineError, FrozenError
 from agent.contract.observation import Frame, Observation
+from agent.contract.profile import Stuck
 from agent.contract.spec import ModelSpec
 from agent.controllers.memory import MemoryController
 from agent.engines.base import Prediction
 from agent.loop import STALE_S, DriveSummary, drive, stale_after, sustainable_rate, warm_up
 from agent.observers.base import TickRecord
 from agent.pacing import Pacer, VirtualClock
+from agent.stuck import StuckWatch
 
 SPEC = ModelSpec("fake", "none", "fake", width_px=6, height_px=4)
 
@@ -356,6 +358,8 @@ def test_a_decision_that_comes_too_late_is_not_sent(caplog: pytest.LogCaptureFix
     driven = Controls(0.5, 0.25, 0.0)
     assert list(controller.sent) == [driven, NEUTRAL, NEUTRAL, driven, NEUTRAL]
     assert (summary.stale_ticks, summary.stale_events, summary.predictions) == (2, 1, 2)
+    assert summary.describe_trouble(expired=1) == "2 times decided too late, 1 times let go of by the guard"
+    assert DriveSummary(pacer.stats).describe_trouble(expired=0) == ""
     assert [record.controls for record in watcher.records] == [driven, driven]
     assert [record.message for record in caplog.records] == [
         "late: a decision on a picture of 2000 ms ago, expected at most 200 ms: not sent; controls are neutral until "
@@ -363,6 +367,48 @@ def test_a_decision_that_comes_too_late_is_not_sent(caplog: pytest.LogCaptureFix
         "in time again after 2 decisions that were not",
     ]
     assert summary.to_dict()["stale_ticks"] == 2
+
+
+def test_a_car_that_is_stuck_is_brought_off_and_a_person_is_left_to_it() -> None:
+    clock = VirtualClock()
+    source, pacer = FakeSource(clock, list(range(100))), Pacer(0.04, clock, clock.sleep)  # the picture never changes
+    hand = Controls(-0.7, 0.0, 0.3)
+    answers = iter([None] * 60 + [hand] * 5 + [None] * 35)
+    controller, watcher = MemoryController(), Watcher()
+    summary = drive(
+        source,
+        controller,
+        FakeEngine(),
+        pacer,
+        [watcher],
+        until=lambda: source.empty,
+        takeover=lambda: next(answers),
+        stuck=StuckWatch(Stuck("reverse", after_s=2.0, for_s=1.0)),
+    )
+    driven, back = Controls(0.5, 0.25, 0.0), Controls(0.0, 0.0, 1.0)
+    assert list(controller.sent) == [driven] * 50 + [back] * 10 + [hand] * 5 + [driven] * 35 + [NEUTRAL]
+    assert [record.controls for record in watcher.records] == list(controller.sent)[:-1], "what was done is recorded"
+    report = summary.to_dict()
+    assert (report["stuck_events"], report["stuck_attempts"], report["stuck_given_up"]) == (1, 1, 0)
+
+
+def test_a_picture_that_stands_still_is_a_car_at_rest_and_one_out_of_sight_is_not() -> None:
+    class NoSource(FakeSource):
+        error: type[BlindError] = BlindError
+
+        def read(self) -> Frame:
+            frame = super().read()
+            if 20 <= frame.index < 60:
+                raise self.error("nothing to see")
+            return frame
+
+    for error, events in ((FrozenError, 1), (BlindError, 0)):
+        clock = VirtualClock()
+        source, pacer = NoSource(clock, list(range(70))), Pacer(0.04, clock, clock.sleep)
+        source.error = error
+        watch = StuckWatch(Stuck(after_s=2.0, for_s=1.0))
+        drive(source, MemoryController(), FakeEngine(), pacer, until=lambda: source.empty, stuck=watch)  # noqa: B023
+        assert watch.events == events
 
 
 def test_a_person_drives_however_late_the_network_is() -> None:

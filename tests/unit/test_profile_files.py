@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.contract.errors import GameError
-from agent.contract.profile import Capture, KeyMap, PadMap, Rectangle, Region
+from agent.contract.profile import Capture, KeyMap, PadMap, Rectangle, Region, Stuck
 from agent.games import profile_files, registry
 from agent.games.profile_files import SHIPPED, load_profile, profile_paths
 
@@ -73,6 +73,11 @@ steering_slew_per_s = 4
 [keys]
 left = "a"
 pulse_s = 0.2
+[stuck]
+action = "press"
+press = "backspace"
+for_s = 0.3
+attempts = 5
 """
     )
     profile = load_profile(write(tmp_path, text))
@@ -80,6 +85,7 @@ pulse_s = 0.2
     assert profile.pad == PadMap("right_x", "right_y_up", "button_b", 0.2, 0.0, 0.0, 4.0)
     assert profile.keys == KeyMap(left="a", pulse_s=0.2)
     assert (profile.controller, profile.model_name) == ("keyboard", "other")
+    assert profile.stuck == Stuck("press", 4.0, 5.0, 0.3, "backspace", 5)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +103,11 @@ pulse_s = 0.2
         (LEAST + '[pad]\nbrake = "right_trigger"', "pad.brake is 'right_trigger' like the throttle"),
         (LEAST + "[capture]\nregion = [1, 2, 3]", r"capture.region is \[1, 2, 3\], expected 4 numbers"),
         (LEAST + "[capture]\nregion = [1, 2, 0, 4]", "region 1,2,0,4 is empty"),
+        (LEAST + '[stuck]\naction = "honk"', "stuck.action is 'honk', expected one of wait, reverse, press, reset"),
+        (LEAST + '[stuck]\naction = "reset"', "stuck.action is 'reset', expected another for a game in a window"),
+        (LEAST + '[stuck]\naction = "press"', "stuck.press is missing, expected the name of what action"),
+        (LEAST + '[stuck]\naction = "press"\npress = "q"', "stuck.press is 'q', expected one of a, b, x"),
+        (LEAST + "[stuck]\nafter = 3", "stuck.after is unknown.*mean 'after_s'"),
         (LEAST + "capture = 3", r"capture is 3, expected a table, \[capture\]"),
         (LEAST + "[[masks]]\nleft = 0\ntop = 0\nwidth = 2\nheight = 1", r"masks\[0\].width is 2"),
         (LEAST + "[[masks]]\nleft = 0.5\ntop = 0\nwidth = 0.7\nheight = 1", r"masks\[0\]: rectangle"),

@@ -1,0 +1,139 @@
+"""A car that gets nowhere is noticed, and brought off in the way the game's profile says."""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.observation import Observation
+from agent.contract.profile import Stuck
+
+_log = logging.getLogger(__name__)
+
+_SMALL = (48, 27)  # pictures are compared at this size: grass that flickers by a pixel is no movement
+
+
+class StuckWatch:
+    """Looks at how much pictures change: where a car drives they all do, wherever it drives to.
+
+    The distance from where the car was a while ago would be zero after a lap too, and no camera sees it. Over windows
+    of 3 s, CarRacing's pictures changed by 0.3 grey levels a second at most at rest, by 20 at least at a crawl and by
+    47 in a race; SuperTuxKart's by 0.08 from one of 20 pictures a second to the next at rest, by 6 under throttle.
+
+    Args:
+        stuck: What the profile says.
+        tap: Holds a button or key for so many seconds; for ``press``.
+        reset: Puts the car back on the track; for ``reset``.
+
+    Attributes:
+        events: How often the car was found stuck.
+        attempts: How often something was done about it.
+        given_up: How often it did not help.
+    """
+
+    def __init__(
+        self,
+        stuck: Stuck,
+        tap: Callable[[str, float], None] = lambda name, seconds: None,
+        reset: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.events = 0
+        self.attempts = 0
+        self.given_up = 0
+        self._stuck = stuck
+        self._tap = tap
+        self._reset = reset
+        self._changes: deque[tuple[float, float]] = deque()  # when, and by how many grey levels
+        self._last: npt.NDArray[np.float32] | None = None
+        self._since_s: float | None = None  # when the present window began
+        self._recovers_until_s: float | None = None
+        self._in_a_row = 0
+        self._hopeless = False
+        self._recovery = NEUTRAL
+
+    def look_away(self) -> None:
+        """Judge by what comes next alone: there was no picture for a while."""
+        self._changes.clear()
+        self._last = self._since_s = self._recovers_until_s = None
+
+    def hand_over(self) -> None:
+        """Leave it to a person who drives now."""
+        self.look_away()
+        self._in_a_row, self._hopeless = 0, False
+
+    def watch(self, observation: Observation, controls: Controls, time_s: float) -> Controls:
+        """Return the controls to send: those given, or what brings the car off.
+
+        Args:
+            observation: What the network sees: uint8, shape (height, width, 3).
+            controls: What it wants.
+            time_s: Now, since anything fixed.
+        """
+        self._take(observation, time_s)
+        if self._recovers_until_s is not None:
+            if time_s < self._recovers_until_s:
+                return self._recovery
+            self._recovers_until_s = None
+            self._restart_window(time_s)
+        if self._since_s is None or time_s - self._since_s < self._stuck.after_s:
+            return NEUTRAL if self._hopeless else controls
+        if self._moves():
+            if self._in_a_row:
+                _log.warning("moves again")
+            self._in_a_row, self._hopeless = 0, False
+            return controls
+        if self._hopeless:
+            return NEUTRAL
+        return self._recover(controls, time_s)
+
+    def _take(self, observation: Observation, time_s: float) -> None:
+        grey = cv2.cvtColor(cv2.resize(observation, _SMALL, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+        small = grey.astype(np.float32)
+        if self._since_s is None:
+            self._since_s = time_s
+        if self._last is not None:
+            self._changes.append((time_s, float(np.abs(small - self._last).mean())))
+        self._last = small
+        while self._changes and time_s - self._changes[0][0] > self._stuck.after_s:
+            self._changes.popleft()
+
+    def _moves(self) -> bool:
+        return sum(change for _, change in self._changes) >= self._stuck.least_change_per_s * self._stuck.after_s
+
+    def _restart_window(self, time_s: float) -> None:
+        self._changes.clear()
+        self._since_s = time_s
+
+    def _recover(self, controls: Controls, time_s: float) -> Controls:
+        stuck = self._stuck
+        if not self._in_a_row:
+            self.events += 1
+        found = f"stuck: the picture has hardly changed for {stuck.after_s:g} s"
+        if self._in_a_row == stuck.attempts:
+            self.given_up += 1
+            self._hopeless = True
+            _log.warning("%s, and %d attempts were in vain; controls are neutral until it moves", found, stuck.attempts)
+            self._restart_window(time_s)
+            return NEUTRAL
+        self._in_a_row += 1
+        self.attempts += 1
+        self._recovers_until_s = time_s + stuck.for_s
+        # Straight back first; after that with the wheel turned the other way, or the nose ends where it was.
+        back_steering = 0.0 if self._in_a_row == 1 else -float(np.sign(controls.steering))
+        self._recovery = Controls(back_steering, 0.0, 1.0) if stuck.action == "reverse" else NEUTRAL
+        deed = {
+            "wait": f"waiting for {stuck.for_s:g} s",
+            "reverse": f"reversing for {stuck.for_s:g} s",
+            "press": f"pressing {stuck.press} for {stuck.for_s:g} s",
+            "reset": "starting again",
+        }[stuck.action]
+        _log.warning("%s; %s (attempt %d of %d)", found, deed, self._in_a_row, stuck.attempts)
+        if stuck.action == "press":
+            self._tap(stuck.press, stuck.for_s)
+        elif stuck.action == "reset":
+            self._reset()
+        return self._recovery
