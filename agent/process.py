@@ -1,14 +1,15 @@
-"""What the operating system knows about processes, and how to start one that Ctrl-C does not reach."""
+"""What the operating system knows about processes, how it is to treat ours, and one that Ctrl-C does not reach."""
 
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+_NICE = -10  # half way to the top of Unix' scale
 _START_FIELD = 22  # of /proc/self/stat, counted from 1 (proc(5)): clock ticks from the machine's boot to our start
 
 
@@ -41,6 +42,47 @@ def peak_memory_mb(pid: int | None = None) -> float | None:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     else:
         return None
+
+
+def raise_priority() -> str | None:
+    """Have the system prefer this process, and those it starts from now on, to others.
+
+    Returns:
+        Why it does not; None if it does.
+    """
+    import psutil
+
+    process = psutil.Process()
+    try:
+        if sys.platform == "win32":
+            process.nice(psutil.HIGH_PRIORITY_CLASS)
+        else:
+            process.nice(_NICE)
+    except (psutil.Error, OSError) as exc:
+        how = "" if sys.platform == "win32" else ": allow it in /etc/security/limits.conf (`USER - nice -10`)"
+        return f"the priority cannot be raised ({exc}), expected permission to{how}"
+    return None
+
+
+def pin_to(cores: Sequence[int]) -> str | None:
+    """Keep this process, and those it starts from now on, on some processor cores.
+
+    Returns:
+        Why it cannot be; None if it is.
+    """
+    import psutil
+
+    process = psutil.Process()
+    last = (os.cpu_count() or 1) - 1
+    try:
+        if max(cores) > last:  # the system takes those that there are, and says nothing
+            raise ValueError("there are not so many")
+        process.cpu_affinity(list(cores))
+    except AttributeError:
+        return f"a process cannot be kept on some cores on {sys.platform}, expected Linux or Windows"
+    except (psutil.Error, OSError, ValueError) as exc:
+        return f"cores {','.join(map(str, cores))} cannot be used ({exc}), expected some of 0 to {last}"
+    return None
 
 
 @contextmanager

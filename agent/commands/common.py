@@ -16,6 +16,7 @@ from agent.contract.errors import EngineError, GameError, SpecError
 from agent.contract.profile import Capture, GameProfile, Region
 from agent.contract.spec import STEERING_THROTTLE_BRAKE, ModelSpec
 from agent.games.registry import game_names
+from agent.process import pin_to, raise_priority
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
@@ -114,6 +115,21 @@ def add_rate_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_processor_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("beside other programs")
+    group.add_argument(
+        "--high-priority",
+        action="store_true",
+        help="have the system prefer this program; on Linux it needs the right to",
+    )
+    group.add_argument(
+        "--cores",
+        type=cores,
+        metavar="A,B",
+        help="keep it on these processor cores, from 0 (Linux, Windows); give the game the others",
+    )
+
+
 def add_seed_start_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--seed-start", type=track_seed, default=0, metavar="S", help="first track; the others follow it (default: 0)"
@@ -143,6 +159,11 @@ def control_rate(text: str) -> float:
     if value > _MAX_RATE_HZ:
         raise argparse.ArgumentTypeError(f"{text} Hz is more than the {_MAX_RATE_HZ:g} Hz any loop here can pace")
     return value
+
+
+def cores(text: str) -> tuple[int, ...]:
+    """Parse ``0,1``."""
+    return tuple(dict.fromkeys(whole(part, 0, 4095) for part in text.split(",")))
 
 
 def track_seed(text: str) -> int:
@@ -248,6 +269,18 @@ def settle_rate(asked_hz: float | None, engine: "Engine") -> tuple[float, float]
         return asked_hz, inference_s
     note(f"{found}: driving at that instead of the weights' own {wanted_hz:g} Hz (--rate HZ insists)")
     return rate_hz, inference_s
+
+
+def claim_priority(arguments: argparse.Namespace) -> None:
+    """Raise the priority if that is asked for; say so if it cannot be."""
+    if arguments.high_priority and (problem := raise_priority()):
+        note(f"{problem}; driving at normal priority")
+
+
+def claim_cores(arguments: argparse.Namespace) -> None:
+    """Keep to the cores that were asked for; say so if that cannot be."""
+    if arguments.cores is not None and (problem := pin_to(arguments.cores)):
+        note(f"{problem}; driving on any")
 
 
 def region(text: str) -> Region:

@@ -19,7 +19,10 @@ from agent.commands.common import (
     add_command,
     add_engine_options,
     add_json_option,
+    add_processor_options,
     add_rate_option,
+    claim_cores,
+    claim_priority,
     exit_code,
     make_engine,
     note,
@@ -81,6 +84,7 @@ def add_to(commands: Any) -> None:
         help="write the exact picture the network gets (.png), every second",
     )
     parser.add_argument("--dry-run", action="store_true", help="everything but the controls: the car stands still")
+    add_processor_options(parser)
     add_capture_options(parser)
     parser.add_argument_group().add_argument(
         "--controller", choices=CONTROLLERS, help="what moves the car of a game in a window (default: its profile's)"
@@ -95,6 +99,7 @@ def add_to(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     game = find_game(arguments.game)
+    claim_priority(arguments)  # guard and game inherit it
     if game.make_simulator is None:
         return _drive_window(arguments, game.profile)
     return _drive_embedded(arguments, game)
@@ -115,10 +120,11 @@ def _drive_embedded(arguments: argparse.Namespace, game: Game) -> int:
     laps: list[Lap] = []
     files: dict[int, list[Path]] = {}  # by seed
     interrupted, fault = False, None
-    with (
-        RealTimeGame(game.simulator_maker(), arguments.seed) as running,  # starts up while the network is being loaded
-        closing(make_engine(arguments, game.name)) as engine,
-    ):
+    with ExitStack() as stack:
+        # The game starts up while the network is being loaded, and has all cores to itself.
+        running = stack.enter_context(RealTimeGame(game.simulator_maker(), arguments.seed))
+        claim_cores(arguments)
+        engine = stack.enter_context(closing(make_engine(arguments, game.name)))
         running.wait_until_ready()
         rate_hz, inference_s = settle_rate(arguments.rate, engine)
 
@@ -174,6 +180,7 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
         # Before the network is loaded: a fault in window or pad is told at once, and the game sees the pad early.
         source = stack.enter_context(ScreenSource(where_to_look(arguments, profile)))
         controller = stack.enter_context(_make_controller(arguments, profile))
+        claim_cores(arguments)
         engine = stack.enter_context(closing(make_engine(arguments, profile.model_name)))
         rate_hz, inference_s = settle_rate(arguments.rate, engine)
         pacer = Pacer(1.0 / rate_hz)

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import weakref
 from types import TracebackType
 from typing import Any, Self
 
@@ -231,17 +232,25 @@ def test_an_observer_interrupted_by_the_user_ends_the_drive() -> None:
     assert controller.current == NEUTRAL
 
 
-def test_the_collector_is_thawed_after_the_drive() -> None:
-    _, source, pacer = setup([0])
-    frozen_before = gc.get_freeze_count()
-    frozen: list[int] = []
+def test_garbage_is_collected_between_ticks_alone() -> None:
+    class Cycle:
+        def __init__(self) -> None:
+            self.me = self
+
+    _, source, pacer = setup([0, 1])
+    frozen_before, was_enabled = gc.get_freeze_count(), gc.isenabled()
+    seen: list[tuple[bool, bool]] = []
+    cycles: list[weakref.ref[Cycle]] = []
 
     def until() -> bool:
-        frozen.append(gc.get_freeze_count())
+        seen.append((gc.isenabled(), gc.get_freeze_count() > 0))
+        assert not any(cycle() for cycle in cycles), "what the tick before left behind is gone"
+        cycles.append(weakref.ref(Cycle()))
         return source.empty
 
     drive(source, MemoryController(), FakeEngine(), pacer, until=until)
-    assert frozen[0] > 0
+    assert seen == [(False, True)] * 3
+    assert gc.isenabled() == was_enabled
     assert gc.get_freeze_count() <= frozen_before
 
 

@@ -5,9 +5,10 @@ import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 
-from agent.process import age_s, peak_memory_mb
+from agent.process import age_s, peak_memory_mb, pin_to, raise_priority
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -58,3 +59,37 @@ def test_systems_that_do_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     assert age_s() is None
     assert peak_memory_mb() is None
     assert peak_memory_mb(1) is None
+
+
+@linux_only
+def test_a_process_is_kept_on_a_core_and_so_are_its_children() -> None:
+    program = (
+        "import os, subprocess, sys; from agent.process import pin_to; core = min(os.sched_getaffinity(0))\n"
+        "assert pin_to([core]) is None\n"
+        "print(subprocess.check_output([sys.executable, '-c', 'import os; print(os.sched_getaffinity(0))']) "
+        "== f'{{{core}}}\\n'.encode())"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout == "True\n"
+
+
+def test_cores_that_are_not_there_are_named() -> None:
+    problem = pin_to([4000])
+    assert problem is not None
+    assert problem.startswith(("cores 4000 cannot be used (", "a process cannot be kept on some cores"))
+
+
+@linux_only
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_priority_is_raised_or_it_is_said_why_not(allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def nice(self: psutil.Process, value: int) -> None:
+        asked.append(value)
+        if not allowed:
+            raise psutil.AccessDenied(1)
+
+    monkeypatch.setattr(psutil.Process, "nice", nice)
+    problem = raise_priority()
+    assert asked == [-10]
+    assert problem is None if allowed else problem is not None and "limits.conf" in problem
