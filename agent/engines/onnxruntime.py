@@ -8,7 +8,7 @@ import onnxruntime
 
 from agent.contract.errors import EngineError
 from agent.contract.observation import Observation
-from agent.contract.spec import REWRITE_GRAPH, ModelSpec
+from agent.contract.spec import INT8_WEIGHTS_FILE, REWRITE_GRAPH, WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Prediction
 from agent.engines.model_folder import check_graph, check_observation, check_probe, open_model_folder
 
@@ -53,7 +53,8 @@ class OnnxRuntimeEngine:
     ) -> None:
         self._name = "-".join(["onnxruntime", *(part for part in (device, precision) if part not in ("cpu", "f32"))])
         self._spec, graph = open_model_folder(folder, int8=precision == "int8")
-        self._session = _open_session(graph, threads, device)
+        weights = INT8_WEIGHTS_FILE if precision == "int8" else WEIGHTS_FILE
+        self._session = _open_session(graph, weights, threads, device)
         (network_input,), (network_output,) = self._session.get_inputs(), self._session.get_outputs()
         check_graph(graph, self._spec, (tuple(network_input.shape), tuple(network_output.shape)))
         # Bound once: ONNX Runtime reads and writes these two arrays at every inference and allocates none.
@@ -107,7 +108,7 @@ def available_devices() -> tuple[Device, ...]:
     return tuple(device for device in DEVICES if _PROVIDERS[device][0] in available)
 
 
-def _open_session(graph: Path, threads: int | None, device: Device) -> Any:
+def _open_session(graph: Path, weights: str, threads: int | None, device: Device) -> Any:
     provider, package = _PROVIDERS[device]
     available = onnxruntime.get_available_providers()
     if provider not in available:
@@ -127,7 +128,10 @@ def _open_session(graph: Path, threads: int | None, device: Device) -> Any:
     if device == "directml":
         options.enable_mem_pattern = False  # DirectML does not support it and refuses the session
     try:
-        session = onnxruntime.InferenceSession(graph, options, [provider])
+        # Read, not mapped: the weights would change with the file, and one that is cut short while driving is a SIGBUS.
+        content = (graph.parent / weights).read_bytes()
+        options.add_external_initializers_from_files_in_memory([weights], [content], [len(content)])
+        session = onnxruntime.InferenceSession(graph.read_bytes(), options, [provider])
     except Exception as exc:
         raise EngineError(
             f"ONNX Runtime {onnxruntime.__version__} cannot load {graph} ({_first_line(exc)}). {REWRITE_GRAPH} "

@@ -58,6 +58,8 @@ class OpenVinoEngine:
         }
         if threads is not None:
             settings[properties.inference_num_threads] = threads
+        # Mapped, the weights would change with the file, and one that is cut short while driving is a SIGBUS.
+        core.set_property({properties.enable_mmap: False})
         try:
             model = core.read_model(graph)
         except Exception as exc:
