@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from agent.games.realtime import RealTimeGame
     from agent.live import Lap
     from agent.observers.base import TickObserver, TickRecord
+    from agent.observers.health import HealthLog
     from agent.pacing import TickStats
 
 _log = logging.getLogger(__name__)
@@ -83,6 +84,12 @@ def add_to(commands: Any) -> None:
         metavar="FILE",
         help="write the exact picture the network gets (.png), every second",
     )
+    parser.add_argument(
+        "--health",
+        type=Path,
+        metavar="FILE",
+        help="write memory, handles, threads and missed deadlines every 10 s, and how they grow (JSON)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="everything but the controls: the car stands still")
     add_processor_options(parser)
     add_capture_options(parser)
@@ -117,6 +124,7 @@ def _drive_embedded(arguments: argparse.Namespace, game: Game) -> int:
         from agent.controllers.memory import MemoryController
 
         controller = MemoryController()
+    health = _health_log(arguments)
     laps: list[Lap] = []
     files: dict[int, list[Path]] = {}  # by seed
     interrupted, fault = False, None
@@ -130,7 +138,10 @@ def _drive_embedded(arguments: argparse.Namespace, game: Game) -> int:
 
         def observers_for(seed: int, stats: "TickStats") -> "list[TickObserver]":
             files[seed] = []
-            return _drive_observers(arguments, engine, rate_hz, seed, stats, files[seed], lambda: running.source.state)
+            watchers = _drive_observers(
+                arguments, engine, rate_hz, seed, stats, files[seed], lambda: running.source.state
+            )
+            return watchers if health is None else [*watchers, health.of(stats)]
 
         try:
             stuck = None if arguments.dry_run else game.profile.stuck
@@ -148,6 +159,7 @@ def _drive_embedded(arguments: argparse.Namespace, game: Game) -> int:
         if arguments.json:
             report = _drive_report(arguments, running, engine, rate_hz, inference_s, laps, files)
             say_json({**report, "interrupted": interrupted, "fault": fault})
+    _say_health(arguments, health)
     returns = _returns(laps)
     if not arguments.json and len(returns) > 1:
         say(f"{len(returns)} laps: mean return {sum(returns) / len(returns):.1f}, minimum {min(returns):.1f}")
@@ -174,6 +186,7 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
     from agent.pacing import Pacer
     from agent.stuck import StuckWatch
 
+    health = _health_log(arguments)
     files: list[Path] = []
     interrupted = False
     with ExitStack() as stack:
@@ -192,11 +205,12 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
             takeover, stuck = _nobody, None
         summary = DriveSummary(pacer.stats)
         first = _FirstDecision()
-        observers = _drive_observers(arguments, engine, rate_hz, None, pacer.stats, files)
+        watchers = [first, *_drive_observers(arguments, engine, rate_hz, None, pacer.stats, files)]
+        if health is not None:
+            watchers.append(health.of(pacer.stats))
         stop_ns = math.inf if arguments.seconds is None else clock_ns() + arguments.seconds * 1e9
         note(f"driving {profile.title} at {rate_hz:g} Hz; Ctrl-C ends it, controls neutral")
         try:
-            watchers = [first, *observers]
             drive(
                 source,
                 controller,
@@ -241,7 +255,21 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
             say(f"  {trouble}")
         for path in left_behind:
             say(f"  wrote {path}")
+    _say_health(arguments, health)
     return exit_code(interrupted, summary.problems, summary.fault)
+
+
+def _health_log(arguments: argparse.Namespace) -> "HealthLog | None":
+    if arguments.health is None:
+        return None
+    from agent.observers.health import HealthLog
+
+    return HealthLog(arguments.health)
+
+
+def _say_health(arguments: argparse.Namespace, health: "HealthLog | None") -> None:
+    if health is not None and not arguments.json:
+        say(f"wrote {arguments.health}; {health.describe() or 'too short a drive to tell how anything grows'}")
 
 
 def _nobody() -> None:
