@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-import math
+import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any, Self, TypeVar
 
 from agent.contract.errors import GameError, SpecError, WeightsError
 from agent.contract.profile import Rectangle
+from agent.contract.untrusted import check_plain_file, is_finite, is_plain_name, is_plain_text, read_plain_file
 
 SPEC_FILE = "spec.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -23,6 +25,13 @@ REWRITE_GRAPH = "Write the graph anew from its weights with `python -m training 
 """What to do about a graph that is of no use while spec and weights are intact."""
 QUANTIZE = "Make int8 weights with `python -m training export --int8`, or use another engine."
 """What to do about int8 weights that are missing or of no use."""
+MAX_SPEC_BYTES = 64_000
+"""The largest spec.json that is read; one with every field is 2 KB."""
+MAX_MODEL_BYTES = 1_000_000_000
+"""The largest file beside it that is read; the weights of the shipped network have 48 MB."""
+_MAX_DEPTH = 4  # the specification, a list in it, an entry of that, and none further
+_MAX_ENTRIES = 64  # outputs, or masks
+_CHECKSUM = re.compile(r"[0-9a-f]{64}")
 PREPROCESSING = "halve-area-then-linear/1"
 """Version of :func:`agent.contract.preprocess.preprocess`. Weights trained with another version are refused."""
 
@@ -38,11 +47,11 @@ class OutputSpec:
     high: float
 
     def __post_init__(self) -> None:
-        named = isinstance(self.name, str) and self.name
-        if not named or not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+        finite = is_finite(self.low) and is_finite(self.high)
+        if not is_plain_text(self.name) or not finite or not self.low < self.high:
             raise SpecError(
-                f"output {self.name!r} has range [{self.low}, {self.high}], expected a name and two finite numbers, "
-                'the lower first. Correct the entry under "outputs" in spec.json.'
+                f"output {shortened(self.name)} has range [{shortened(self.low)}, {shortened(self.high)}], expected a "
+                'name and two finite numbers, the lower first. Correct the entry under "outputs" in spec.json.'
             )
 
 
@@ -75,21 +84,24 @@ class Quantization:
     driving: dict[str, float] | None = None
 
     def check(self, names: tuple[str, ...]) -> None:
-        """Refuse numbers that are not finite, or not for exactly these outputs.
+        """Refuse what is no finite number, or not for exactly these outputs.
 
         Raises:
             SpecError: Naming the field.
         """
+        if type(self.pictures) is not int or self.pictures < 1:
+            raise SpecError(f"quantization.pictures is {shortened(self.pictures)}, expected a count. {QUANTIZE}")
         for key in ("mean_deviation", "max_deviation", "probe"):
             values = getattr(self, key)
-            finite = isinstance(values, dict) and all(
-                type(value) in (int, float) and math.isfinite(value) for value in values.values()
-            )
-            if not finite or set(values) != set(names):
+            if not _are_finite(values) or set(values) != set(names):
                 raise SpecError(
-                    f"quantization.{key} is {values!r}, expected one finite number for each of {', '.join(names)}. "
-                    f"{QUANTIZE}"
+                    f"quantization.{key} is {shortened(values)}, expected one finite number for each of "
+                    f"{', '.join(names)}. {QUANTIZE}"
                 )
+        if self.driving is not None and not _are_finite(self.driving):
+            raise SpecError(
+                f"quantization.driving is {shortened(self.driving)}, expected finite numbers by name. {QUANTIZE}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,24 +137,29 @@ class ModelSpec:
     def __post_init__(self) -> None:
         for name in ("name", "backbone", "game"):
             value = getattr(self, name)
-            if not isinstance(value, str) or not value:
-                raise SpecError(f"{name} is {value!r}, expected a text that is not empty.")
+            if not is_plain_text(value):
+                raise SpecError(f"{name} is {shortened(value)}, expected a text of 1 to 100 printable characters.")
         for name in ("width_px", "height_px"):
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= 8192:
-                raise SpecError(f"{name} is {value!r}, expected a whole number of pixels from 1 to 8192.")
+                raise SpecError(f"{name} is {shortened(value)}, expected a whole number of pixels from 1 to 8192.")
         if type(self.rate_hz) not in (int, float) or not (0 < self.rate_hz <= 1000):
-            raise SpecError(f"rate_hz is {self.rate_hz!r}, expected a number above 0 and at most 1000.")
+            raise SpecError(f"rate_hz is {shortened(self.rate_hz)}, expected a number above 0 and at most 1000.")
         if not self.outputs or len({output.name for output in self.outputs}) != len(self.outputs):
             raise SpecError("outputs is empty or names one output twice, expected at least one, each named once.")
         if self.preprocessing != PREPROCESSING:
             raise SpecError(
-                f"the weights want preprocessing {self.preprocessing!r}, this version has {PREPROCESSING!r}. "
+                f"the weights want preprocessing {shortened(self.preprocessing)}, this version has {PREPROCESSING!r}. "
                 "Install the version that made the weights, or train others with `python -m training fit`."
             )
-        sums = self.sha256
-        if not isinstance(sums, dict) or not all(isinstance(checksum, str) for checksum in sums.values()):
-            raise SpecError(f"sha256 is {sums!r}, expected one hexadecimal checksum by file name.")
+        if not isinstance(self.sha256, dict):
+            raise SpecError(f"sha256 is {shortened(self.sha256)}, expected one hexadecimal checksum by file name.")
+        for name, checksum in self.sha256.items():
+            if not is_plain_name(name) or not isinstance(checksum, str) or not _CHECKSUM.fullmatch(checksum):
+                raise SpecError(
+                    f"sha256 has {shortened(checksum)} for {shortened(name)}, expected 64 hexadecimal digits for the "
+                    "plain name of a file beside the spec."
+                )
         if self.quantization is not None:
             self.quantization.check(self.output_names)
 
@@ -160,13 +177,14 @@ class ModelSpec:
         """Parse the text of spec.json.
 
         Raises:
-            SpecError: If the text is not JSON, a key is missing or unknown, or a value is of the wrong type or out
-                of range.
+            SpecError: If the text is not JSON, a key is missing, unknown or there twice, or a value is of the wrong
+                type or out of range.
         """
         try:
-            raw: Any = json.loads(text)
+            raw: Any = json.loads(text, object_pairs_hook=_without_repetition)
         except (ValueError, RecursionError) as exc:
-            raise SpecError(f"the text is not JSON ({exc}). {RESTORE}") from exc
+            raise SpecError(f"the text is not JSON ({_one_line(exc)}). {RESTORE}") from exc
+        _check_depth(raw)
         if isinstance(raw, dict):
             raw.setdefault("quantization", None)  # written by versions that had no int8 weights
         _check_keys(cls, raw, "the specification")
@@ -187,7 +205,7 @@ class ModelSpec:
         """
         path = folder / SPEC_FILE
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_plain_file(path, MAX_SPEC_BYTES).decode("utf-8")
         except (OSError, UnicodeDecodeError) as exc:
             raise SpecError(
                 f"{path} cannot be read ({exc}), expected a model folder with {SPEC_FILE}, {WEIGHTS_FILE} and "
@@ -202,14 +220,21 @@ class ModelSpec:
         """Check files beside the spec against their stored checksums before anything parses them.
 
         Raises:
-            WeightsError: If a file is missing, is not listed in the spec, or differs from its checksum.
+            WeightsError: If a file is missing, lies elsewhere, is larger than ``MAX_MODEL_BYTES``, is not listed in
+                the spec, or differs from its checksum.
         """
         for name in names:
             path = folder / name
+            if path.resolve().parent != folder.resolve():
+                raise WeightsError(
+                    f"{path} leads to {path.resolve()}, expected a file in the model's own folder. Copy it there, or "
+                    "pass the folder that it is in with --weights."
+                )
             expected = self.sha256.get(name)
             if expected is None:
                 raise WeightsError(f"{folder / SPEC_FILE} lists no checksum for {name}. {RESTORE}")
             try:
+                check_plain_file(path, MAX_MODEL_BYTES)
                 with path.open("rb") as file:
                     actual = hashlib.file_digest(file, "sha256").hexdigest()
             except OSError as exc:
@@ -224,6 +249,34 @@ class ModelSpec:
                 )
 
 
+def _are_finite(values: object) -> bool:
+    return isinstance(values, dict) and all(is_finite(value) for value in values.values())
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError(f"an object has {len(pairs)} keys, of which {len(pairs) - len(table)} repeat another")
+    return table
+
+
+def _check_depth(raw: Any) -> None:
+    level = [raw]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            child
+            for value in level
+            if isinstance(value, (dict, list))
+            for child in (value.values() if isinstance(value, dict) else value)
+        ]
+    if level:
+        raise SpecError(f"the values are nested more than {_MAX_DEPTH} deep, expected a flat description. {RESTORE}")
+
+
+def _one_line(exc: BaseException) -> str:
+    return " ".join(str(exc).split())[:200]
+
+
 def _check_keys(cls: type, raw: Any, what: str) -> None:
     if not isinstance(raw, dict):
         raise SpecError(f"{what} is of type {type(raw).__name__}, expected a JSON object. {RESTORE}")
@@ -231,13 +284,14 @@ def _check_keys(cls: type, raw: Any, what: str) -> None:
     if raw.keys() != expected:
         raise SpecError(
             f"{what} misses the keys {sorted(expected - raw.keys())} and has the unknown keys "
-            f"{sorted(raw.keys() - expected)}. {RESTORE}"
+            f"{shortened(sorted(raw.keys() - expected))}. {RESTORE}"
         )
 
 
 def _parse_list(cls: type[T], raw: Any, what: str) -> tuple[T, ...]:
-    if not isinstance(raw, list):
-        raise SpecError(f"{what} is of type {type(raw).__name__}, expected a JSON list. {RESTORE}")
+    if not isinstance(raw, list) or len(raw) > _MAX_ENTRIES:
+        found = f"has {len(raw)} entries" if isinstance(raw, list) else f"is of type {type(raw).__name__}"
+        raise SpecError(f"{what} {found}, expected a JSON list of at most {_MAX_ENTRIES}. {RESTORE}")
     parsed = []
     for index, entry in enumerate(raw):
         _check_keys(cls, entry, f"{what}[{index}]")

@@ -93,7 +93,7 @@ def test_a_change_has_it_measured_anew(change: str, monkeypatch: pytest.MonkeyPa
     memory = tmp_path / "engines.json"
     assert Machine(monkeypatch, openvino=40, openvino_bf16=20).choose(FLOAT, memory) == "openvino-bf16"
     later = Machine(monkeypatch, openvino=40)  # bfloat16 is gone, and would fail if remembered
-    spec = replace(FLOAT, sha256={"weights.safetensors": "other"}) if change == "weights" else FLOAT
+    spec = replace(FLOAT, sha256={"weights.safetensors": "ab" * 32}) if change == "weights" else FLOAT
     if change == "versions":
         monkeypatch.setattr(choice, "version", lambda package: "99")
     assert later.choose(spec, memory, threads=1 if change == "threads" else None) == "openvino"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ SPEC = ModelSpec(
     sha256={"weights.safetensors": "0" * 64},
 )
 
-NAMES = st.text(min_size=1, max_size=8)
+NAMES = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=8)
+FILE_NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,8}", fullmatch=True)
+CHECKSUMS = st.binary(min_size=32, max_size=32).map(bytes.hex)
 FRACTIONS = st.floats(0, 0.5)
 RECTANGLES = st.builds(Rectangle, FRACTIONS, FRACTIONS, st.floats(0.01, 0.5), st.floats(0.01, 0.5))
 OUTPUTS = st.builds(OutputSpec, NAMES, st.floats(-9, 0), st.floats(0.1, 9))
@@ -41,9 +44,10 @@ SPECS = st.builds(
     rate_hz=st.floats(0, 1000, exclude_min=True),
     outputs=st.lists(OUTPUTS, min_size=1, max_size=4, unique_by=lambda output: output.name).map(tuple),
     masks=st.lists(RECTANGLES, max_size=3).map(tuple),
-    sha256=st.dictionaries(NAMES, NAMES, max_size=2),
+    sha256=st.dictionaries(FILE_NAMES, CHECKSUMS, max_size=2),
 )
 
+PROBE = dict.fromkeys(SPEC.output_names, 0.5)
 A_MASK = {"left": 0.1, "top": 0.1, "width": 0.1, "height": 0.1}
 AN_OUTPUT = {"name": "steering", "low": -1.0, "high": 1.0}
 
@@ -100,11 +104,15 @@ def test_an_unknown_key_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *((key, value) for key in ("name", "backbone", "game") for value in ("", 5, None, ["a"])),
+        *(
+            (key, value)
+            for key in ("name", "backbone", "game")
+            for value in ("", 5, None, ["a"], "a\nb", "\x1b[2J", "\ud800")
+        ),
         *((key, value) for key in ("width_px", "height_px") for value in ("480", True, 0, -1, 8193, 480.0, None, [])),
         *(("rate_hz", value) for value in ("25", True, 0, -25, 1001, 10**400, math.nan, math.inf, None)),
-        *(("outputs", value) for value in ([], {}, "steering", None, 3)),
-        *(("masks", value) for value in ({}, "all", None, 0)),
+        *(("outputs", value) for value in ([], {}, "steering", None, 3, [AN_OUTPUT] * 65)),
+        *(("masks", value) for value in ({}, "all", None, 0, [A_MASK] * 65)),
         *(("preprocessing", value) for value in ("halve-area-then-linear/2", None, 1)),
         *(("sha256", value) for value in ([], "0" * 64, None, {"weights.safetensors": 5})),
     ],
@@ -175,7 +183,7 @@ def test_an_unusable_mask_is_refused_by_its_number(mask: Any, tmp_path: Path) ->
         b"{",
         b"not json",
         SPEC.to_json().encode()[:-20],
-        b"[" * 200_000,
+        b"[" * 60_000,
         b'{"width_px": ' + b"9" * 5000 + b"}",
         b"\xff\xfe\x00",
         b"\x00\x01",
@@ -197,6 +205,110 @@ def test_a_missing_file_is_refused_and_says_what_to_pass(tmp_path: Path) -> None
 def test_a_folder_in_the_files_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / SPEC_FILE).mkdir()
     complaint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/etc/passwd",
+        "../weights.safetensors",
+        "a/b",
+        "a\\b",
+        "C:weights",
+        "..",
+        ".hidden",
+        "",
+        "a\0b",
+        "w\n",
+        "a" * 101,
+    ],
+)
+def test_a_name_that_leads_elsewhere_is_refused(name: str, tmp_path: Path) -> None:
+    write(tmp_path, sha256={name: "0" * 64})
+    assert "expected 64 hexadecimal digits for the plain name of a file" in complaint(tmp_path)
+
+
+@pytest.mark.parametrize("checksum", ["", "0" * 63, "0" * 65, "g" * 64, "A" * 64, "0" * 64 + "\n", 0])
+def test_a_checksum_is_64_hexadecimal_digits(checksum: Any, tmp_path: Path) -> None:
+    write(tmp_path, sha256={"weights.safetensors": checksum})
+    assert "sha256 has" in complaint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("pictures", value) for value in (0, -1, True, 1.5, "192", None, [])),
+        *(("probe", value) for value in ({}, [], None, {**PROBE, "steering": 10**400}, {**PROBE, "steering": True})),
+        *(("driving", value) for value in ([], "good", {"low": "0"}, {"low": math.nan}, {"low": 10**400})),
+    ],
+)
+def test_what_is_said_of_int8_weights_is_checked(key: str, value: Any, tmp_path: Path) -> None:
+    numbers = dict.fromkeys(("mean_deviation", "max_deviation", "probe"), PROBE)
+    write(tmp_path, quantization={**numbers, "pictures": 8, "driving": None, key: value})
+    assert f"quantization.{key}" in complaint(tmp_path)
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / SPEC_FILE).write_text(SPEC.to_json().replace('"name": "tiny"', '"name": "a", "name": "b"'))
+    assert "keys, of which 1 repeat another" in complaint(tmp_path)
+
+
+@pytest.mark.parametrize("depth", [3, 900])
+def test_nested_values_are_refused_whatever_the_key(depth: int, tmp_path: Path) -> None:
+    nested: Any = []
+    for _ in range(depth):
+        nested = [nested]
+    write(tmp_path, sha256=nested)
+    assert "nested more than 4 deep" in complaint(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["sha256", "rate_hz", "name", "outputs", "masks", "x" * 50_000])
+def test_a_message_stays_short_whatever_is_in_the_file(key: str, tmp_path: Path) -> None:
+    write(tmp_path, **{key: {"a" * 30_000: "b" * 20_000}})
+    assert len(complaint(tmp_path)) < 1000 + len(str(tmp_path))
+
+
+def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (tmp_path / SPEC_FILE).open("wb") as file:
+        file.truncate(2**40)  # takes no room on the disk, but would in memory
+    assert "1099511627776 bytes, more than the 64000 that are read" in complaint(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_a_file_that_never_ends_is_not_read(tmp_path: Path, files: Path) -> None:
+    (tmp_path / SPEC_FILE).symlink_to("/dev/zero")
+    assert "no plain file" in complaint(tmp_path)
+    (tmp_path / SPEC_FILE).unlink()
+    os.mkfifo(tmp_path / SPEC_FILE)
+    assert "no plain file" in complaint(tmp_path)
+    spec = with_sums(files)
+    (files / "one.bin").unlink()
+    os.mkfifo(files / "one.bin")
+    with pytest.raises(WeightsError, match="no plain file"):
+        spec.verify_files(files, "one.bin")
+
+
+def test_a_large_model_file_is_refused_before_it_is_read(files: Path) -> None:
+    spec = with_sums(files)
+    with (files / "one.bin").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(WeightsError, match="more than the 1000000000 that are read"):
+        spec.verify_files(files, "one.bin")
+
+
+def test_a_link_out_of_the_folder_is_refused(files: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    spec = with_sums(files)
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "one.bin"
+    (files / "one.bin").rename(elsewhere)
+    (files / "one.bin").symlink_to(elsewhere)
+    with pytest.raises(WeightsError, match="expected a file in the model's own folder"):
+        spec.verify_files(files, "one.bin")
+
+
+def test_the_folder_itself_may_be_a_link(files: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    link = tmp_path_factory.mktemp("links") / "model"
+    link.symlink_to(files, target_is_directory=True)
+    with_sums(files).verify_files(link, "one.bin", "two.bin")
 
 
 @pytest.fixture
