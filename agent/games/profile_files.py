@@ -4,10 +4,10 @@ The user's folder comes first, so that a file there replaces a shipped profile o
 """
 
 import difflib
-import math
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any, NoReturn
 
 from platformdirs import user_config_path
@@ -27,9 +27,13 @@ from agent.contract.profile import (
     Region,
     Stuck,
 )
+from agent.contract.untrusted import is_finite, is_plain_name, is_plain_text, read_plain_file
 
 SHIPPED = Path(__file__).with_name("profiles")
-_MAX_BYTES = 64_000  # a profile is a page of text; more is no profile
+_MAX_BYTES = 16_000  # a profile is a page of text; more is no profile, and could keep tomllib busy for a minute
+_MAX_TABLES = 64
+_MAX_CHARACTERS = 300
+_MAX_PIXELS = 100_000  # either way from the corner of the desktop
 _MAX_RATE_HZ = 240.0
 
 
@@ -51,17 +55,22 @@ def load_profile(path: Path) -> GameProfile:
     """Read and check one profile.
 
     Raises:
-        GameError: If the file cannot be read or a key is unknown, missing or out of range; the message names the key.
+        GameError: If the file cannot be read or has no plain name, or a key is unknown, missing or out of range; the
+            message names the key.
     """
+    if not is_plain_name(path.stem):
+        raise GameError(
+            f"{path.name!r} is no name for a profile, expected letters, digits, dots, hyphens and underscores. "
+            "Rename the file."
+        )
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise GameError(f"{path} has {path.stat().st_size} bytes, expected a profile of at most {_MAX_BYTES}.")
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_plain_file(path, _MAX_BYTES).decode("utf-8"))
     except OSError as exc:
         raise GameError(f"{path} cannot be read ({exc.strerror}), expected a game profile.") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise GameError(
-            f"{path} is no TOML ({exc}), expected a game profile. Compare it with one in {SHIPPED}."
+            f"{path} is no TOML ({' '.join(str(exc).split())[:200]}), expected a game profile. Compare it with one in "
+            f"{SHIPPED}."
         ) from exc
     return _profile(_Table(path, "", table), path.stem)
 
@@ -74,7 +83,7 @@ def _profile(top: "_Table", name: str) -> GameProfile:
     defaults, default_keys = PadMap(), KeyMap()
     profile = GameProfile(
         name=name,
-        title=top.text("title"),
+        title=top.line("title"),
         rate_hz=top.number("rate_hz", 1.0, _MAX_RATE_HZ),
         masks=tuple(map(_rectangle, top.tables("masks"))),
         mirrored=tuple(map(_rectangle, top.tables("mirrored"))),
@@ -90,13 +99,15 @@ def _profile(top: "_Table", name: str) -> GameProfile:
             steering_dead_zone=pad.number("steering_dead_zone", 0.0, MAX_DEAD_ZONE, 0.0),
             throttle_dead_zone=pad.number("throttle_dead_zone", 0.0, MAX_DEAD_ZONE, 0.0),
             brake_dead_zone=pad.number("brake_dead_zone", 0.0, MAX_DEAD_ZONE, 0.0),
-            steering_slew_per_s=_slew(pad),
+            steering_slew_per_s=pad.number("steering_slew_per_s", 0.1, 1000.0)
+            if "steering_slew_per_s" in pad
+            else None,
         ),
         keys=KeyMap(
-            **{name: keys.text(name, getattr(default_keys, name)) for name in ("left", "right", "throttle", "brake")},
+            **{name: keys.line(name, getattr(default_keys, name)) for name in ("left", "right", "throttle", "brake")},
             pulse_s=keys.number("pulse_s", 0.005, 1.0, default_keys.pulse_s),
         ),
-        model=top.text("model", ""),
+        model=top.name("model"),
         stuck=_stuck(stuck) if "stuck" in top else None,
     )
     for table in (top, capture, pad, keys, stuck):
@@ -107,17 +118,13 @@ def _profile(top: "_Table", name: str) -> GameProfile:
     return profile
 
 
-def _slew(table: "_Table") -> float | None:
-    return table.number("steering_slew_per_s", 0.1, 1000.0) if "steering_slew_per_s" in table else None
-
-
 def _capture(table: "_Table") -> Capture:
     try:
         region = Region(*map(int, table.numbers("region", 4))) if "region" in table else None
     except GameError as exc:
         raise GameError(f"{table.where()}: {exc}") from exc
     return Capture(
-        window=table.text("window") if "window" in table else None,
+        window=table.line("window") if "window" in table else None,
         monitor=int(table.number("monitor", 1, 16, 1)),
         region=region,
         needs_focus=table.flag("needs_focus", True),
@@ -131,7 +138,7 @@ def _stuck(table: "_Table") -> Stuck:
         after_s=table.number("after_s", 1.0, 60.0, defaults.after_s),
         least_change_per_s=table.number("least_change_per_s", 0.0, 255.0, defaults.least_change_per_s),
         for_s=table.number("for_s", 0.05, 60.0, defaults.for_s),
-        press=table.text("press", ""),
+        press=table.line("press") if "press" in table else "",
         attempts=int(table.number("attempts", 1, 100, defaults.attempts)),
     )
 
@@ -183,33 +190,49 @@ class _Table:
             if key not in self._known:
                 close = difflib.get_close_matches(key, self._known, 1)
                 hint = f" Did you mean {close[0]!r}?" if close else ""
+                shown = key if is_plain_text(key) else shortened(key)
                 raise GameError(
-                    f"{self.where(key)} is unknown, expected one of: {', '.join(sorted(self._known))}.{hint}"
+                    f"{self.where(shown)} is unknown, expected one of: {', '.join(sorted(self._known))}.{hint}"
                 )
 
-    def text(self, key: str, default: str | None = None) -> str:
-        value = self._value(key, default)
-        if not isinstance(value, str) or (default is None and not value.strip()):
-            self.refuse(key, f"is {value!r}", "a text in quotation marks")
+    def text(self, key: str) -> str:
+        """Return a text of any number of lines."""
+        value = self._value(key, None)
+        if not isinstance(value, str) or not value.strip() or not value.replace("\n", "").isprintable():
+            self.refuse(key, f"is {shortened(value)}", "a text in quotation marks")
         return value
+
+    def line(self, key: str, default: str | None = None) -> str:
+        value: Any = self._value(key, default)
+        if not is_plain_text(value, _MAX_CHARACTERS) or not value.strip():
+            expected = f"a text in quotation marks, {_MAX_CHARACTERS} printable characters at most"
+            self.refuse(key, f"is {shortened(value)}", expected)
+        return str(value)
+
+    def name(self, key: str) -> str:
+        """Return the name of a folder, or nothing."""
+        value = self._value(key, "")
+        if value != "" and not is_plain_name(value):
+            self.refuse(key, f"is {shortened(value)}", "the name of a folder: letters, digits, dots and hyphens")
+        return str(value)
 
     def flag(self, key: str, default: bool = False) -> bool:
         value = self._value(key, default)
         if not isinstance(value, bool):
-            self.refuse(key, f"is {value!r}", "true or false")
+            self.refuse(key, f"is {shortened(value)}", "true or false")
         return value
 
     def choice(self, key: str, choices: Iterable[Any], default: str) -> Any:
         choices = tuple(choices)
         value = self._value(key, default)
         if value not in choices:
-            self.refuse(key, f"is {value!r}", f"one of {', '.join(choices)}")
+            self.refuse(key, f"is {shortened(value)}", f"one of {', '.join(choices)}")
         return value
 
     def number(self, key: str, low: float, high: float, default: float | None = None) -> float:
         value = self._value(key, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            self.refuse(key, f"is {value!r}", f"a number from {low:g} to {high:g}")
+        if not is_finite(value) or not low <= value <= high:
+            self.refuse(key, f"is {shortened(value)}", f"a number from {low:g} to {high:g}")
         return float(value)
 
     def numbers(self, key: str, count: int) -> list[float]:
@@ -217,22 +240,23 @@ class _Table:
         if (
             not isinstance(values, list)
             or len(values) != count
-            or any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in values)
-            or not all(math.isfinite(value) for value in values)
+            or not all(is_finite(value) and abs(value) <= _MAX_PIXELS for value in values)
         ):
-            self.refuse(key, f"is {values!r}", f"{count} numbers: [left, top, width, height]")
+            found = f"is {shortened(values)}"
+            self.refuse(key, found, f"{count} numbers: [left, top, width, height], {_MAX_PIXELS} at most")
         return values
 
     def table(self, key: str) -> "_Table":
         value = self._value(key, {})
         if not isinstance(value, dict):
-            self.refuse(key, f"is {value!r}", f"a table, [{key}]")
+            self.refuse(key, f"is {shortened(value)}", f"a table, [{key}]")
         return _Table(self._path, key, value)
 
     def tables(self, key: str) -> "list[_Table]":
         values = self._value(key, [])
-        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-            self.refuse(key, f"is {values!r}", f"tables, [[{key}]]")
+        listed = isinstance(values, list) and len(values) <= _MAX_TABLES
+        if not listed or not all(isinstance(value, dict) for value in values):
+            self.refuse(key, f"is {shortened(values)}", f"tables, [[{key}]], {_MAX_TABLES} at most")
         return [_Table(self._path, f"{key}[{index}]", value) for index, value in enumerate(values)]
 
     def _value(self, key: str, default: Any) -> Any:

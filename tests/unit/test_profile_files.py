@@ -1,5 +1,7 @@
 """Profiles as files: what is read, and what the message says where something is wrong."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -111,13 +113,33 @@ attempts = 5
         (LEAST + "capture = 3", r"capture is 3, expected a table, \[capture\]"),
         (LEAST + "[[masks]]\nleft = 0\ntop = 0\nwidth = 2\nheight = 1", r"masks\[0\].width is 2"),
         (LEAST + "[[masks]]\nleft = 0.5\ntop = 0\nwidth = 0.7\nheight = 1", r"masks\[0\]: rectangle"),
-        (LEAST + "#" * 100_000, "expected a profile of at most"),
+        (LEAST + "#" * 100_000, "bytes, more than the 16000 that are read"),
+        (LEAST + 'model = "../../elsewhere"', "model is '../../elsewhere', expected the name of a folder"),
+        (LEAST + 'model = "/etc"', "model is '/etc', expected the name of a folder"),
+        (LEAST + 'model = ".."', "model is '..', expected the name of a folder"),
+        (LEAST + "model = 5", "model is 5, expected the name of a folder"),
+        (LEAST.replace("A game", r"\u001b[2J"), r"title is .*expected a text"),
+        (LEAST.replace("A game", "A" * 301), r"title is .*expected a text"),
+        (LEAST.replace("not verified", r"\u0000"), r"notes is .*expected a text"),
+        (LEAST + '[keys]\nleft = "\\u0007"', "keys.left is .*expected a text"),
+        (LEAST + f"[capture]\nregion = [{10**400}, 2, 3, 4]", "capture.region is .*expected 4 numbers"),
+        (LEAST + "[capture]\nregion = [1, 2, 100001, 4]", "capture.region is .*100000 at most"),
+        (LEAST + f"[pad]\nsteering_dead_zone = {10**400}", "pad.steering_dead_zone is 1000.*from 0 to 0.9"),
+        (LEAST + "[[masks]]\n" * 65, r"masks is .*64 at most"),
+        (LEAST + f'"{"x" * 9000}" = 1', "is unknown"),
+        (LEAST + r'"\n\u001b" = 1', "is unknown"),
+        (LEAST + f"rate_hz = [{'[' * 90}{']' * 90}]", "is no TOML"),
+        (LEAST.replace("20", f"{'[' * 90}{']' * 90}"), "rate_hz is"),
     ],
 )  # fmt: skip
 def test_a_fault_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
     with pytest.raises(GameError, match=message) as caught:
-        load_profile(write(tmp_path, text))
-    assert "mine.toml" in str(caught.value)
+        load_profile(path)
+    said = str(caught.value).replace(str(path), "mine.toml")
+    assert "mine.toml" in said
+    assert said.isprintable()
+    assert len(said) < 1000
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -134,6 +156,30 @@ def test_no_bytes_bring_the_reader_down(tmp_path_factory: pytest.TempPathFactory
     path.write_bytes(data)
     with pytest.raises(GameError):
         load_profile(path)
+
+
+@pytest.mark.parametrize("name", ["..", "...", ".hidden", "a b", "[red]", "x" * 101])
+def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(GameError, match="is no name for a profile"):
+        load_profile(write(tmp_path, LEAST, name))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_a_file_that_never_ends_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "endless.toml").symlink_to("/dev/zero")
+    with pytest.raises(GameError, match="no plain file"):
+        load_profile(tmp_path / "endless.toml")
+
+
+def test_the_slowest_profile_takes_seconds_and_not_minutes(tmp_path: Path) -> None:
+    dots = "b." * 2000  # tomllib takes the square of a key's parts, for every line below a heading of that many
+    text = f"[{dots}a]\n" + "".join(f"{dots}b{line} = 1\n" for line in range(2))
+    started = time.process_time()
+    with pytest.raises(GameError, match="title is missing"):
+        load_profile(write(tmp_path, text))
+    assert time.process_time() - started < 5
+    with pytest.raises(GameError, match="more than the 16000"):
+        load_profile(write(tmp_path, text + f"{dots}c = 1\n"))
 
 
 def test_own_profiles_come_first(own_folder: Path) -> None:
