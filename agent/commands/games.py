@@ -35,6 +35,7 @@ def add_to(commands: Any) -> None:
 def _list(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("game", "", "where", "controller", "Hz", "weights", box=None, pad_edge=False)
     faulty = []
@@ -46,7 +47,9 @@ def _list(arguments: argparse.Namespace) -> int:
             continue
         weights = "yes" if (shipped_weights(profile.model_name) / "spec.json").exists() else "none"
         controller = profile.controller if profile.capture else "-"
-        table.add_row(name, profile.title, _where(profile), controller, f"{profile.rate_hz:g}", weights)
+        # As Text: what a profile says in square brackets is no markup.
+        about = (Text(profile.title), Text(_where(profile)))
+        table.add_row(name, *about, controller, f"{profile.rate_hz:g}", weights)
     Console().print(table)
     for problem in faulty:
         note(f"error: {problem}")
@@ -184,7 +187,7 @@ def _sweep() -> float:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text)  # what JSON writes between quotation marks, TOML reads the same
+    return json.dumps(text, ensure_ascii=False)  # what JSON then writes, TOML reads the same; but not its surrogates
 
 
 def _write(path: Path, text: str) -> None:

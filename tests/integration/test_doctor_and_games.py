@@ -117,6 +117,29 @@ def test_a_profile_is_written_by_asking(
     assert "python -m agent doctor --game my-game" in capsys.readouterr().out
 
 
+def test_titles_are_shown_as_they_are(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    text = 'title = "[red]A[/b]"\nrate_hz = 20\nnotes = "none"\n[capture]\nwindow = "[/c]"\n'
+    (tmp_path / "own" / "marked.toml").write_text(text)
+    assert main(["games"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("marked"))
+    assert "[red]A[/b]" in line
+    assert "window '[/c]'" in line
+
+
+def test_a_title_beyond_the_basic_plane_is_written_as_toml(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answer(monkeypatch, "racer", "Racer \N{RACING CAR}", "", "", "20", "keyboard")
+    assert main(["games", "new"]) == 0
+    assert load_profile(tmp_path / "own" / "racer.toml").title == "Racer \N{RACING CAR}"
+
+
+def test_a_name_that_is_a_path_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    paths = ("../outside", str(tmp_path / "outside"), "a/b", r"a\b", "..", "C:outside", "a\x00b", "")
+    answer(monkeypatch, *paths, "inside", "", "", "", "20", "keyboard")
+    assert main(["games", "new"]) == 0
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["own", "own/inside.toml"]
+
+
 def test_a_profile_without_a_pad_to_sweep_has_no_dead_zone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def no_driver() -> None:
         raise OSError("no uinput")
