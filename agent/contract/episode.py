@@ -32,8 +32,8 @@ WebP, lossless                          8.5 KB   35.2 ms      2.7 ms
 =====================================  =======  ==========  ==========
 
 Flat game graphics compress well without prediction between pixels; encoding has to share two cores with the network,
-and training decodes every frame. The reader takes any lossless picture OpenCV knows, so a game with photographic
-pictures may be given other settings without a new version of the format.
+and training decodes every frame. The reader takes PNG of any such settings and nothing else: see
+:mod:`agent.contract.picture`.
 """
 
 import json
@@ -55,8 +55,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from agent.contract.controls import Controls
-from agent.contract.errors import EpisodeError
+from agent.contract.errors import EpisodeError, FrameError
 from agent.contract.observation import Frame
+from agent.contract.picture import decode_picture
 
 SEALED_SUFFIX = ".parquet"
 RECORDING_SUFFIX = ".recording"
@@ -480,14 +481,12 @@ class Episode:
             EpisodeError: If that part of the file is damaged.
             IndexError: If there is no such row.
         """
-        encoded = np.frombuffer(self.encoded_frame(index), np.uint8)
+        encoded = self.encoded_frame(index)
         try:
-            pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-        except cv2.error as exc:
+            pixels = decode_picture(encoded)
+        except FrameError as exc:
             raise _damaged(self.path, f"the picture of row {index} cannot be decoded ({_one_line(exc)})") from exc
-        if pixels is None:
-            raise _damaged(self.path, f"the picture of row {index} cannot be decoded")
-        return Frame(np.asarray(pixels, np.uint8), int(self.captured_ns[index]), int(self.tick[index]))
+        return Frame(pixels, int(self.captured_ns[index]), int(self.tick[index]))
 
     def frames(self) -> Iterator[Frame]:
         """Decode all frames in order."""

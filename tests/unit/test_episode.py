@@ -3,8 +3,10 @@
 import errno
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from agent.contract.controls import Controls
-from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter, recover
+from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter, encode_row, recover
 from agent.contract.errors import EpisodeError
 from agent.contract.observation import Frame
 
@@ -437,3 +439,12 @@ def test_a_disk_too_full_to_seal_keeps_the_recording(tmp_path: Path, monkeypatch
 def test_an_impossible_rate_is_refused(rate_hz: float) -> None:
     with pytest.raises(ValueError, match="rate_hz"):
         EpisodeHeader("game", "driver", rate_hz)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp"])
+def test_a_picture_that_is_no_png_is_refused(tmp_path: Path, suffix: str) -> None:
+    picture = cv2.imencode(suffix, make_row(0).frame.pixels[..., :3])[1].tobytes()
+    with EpisodeWriter(tmp_path / "e.parquet", HEADER) as writer:
+        writer.write(replace(encode_row(make_row(0)), picture=picture))
+    with pytest.raises(EpisodeError, match=r"e\.parquet is damaged.*picture of row 0 cannot be decoded.*no PNG"):
+        Episode.open(tmp_path / "e.parquet").frame(0)
