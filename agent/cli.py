@@ -8,7 +8,21 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from agent.commands import bench, compare, doctor, drive, evaluate, faults, film, games, pace, play, record, replay
+from agent.commands import (
+    bench,
+    compare,
+    doctor,
+    drive,
+    episodes,
+    evaluate,
+    faults,
+    film,
+    games,
+    pace,
+    play,
+    record,
+    replay,
+)
 from agent.commands.common import EXIT_ERROR, EXIT_INTERRUPTED, note
 from agent.contract.errors import AgentError
 from agent.pacing import clock_ns
@@ -92,6 +106,6 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (drive, play, record, doctor, games, evaluate, film, compare, replay, bench, pace, faults):
+    for command in (drive, play, record, doctor, games, evaluate, film, compare, replay, episodes, bench, pace, faults):
         command.add_to(commands)
     return parser

@@ -1,7 +1,7 @@
 """The episode format: one file to record into, to replay from and to train from.
 
-While a drive is being recorded, ``NAME.recording`` grows by one Arrow IPC record batch a second, each flushed to the
-disk and carrying its own checksum: after a kill or a power cut everything up to the last full second reads back.
+While a drive is being recorded, ``NAME.recording`` grows by one Arrow IPC record batch every half second, each flushed
+to the disk and carrying its own checksum: after a kill or a power cut all but the last second reads back.
 Closing the recording seals it as ``NAME.parquet``, which pandas and Hugging Face ``datasets`` open as they are (the
 frame column is declared an ``Image`` feature). Both files hold the same columns, one row a tick:
 
@@ -56,11 +56,14 @@ import pyarrow.parquet as pq
 
 from agent.contract.controls import Controls
 from agent.contract.errors import EpisodeError, FrameError
+from agent.contract.locks import claim
 from agent.contract.observation import Frame
 from agent.contract.picture import decode_picture
 
 SEALED_SUFFIX = ".parquet"
 RECORDING_SUFFIX = ".recording"
+SEALING_SUFFIX = ".sealing"
+REPAIR = "Run `python -m agent episodes repair` on it"
 FORMAT = "hoodcam-episode"
 FORMAT_VERSION = 1
 
@@ -72,6 +75,8 @@ _METADATA_CHECKSUM_KEY = b"hoodcam_crc32"
 _BATCH_CHECKSUM_KEY = b"crc32"
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # Arrow IPC: continuation marker, empty message
 _NS = 1_000_000_000
+# How much of a drive goes to the disk at once. A kill loses that, and what came while the disk took its time over it.
+_BATCH_NS = _NS // 2
 
 _LABELS = ("steering", "throttle", "brake")
 _EXECUTED = ("executed_steering", "executed_throttle", "executed_brake")
@@ -191,25 +196,28 @@ class EpisodeWriter:
         self.path = path
         self.header = header
         self.rows = 0
-        """Rows recorded so far: on the disk, or waiting for their second to fill."""
+        """Rows recorded so far: on the disk, or waiting for their half second to fill."""
         self._recording = path.with_suffix(RECORDING_SUFFIX)
-        self._rows_per_batch = max(1, math.floor(header.rate_hz))
+        self._rows_per_batch = max(1, math.floor(header.rate_hz * _BATCH_NS / _NS))
         self._pending: list[dict[str, Any]] = []
         self._schema: Any = None  # known with the first row, which names the telemetry
         self._telemetry_names: set[str] = set()
         self._size = 0
         self._batches: list[tuple[int, int, int]] = []  # size of the file before it, rows before it, newest capture
+        # pyarrow imports pandas with its first array, where it is installed: seconds, now instead of in mid-drive.
+        pa.array([0], pa.int32())
         _refuse_existing(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if self._recording.exists():
                 raise EpisodeError(
                     f"{self._recording} exists: an earlier recording was cut off there, or is still going on. "
-                    "Recover it (`agent.contract.episode.recover`), move it away, or record under another name."
+                    f"{REPAIR}, move it away, or record under another name."
                 )
             # "x" for two recordings that start at once. Unbuffered: what write() took is with the system.
             self._file = self._recording.open("xb", buffering=0)
             try:
+                claim(self._file)  # so that nobody takes it for the remains of one
                 _sync_folder(path.parent)
             except OSError:
                 self._file.close()
@@ -230,13 +238,13 @@ class EpisodeWriter:
         self.close()
 
     def write(self, row: "EpisodeRow | EncodedRow") -> None:
-        """Add a row; once a second of them is complete it is on the disk when this returns.
+        """Add a row; once half a second of them is complete it is on the disk when this returns.
 
         Args:
             row: A row, or what :func:`encode_row` made of it in another thread.
 
         Raises:
-            EpisodeError: If the disk takes no more. The rows of the unfinished second are lost, those before are
+            EpisodeError: If the disk takes no more. The rows of the unfinished half second are lost, those before are
                 safe, and recording may go on.
             ValueError: If the row's telemetry has other names than the first row's.
         """
@@ -250,8 +258,8 @@ class EpisodeWriter:
                 f"a row has telemetry {sorted(row.telemetry)}, the episode's first row had "
                 f"{sorted(self._telemetry_names)}: expected the same names in every row"
             )
-        # Slower than the nominal rate: what is a second old must not wait for the batch to fill.
-        if self._pending and row.captured_ns - self._pending[0]["captured_ns"] >= _NS:
+        # Slower than the nominal rate: what is half a second old must not wait for the batch to fill.
+        if self._pending and row.captured_ns - self._pending[0]["captured_ns"] >= _BATCH_NS:
             self._flush()
         self._pending.append(
             {
@@ -272,7 +280,7 @@ class EpisodeWriter:
     def discard_since(self, captured_ns: int) -> int:
         """Take back the rows captured from then on, and those that went to the disk together with one of them.
 
-        What went together is about a second of rows, so up to a second more than asked for is taken back.
+        What went together is about half a second of rows, so up to that much more than asked for is taken back.
 
         Returns:
             How many rows were taken back.
@@ -312,11 +320,12 @@ class EpisodeWriter:
             if self.rows:
                 self._append(_END_OF_STREAM)
         finally:
-            self._file.close()
-            if self.rows:
-                _seal(self._recording, self.path)
-            else:
-                self._recording.unlink()
+            try:
+                done = not self.rows or _seal(self._recording, self.path)
+            finally:
+                self._file.close()  # not before: until then the recording is claimed
+            if done:
+                self._recording.unlink(missing_ok=True)
 
     def _flush(self) -> None:
         """Put the pending rows on the disk as one record batch, or lose them and say so."""
@@ -342,7 +351,7 @@ class EpisodeWriter:
             self._file.seek(self._size)
             self._file.truncate()
             raise EpisodeError(
-                f"{self._recording} cannot be written ({exc.strerror}): up to a second of the drive is lost, "
+                f"{self._recording} cannot be written ({exc.strerror}): up to half a second of the drive is lost, "
                 f"{self.rows - len(self._pending)} rows before it are safe. Free space on the disk."
             ) from exc
         self._size += len(data)
@@ -430,7 +439,8 @@ class Episode:
             batches = list(recording.batches())
         if not batches:
             raise EpisodeError(
-                f"{path} holds no full second of a drive ({recording.size} bytes): nothing can be recovered. Delete it."
+                f"{path} holds no half second of a drive that is whole ({recording.size} bytes): nothing can be "
+                "recovered. Delete it."
             )
         table = pa.Table.from_batches(batches).drop_columns(["frame"])
         _check_columns(path, table, table.num_rows)
@@ -511,7 +521,8 @@ def recover(path: Path) -> Episode:
     summary = remains.recovered
     del remains  # unmaps the file, which Windows would not let go otherwise
     sealed = path.with_suffix(SEALED_SUFFIX)
-    _seal(path, sealed)
+    if _seal(path, sealed):
+        path.unlink()
     episode = Episode.open(sealed)
     episode.recovered = summary
     return episode
@@ -556,35 +567,85 @@ class _Recording:
         return f"the recording was cut off before it was sealed: {rows} rows recovered{end}."
 
 
-def _seal(recording: Path, sealed: Path) -> None:
-    """Turn a recording into Parquet batch by batch; the target appears whole or not at all."""
-    _refuse_existing(sealed)
-    temporary = sealed.with_suffix(".sealing")
+def salvage(damaged: Path, sealed: Path) -> tuple[int, int]:
+    """Write what can be read of a damaged sealed episode as another one.
+
+    A row group, half a second or so, is taken whole or not at all: frames and controls stay together.
+
+    Args:
+        damaged: A sealed episode, under any name.
+        sealed: What to write; must not exist.
+
+    Returns:
+        How many rows were kept, and how many lost.
+
+    Raises:
+        EpisodeError: If nothing can be read, or the other one cannot be written.
+    """
+    _check_readable(damaged)
     try:
-        with pa.OSFile(str(recording)) as source:
-            reader = _Recording(recording, source)
-            with temporary.open("wb") as file:
-                # PNG does not compress further and floats barely; checksums make flipped bits an error on reading.
-                with pq.ParquetWriter(
-                    file,
-                    reader.schema,
-                    compression="NONE",
-                    use_dictionary=False,
-                    write_statistics=False,
-                    write_page_checksum=True,
-                ) as writer:
-                    for batch in reader.batches():
-                        writer.write_batch(batch)
-                file.flush()
-                os.fsync(file.fileno())
+        file = pq.ParquetFile(damaged, page_checksum_verification=True, pre_buffer=False)
+        schema = file.schema_arrow
+        _check_schema(damaged, schema)
+        groups = file.num_row_groups
+        rows = int(file.metadata.num_rows)
+    except _READ_ERRORS as exc:
+        raise _damaged(damaged, f"reading it as Parquet failed: {_one_line(exc)}") from exc
+    whole = [index for index in range(groups) if _is_whole(file, index)]
+    if not whole:
+        raise _damaged(damaged, "no part of it can be read")
+
+    def batches() -> Iterator[Any]:
+        for index in whole:
+            yield from file.read_row_group(index, use_threads=False).combine_chunks().to_batches()
+
+    kept = sum(file.metadata.row_group(index).num_rows for index in whole)
+    _write_sealed(sealed, schema, batches(), f"{damaged.name} is left as it is")
+    return kept, rows - kept
+
+
+def _is_whole(file: Any, index: int) -> bool:
+    try:
+        table = file.read_row_group(index, use_threads=False)
+        table.validate(full=True)
+    except _READ_ERRORS:
+        return False
+    filled = all(not table[name].null_count for name in table.column_names if name not in _NULLABLE)
+    return filled and table.num_rows == file.metadata.row_group(index).num_rows
+
+
+def _seal(recording: Path, sealed: Path) -> bool:
+    """Turn a recording into Parquet batch by batch; return whether all of its bytes could be read."""
+    with pa.OSFile(str(recording)) as source:
+        reader = _Recording(recording, source)
+        _write_sealed(sealed, reader.schema, reader.batches(), f"the drive is safe in {recording.name}. {REPAIR}")
+        return not reader.unread
+
+
+def _write_sealed(sealed: Path, schema: Any, batches: Iterator[Any], otherwise: str) -> None:
+    """Write a sealed episode, a batch a row group; it appears whole or not at all."""
+    _refuse_existing(sealed)
+    temporary = sealed.with_suffix(SEALING_SUFFIX)
+    try:
+        with temporary.open("wb") as file:
+            # PNG does not compress further and floats barely; checksums make flipped bits an error on reading.
+            with pq.ParquetWriter(
+                file,
+                schema,
+                compression="NONE",
+                use_dictionary=False,
+                write_statistics=False,
+                write_page_checksum=True,
+            ) as writer:
+                for batch in batches:
+                    writer.write_batch(batch)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.rename(sealed)
         _sync_folder(sealed.parent)
-        if not reader.unread:
-            recording.unlink()
     except (pa.ArrowException, OSError) as exc:
         raise EpisodeError(
-            f"{sealed} cannot be written ({_one_line(exc)}); the drive is safe in {recording.name}. Free space on the "
-            "disk and seal it with `agent.contract.episode.recover`."
+            f"{sealed} cannot be written ({_one_line(exc)}), expected room on the disk; {otherwise}"
         ) from exc
     finally:
         temporary.unlink(missing_ok=True)
@@ -710,7 +771,8 @@ def _refuse_existing(path: Path) -> None:
 
 def _damaged(path: Path, found: str) -> EpisodeError:
     return EpisodeError(
-        f"{path} is damaged, cut short or no episode: {found}. Restore the file from where it came from.{_beside(path)}"
+        f"{path} is damaged, cut short or no episode: {found}. Restore the file from where it came from, or keep what "
+        f"can be read: `python -m agent episodes repair`.{_beside(path)}"
     )
 
 
@@ -719,7 +781,7 @@ def _beside(path: Path) -> str:
     recording = path.with_suffix(RECORDING_SUFFIX)
     if path == recording or not recording.exists():
         return ""
-    return f" Its recording {recording.name} is still beside it: move {path.name} away and recover that."
+    return f" Its recording {recording.name} is still beside it, and is what that takes."
 
 
 def _floats(column: Any) -> Floats:

@@ -1,4 +1,4 @@
-"""A recording that is killed keeps everything up to its last full second."""
+"""A recording that is killed loses at most its last second, and no earlier episode."""
 
 import subprocess
 import sys
@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.contract.episode import recover
+from agent.cli import main
+from agent.contract.episode import Episode, recover
 
 RATE_HZ = 10
 
@@ -53,3 +54,73 @@ def test_a_killed_recording_loses_at_most_its_last_second(tmp_path: Path, delay_
     for index, frame in enumerate(episode.frames()):
         expected = np.random.default_rng(index).integers(0, 256, (60, 80, 3), np.uint8)
         np.testing.assert_array_equal(frame.pixels, expected)
+
+
+RATE_LIVE_HZ = 30
+RECORD_LIVE = f"""
+import os, sys
+from pathlib import Path
+import numpy as np
+from agent.contract.controls import Controls
+from agent.contract.episode import EpisodeHeader, EpisodeRow
+from agent.contract.observation import Frame
+from agent.observers.episode_writer import EpisodeRecorder
+from agent.pacing import Pacer, clock_ns
+
+noise = np.random.default_rng(0).integers(0, 256, (90, 160, 3), np.uint8)
+header = EpisodeHeader("carracing", "expert", {RATE_LIVE_HZ}.0)
+for episode in range(100):
+    with EpisodeRecorder(Path(sys.argv[1]) / f"{{episode}}.parquet", header) as recorder:
+        for tick in Pacer(1 / {RATE_LIVE_HZ}).ticks():
+            if tick.index == 45:  # a second and a half: kills come while one is sealed, too
+                break
+            pixels = np.roll(noise, tick.index, axis=1)
+            frame, value = Frame(pixels, clock_ns(), tick.index), tick.index / 256
+            row = EpisodeRow(frame, Controls(value), Controls(-value))
+            if recorder.put(row):
+                os.write(1, f"{{episode}} {{tick.index}}\\n".encode())
+"""
+NOISE = np.random.default_rng(0).integers(0, 256, (90, 160, 3), np.uint8)
+
+
+def record_and_kill(folder: Path, after_s: float) -> float:
+    """Kill a program that records one episode after another; return the seconds lost of the last.
+
+    Asserts that every earlier episode is whole, and that frames and controls belong together.
+    """
+    with subprocess.Popen([sys.executable, "-c", RECORD_LIVE, str(folder)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        taken = [process.stdout.readline()]
+        time.sleep(after_s)
+        process.kill()
+        taken += process.stdout.read().splitlines()
+    written: dict[int, int] = {}
+    for line in taken:
+        episode_number, tick = map(int, line.split())
+        written[episode_number] = tick + 1
+    assert main(["episodes", "repair", str(folder)]) in (0, 1)  # 1: of less than half a second nothing is left
+    lost = 0
+    for number, rows in written.items():
+        path = folder / f"{number}.parquet"
+        found = 0
+        if path.exists():
+            episode = Episode.open(path)
+            found = len(episode)
+            assert episode.tick.tolist() == list(range(found))
+            np.testing.assert_array_equal(episode.controls[:, 0] * 256, np.arange(found))
+            for index in (0, found // 2, found - 1):
+                np.testing.assert_array_equal(episode.frame(index).pixels, np.roll(NOISE, index, axis=1))
+        if number == max(written):
+            lost = max(0, rows - found)
+        else:
+            assert found == rows == 45, f"episode {number}, done before the kill, has {found} rows of 45"
+    return lost / RATE_LIVE_HZ
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminates, but has no SIGKILL")
+@pytest.mark.parametrize("kills", [3, pytest.param(200, marks=pytest.mark.slow)])
+def test_kills_at_random_moments_cost_a_second_at_most(kills: int, tmp_path: Path) -> None:
+    moments_s = np.random.default_rng(0).uniform(0.0, 3.5, kills)
+    lost_s = [record_and_kill(tmp_path / str(kill), moment_s) for kill, moment_s in enumerate(moments_s)]
+    sys.stdout.write(f"{kills} kills: {max(lost_s):.2f} s lost at most, {np.mean(lost_s):.2f} s in the mean\n")
+    assert max(lost_s) <= 1.0

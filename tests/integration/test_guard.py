@@ -186,7 +186,7 @@ def test_a_controller_that_fails_on_the_way_is_told_with_the_next_controls(log: 
 
 
 def send_for_ever(controller: GuardedController) -> None:
-    for _ in range(300):  # fewer than fill the pipe to a guard that reads none
+    for _ in range(100):  # fewer than fill the pipe to a guard that reads none
         controller.send(FULL)
         time.sleep(0.01)
 
@@ -273,7 +273,7 @@ def test_a_button_is_held_for_a_while(log: Path) -> None:
 def test_a_button_does_not_outlive_the_controls(log: Path) -> None:
     with guard(log) as controller:
         controller.send(FULL)
-        controller.tap("y", 10.0)
+        controller.tap("y", 60.0)
         wait_until(lambda: "-y" in log.read_text())
 
 

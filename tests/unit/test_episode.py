@@ -21,14 +21,14 @@ from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWr
 from agent.contract.errors import EpisodeError
 from agent.contract.observation import Frame
 
-HEADER = EpisodeHeader(game="carracing", driver="expert", rate_hz=5.0, seed=7, profile_notes="a small game")
+HEADER = EpisodeHeader(game="carracing", driver="expert", rate_hz=10.0, seed=7, profile_notes="a small game")
 
 
 def make_row(index: int) -> EpisodeRow:
     """Return a row whose every value tells its index, the pixels included."""
     pixels = np.random.default_rng(index).integers(0, 256, (6, 8, 4), np.uint8)
     return EpisodeRow(
-        Frame(pixels, captured_ns=index * 200_000_000, index=index),
+        Frame(pixels, captured_ns=index * 100_000_000, index=index),
         controls=Controls(index / 64, index / 128, 0.0),
         executed=Controls(-index / 64, 0.0, index / 128),
         speed=None if index % 3 == 0 else float(index),
@@ -322,7 +322,7 @@ def test_a_truncated_sealed_file_points_at_its_recording(folder: Path, tmp_path:
     whole = (folder / "sealed.parquet").read_bytes()
     path = tmp_path / "a.parquet"
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(EpisodeError, match=r"Restore the file from where it came from\.$"):
+    with pytest.raises(EpisodeError, match=r"episodes repair`\.$"):
         Episode.open(path)
     (tmp_path / "a.recording").write_bytes((folder / "killed.recording").read_bytes())
     with pytest.raises(EpisodeError, match=r"a\.recording is still beside it"):
@@ -376,7 +376,7 @@ def test_an_existing_episode_is_never_overwritten(tmp_path: Path) -> None:
 def test_a_leftover_recording_is_never_overwritten(tmp_path: Path) -> None:
     recording = kill(tmp_path / "a.parquet", 7)
     before = recording.read_bytes()
-    with pytest.raises(EpisodeError, match="Recover it"):
+    with pytest.raises(EpisodeError, match="episodes repair"):
         EpisodeWriter(tmp_path / "a.parquet", HEADER)
     assert recording.read_bytes() == before
 

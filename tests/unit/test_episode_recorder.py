@@ -20,13 +20,13 @@ from agent.observers import episode_writer
 from agent.observers.base import TickRecord
 from agent.observers.episode_writer import QUEUE_ROWS, EpisodeRecorder
 
-HEADER = EpisodeHeader("carracing", "policy:test", rate_hz=5.0)
+HEADER = EpisodeHeader("carracing", "policy:test", rate_hz=10.0)
 
 
 def make_record(index: int) -> TickRecord:
     """Return a tick whose picture, number and controls all tell its index."""
     pixels = np.full((4, 6, 4), index, np.uint8)
-    frame = Frame(pixels, captured_ns=index * 200_000_000, index=index)
+    frame = Frame(pixels, captured_ns=index * 100_000_000, index=index)
     return TickRecord(
         index, frame, pixels[..., :3], np.zeros(3, np.float32), Controls(index / 256), latency_s=0.01, sections_s={}
     )

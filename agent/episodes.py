@@ -1,0 +1,259 @@
+"""Recorded files looked through, and put right where that can be: what `python -m agent episodes` does."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from agent.contract.episode import (
+    RECORDING_SUFFIX,
+    SEALED_SUFFIX,
+    SEALING_SUFFIX,
+    Episode,
+    recover,
+    salvage,
+)
+from agent.contract.errors import AgentError, EpisodeError
+from agent.contract.locks import is_claimed
+
+Verdict = Literal["sound", "being recorded", "cut off", "odd", "damaged"]
+"""``cut off``: a recording that was killed; ``odd``: it can be read, but what it says cannot be."""
+
+DAMAGED_SUFFIX = ".damaged"
+"""Appended to the name of what cannot be read and is set aside."""
+
+_LIMITS = {"steering": (-1.0, 1.0), "throttle": (0.0, 1.0), "brake": (0.0, 1.0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What a file was found to be.
+
+    Attributes:
+        path: The file.
+        verdict: In a word.
+        problems: What is wrong with it, one line each.
+        rows: Ticks that can be read; 0 where nothing can.
+        seconds: From the first to the last.
+        missing: Ticks that were dropped while recording, by their running numbers.
+        largest_gap_s: Longest time from one row to the next.
+        width_px: Of its pictures; 0 where unknown.
+        height_px: Of its pictures.
+        size_bytes: On the disk.
+        game: What was driven.
+        driver: Who gave the labels.
+    """
+
+    path: Path
+    verdict: Verdict
+    problems: tuple[str, ...] = ()
+    rows: int = 0
+    seconds: float = 0.0
+    missing: int = 0
+    largest_gap_s: float = 0.0
+    width_px: int = 0
+    height_px: int = 0
+    size_bytes: int = 0
+    game: str = ""
+    driver: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What was done about a file.
+
+    Attributes:
+        path: The file.
+        deed: What was done, as a sentence; empty if nothing had to be.
+        failed: Whether it is still not as it should be.
+    """
+
+    path: Path
+    deed: str = ""
+    failed: bool = False
+
+
+def find_episodes(paths: Iterable[Path]) -> list[Path]:
+    """Return the episodes and recordings among some paths, those below folders included, in order.
+
+    Raises:
+        EpisodeError: If a path does not exist, or is a file of another kind.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += [each for each in sorted(path.rglob("*")) if each.suffix in (SEALED_SUFFIX, RECORDING_SUFFIX)]
+        elif path.suffix not in (SEALED_SUFFIX, RECORDING_SUFFIX):
+            raise EpisodeError(
+                f"{path} is no episode by its name, expected one ending in {SEALED_SUFFIX} or {RECORDING_SUFFIX}, or a "
+                "folder of them."
+            )
+        elif not path.exists():
+            raise EpisodeError(f"{path} does not exist, expected an episode. Check the path.")
+        else:
+            found.append(path)
+    return list(dict.fromkeys(found))
+
+
+def examine(path: Path, thorough: bool, advance: Callable[[int], None] = lambda rows: None) -> Examination:
+    """Look through a file.
+
+    Args:
+        path: An episode or a recording.
+        thorough: Decode every picture too; otherwise the first.
+        advance: Told of rows whose pictures have been looked at.
+    """
+    size_bytes = path.stat().st_size if path.exists() else 0
+    written = path.suffix == RECORDING_SUFFIX and _is_being_written(path)
+    try:
+        episode = Episode.open(path)
+        first = episode.frame(0)
+    except AgentError as exc:
+        return Examination(path, "being recorded" if written else "damaged", (str(exc),), size_bytes=size_bytes)
+    damage = list(_look_at_pictures(episode, advance)) if thorough else []
+    oddities = list(_oddities(episode))
+    verdict: Verdict = "sound"
+    if damage:
+        verdict = "damaged"
+    elif written:
+        verdict = "being recorded"
+    elif path.suffix == RECORDING_SUFFIX:
+        verdict = "cut off"
+        oddities.append(episode.recovered or "")
+    elif oddities:
+        verdict = "odd"
+    ticks = np.diff(episode.tick.astype(np.int64))
+    times_s = np.diff(episode.captured_ns) / 1e9
+    height_px, width_px = first.pixels.shape[:2]
+    return Examination(
+        path,
+        verdict,
+        (*damage, *oddities),
+        rows=len(episode),
+        seconds=episode.duration_s,
+        missing=int(np.maximum(0, ticks - 1).sum()),
+        largest_gap_s=float(times_s.max(initial=0.0)),
+        width_px=width_px,
+        height_px=height_px,
+        size_bytes=size_bytes,
+        game=episode.header.game,
+        driver=episode.header.driver,
+    )
+
+
+def repair(path: Path) -> Repair:
+    """Put a file right; doing it again changes nothing.
+
+    A recording that was cut off is sealed. Of a damaged episode what can be read is kept, under its name; the damaged
+    file is set aside under another, never deleted. A sound episode and one that is being recorded are not touched.
+
+    Args:
+        path: An episode or a recording.
+    """
+    try:
+        if path.suffix == RECORDING_SUFFIX:
+            return _repair_recording(path)
+        return _repair_sealed(path)
+    except (AgentError, OSError) as exc:
+        return Repair(path, str(exc), failed=True)
+
+
+def _repair_recording(path: Path) -> Repair:
+    if not path.exists():
+        return Repair(path)  # sealed with the episode beside it, a moment ago
+    if _is_being_written(path):
+        return Repair(path, "is being recorded: left alone")
+    path.with_suffix(SEALING_SUFFIX).unlink(missing_ok=True)  # half of what is made again here
+    sealed = path.with_suffix(SEALED_SUFFIX)
+    if sealed.exists() and _holds_all_of(sealed, path):
+        path.unlink()
+        return Repair(path, f"was sealed as {sealed.name} before: removed")
+    moved = ""
+    if sealed.exists():
+        moved = f"; the {sealed.name} beside it, which held less, is now {_set_aside(sealed).name}"
+    try:
+        episode = recover(path)
+    except EpisodeError as exc:
+        return Repair(path, f"set aside as {_set_aside(path).name}: {exc}", failed=True)
+    rest = f"; what could not be read is in {_set_aside(path).name}" if path.exists() else ""
+    return Repair(path, f"sealed as {sealed.name}, {len(episode)} rows{rest}{moved}")
+
+
+def _repair_sealed(path: Path) -> Repair:
+    damage = examine(path, thorough=True)
+    if damage.verdict != "damaged":
+        if damage.problems:
+            return Repair(path, f"can be read and is left as it is, but {'; '.join(damage.problems)}", failed=True)
+        return Repair(path)
+    if path.with_suffix(RECORDING_SUFFIX).exists():
+        return _repair_recording(path.with_suffix(RECORDING_SUFFIX))
+    aside = _set_aside(path)
+    try:
+        kept, lost = salvage(aside, path)
+    except EpisodeError as exc:
+        return Repair(path, f"set aside as {aside.name}: {exc}", failed=True)
+    return Repair(path, f"{kept} rows kept, {lost} lost; the damaged file is {aside.name}")
+
+
+def _holds_all_of(sealed: Path, recording: Path) -> bool:
+    """Return whether every row that can be read of a recording is in a sound sealed episode."""
+    if examine(sealed, thorough=True).verdict == "damaged":
+        return False
+    try:
+        rest = Episode.open(recording)
+    except EpisodeError:
+        return False
+    return bool(np.isin(rest.captured_ns, Episode.open(sealed).captured_ns).all())
+
+
+def _is_being_written(path: Path) -> bool:
+    try:
+        return is_claimed(path)
+    except OSError:  # gone, or not ours to open; reading it will tell
+        return False
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a file to one that nobody takes for an episode; return its new name."""
+    aside = path.with_name(path.name + DAMAGED_SUFFIX)
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.{number}{DAMAGED_SUFFIX}")
+    return path.rename(aside)
+
+
+def _look_at_pictures(episode: Episode, advance: Callable[[int], None]) -> Iterator[str]:
+    """Yield a line a picture that cannot be decoded, or has another size than the first."""
+    shape = None
+    told = ""
+    for row in range(len(episode)):
+        try:
+            found = episode.frame(row).pixels.shape
+        except AgentError as exc:
+            if str(exc) != told:  # a damaged part is told once, for all of its rows
+                told = str(exc)
+                yield told
+        else:
+            shape = shape or found
+            if found != shape:
+                yield f"the picture of row {row} has {found[1]} x {found[0]} px, the first {shape[1]} x {shape[0]}"
+        advance(1)
+
+
+def _oddities(episode: Episode) -> Iterator[str]:
+    """Yield what is told and cannot be so."""
+    backwards = np.flatnonzero(np.diff(episode.captured_ns) < 0)
+    if backwards.size:
+        yield f"time goes backwards at row {backwards[0] + 1} ({backwards.size} times)"
+    again = np.flatnonzero(np.diff(episode.tick.astype(np.int64)) < 0)
+    if again.size:
+        yield f"running numbers go backwards at row {again[0] + 1} ({again.size} times)"
+    for controls, whose in ((episode.controls, "label"), (episode.executed, "executed")):
+        for column, (name, (low, high)) in enumerate(_LIMITS.items()):
+            beyond = np.flatnonzero((controls[:, column] < low) | (controls[:, column] > high))
+            if beyond.size:
+                found = f"{controls[beyond[0], column]:g} at row {beyond[0]} ({beyond.size} times)"
+                yield f"{name} ({whose}) is {found}, expected {low:g} to {high:g}"

@@ -1,0 +1,255 @@
+"""Episodes looked through and put right: `python -m agent episodes info|verify|repair`."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agent.cli import main
+from agent.contract.controls import Controls
+from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.errors import EpisodeError
+from agent.contract.observation import Frame
+
+HEADER = EpisodeHeader("carracing", "expert", rate_hz=10.0)
+
+
+def make_row(index: int, captured_ns: int | None = None) -> EpisodeRow:
+    """Return a row whose pixels and controls tell its index."""
+    pixels = np.random.default_rng(index).integers(0, 256, (12, 16, 3), np.uint8)
+    frame = Frame(pixels, index * 100_000_000 if captured_ns is None else captured_ns, index)
+    return EpisodeRow(frame, Controls(index / 256), Controls(-index / 256))
+
+
+def record(path: Path, rows: int = 23) -> Path:
+    with EpisodeWriter(path, HEADER) as writer:
+        for index in range(rows):
+            writer.write(make_row(index))
+    return path
+
+
+def kill(path: Path, rows: int = 23) -> Path:
+    """Return what a killed recording of so many rows leaves behind: whole half seconds, 20 rows of 23."""
+    writer = EpisodeWriter(path, HEADER)
+    for index in range(rows):
+        writer.write(make_row(index))
+    writer._file.close()
+    return path.with_suffix(".recording")
+
+
+def damage(path: Path, row: int) -> Path:
+    """Flip a bit in the picture of a row."""
+    whole = bytearray(path.read_bytes())
+    whole[whole.index(Episode.open(path).encoded_frame(row)) + 40] ^= 1
+    path.write_bytes(whole)
+    return path
+
+
+def assert_holds(path: Path, indices: list[int]) -> None:
+    """Assert that an episode has these rows, pictures and controls of the same one."""
+    episode = Episode.open(path)
+    assert episode.tick.tolist() == indices
+    for row, index in enumerate(indices):
+        expected = make_row(index)
+        np.testing.assert_array_equal(episode.frame(row).pixels, expected.frame.pixels)
+        np.testing.assert_array_equal(episode.controls[row], expected.controls.to_array())
+        np.testing.assert_array_equal(episode.executed[row], expected.executed.to_array())
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, dict[str, Any]]:
+    code = main(["episodes", *argv, "--json"])
+    report: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return code, report
+
+
+def repair_twice(capsys: pytest.CaptureFixture[str], folder: Path) -> tuple[int, list[str]]:
+    """Repair a folder; assert that doing it again changes nothing and has nothing to say; return code and deeds."""
+    code, report = run(capsys, "repair", str(folder))
+    after = contents(folder)
+    again = run(capsys, "repair", str(folder))
+    assert again[1]["repairs"] == []
+    assert again[0] == 0
+    assert contents(folder) == after
+    return code, [each["deed"] for each in report["repairs"]]
+
+
+def test_sound_episodes_are_sound_and_stay_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(tmp_path / "a.parquet")
+    record(tmp_path / "b.parquet", 3)
+    before = contents(tmp_path)
+    code, report = run(capsys, "verify", str(tmp_path))
+    assert code == 0
+    first, second = report["episodes"]
+    assert (first["verdict"], first["problems"], first["rows"], first["seconds"]) == ("sound", [], 23, 2.2)
+    assert (second["rows"], second["width_px"], second["height_px"], second["game"]) == (3, 16, 12, "carracing")
+    assert repair_twice(capsys, tmp_path) == (0, [])
+    assert contents(tmp_path) == before
+
+
+def test_a_recording_that_was_cut_off_is_sealed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kill(tmp_path / "a.parquet")
+    (tmp_path / "a.sealing").write_bytes(b"killed while it was sealed")
+    code, report = run(capsys, "verify", str(tmp_path))
+    assert (code, report["episodes"][0]["verdict"], report["episodes"][0]["rows"]) == (1, "cut off", 20)
+    assert repair_twice(capsys, tmp_path) == (0, ["sealed as a.parquet, 20 rows"])
+    assert_holds(tmp_path / "a.parquet", list(range(20)))
+    assert list(contents(tmp_path)) == ["a.parquet"]
+    assert run(capsys, "verify", str(tmp_path))[0] == 0
+
+
+def test_what_cannot_be_read_of_a_recording_is_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recording = kill(tmp_path / "a.parquet")
+    recording.write_bytes(recording.read_bytes()[:-300])
+    code, (deed,) = repair_twice(capsys, tmp_path)
+    assert (code, deed) == (
+        0,
+        "sealed as a.parquet, 15 rows; what could not be read is in a.recording.damaged",
+    )
+    assert_holds(tmp_path / "a.parquet", list(range(15)))
+    assert set(contents(tmp_path)) == {"a.parquet", "a.recording.damaged"}
+
+
+def test_a_recording_of_nothing_is_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.recording").write_bytes(b"")
+    (tmp_path / "b.recording").write_bytes(b"no recording at all")
+    code, deeds = repair_twice(capsys, tmp_path)
+    assert code == 1
+    assert [deed.split(":")[0] for deed in deeds] == [
+        "set aside as a.recording.damaged",
+        "set aside as b.recording.damaged",
+    ]
+
+
+def test_a_kill_between_sealing_and_tidying_up_leaves_one_episode(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kill(tmp_path / "a.parquet")
+    record(tmp_path / "whole" / "a.parquet", 20)
+    shutil.move(tmp_path / "whole" / "a.parquet", tmp_path / "a.parquet")
+    (tmp_path / "whole").rmdir()
+    code, deeds = repair_twice(capsys, tmp_path)
+    assert (code, deeds) == (0, ["was sealed as a.parquet before: removed"])
+    assert_holds(tmp_path / "a.parquet", list(range(20)))
+
+
+def test_a_sealed_file_that_holds_less_gives_way_to_its_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kill(tmp_path / "a.parquet")
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
+    code, (deed,) = repair_twice(capsys, tmp_path)
+    assert code == 0
+    assert deed.startswith("sealed as a.parquet, 20 rows")
+    assert_holds(tmp_path / "a.parquet", list(range(20)))
+    assert (tmp_path / "a.parquet.damaged").read_bytes() == b"PAR1 and no more"
+
+
+def test_damage_costs_the_half_second_it_is_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = damage(record(tmp_path / "a.parquet"), row=7)
+    before = path.read_bytes()
+    code, report = run(capsys, "verify", str(tmp_path))
+    (found,) = report["episodes"]
+    assert (code, found["verdict"]) == (1, "damaged")
+    assert "frames of rows 5 to 9 cannot be read" in found["problems"][0]
+    assert len(found["problems"]) == 1, "said once for the five of them"
+    code, deeds = repair_twice(capsys, tmp_path)
+    assert (code, deeds) == (0, ["18 rows kept, 5 lost; the damaged file is a.parquet.damaged"])
+    assert_holds(path, [*range(5), *range(10, 23)])
+    assert (tmp_path / "a.parquet.damaged").read_bytes() == before
+
+
+def test_a_sealed_file_cut_short_is_set_aside_and_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = record(tmp_path / "a.parquet")
+    path.write_bytes(path.read_bytes()[:-200])
+    code, (deed,) = repair_twice(capsys, tmp_path)
+    assert code == 1
+    assert deed.startswith("set aside as a.parquet.damaged: ")
+    assert list(contents(tmp_path)) == ["a.parquet.damaged"]
+
+
+def test_oddities_are_told_and_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with EpisodeWriter(tmp_path / "a.parquet", HEADER) as writer:
+        for index, time_ns in enumerate((0, 100_000_000, 50_000_000, 200_000_000)):
+            writer.write(make_row(index, time_ns))
+        frame = make_row(9).frame
+        writer.write(EpisodeRow(frame, Controls(0.0, -0.5), Controls()))
+    before = contents(tmp_path)
+    code, report = run(capsys, "verify", str(tmp_path))
+    (found,) = report["episodes"]
+    assert (code, found["verdict"], found["missing"]) == (1, "odd", 5)
+    assert found["problems"] == [
+        "time goes backwards at row 2 (1 times)",
+        "throttle (label) is -0.5 at row 4 (1 times), expected 0 to 1",
+    ]
+    code, report = run(capsys, "repair", str(tmp_path))
+    assert (code, len(report["repairs"])) == (1, 1)
+    assert contents(tmp_path) == before
+
+
+def test_a_recording_that_goes_on_can_be_read_and_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with EpisodeWriter(tmp_path / "a.parquet", HEADER) as writer:
+        for index in range(13):
+            writer.write(make_row(index))
+        before = contents(tmp_path)
+        code, report = run(capsys, "verify", str(tmp_path))
+        (found,) = report["episodes"]
+        assert (code, found["verdict"], found["rows"]) == (0, "being recorded", 10)
+        code, report = run(capsys, "repair", str(tmp_path))
+        assert (code, report["repairs"][0]["deed"]) == (0, "is being recorded: left alone")
+        assert contents(tmp_path) == before
+        for index in range(13, 23):
+            writer.write(make_row(index))
+    assert_holds(tmp_path / "a.parquet", list(range(23)))
+
+
+def test_two_recorders_in_one_folder_do_not_meet(tmp_path: Path) -> None:
+    with (
+        EpisodeWriter(tmp_path / "a.parquet", HEADER) as first,
+        EpisodeWriter(tmp_path / "b.parquet", HEADER) as second,
+    ):
+        with pytest.raises(EpisodeError, match="still going on"):
+            EpisodeWriter(tmp_path / "a.parquet", HEADER)
+        for index in range(23):
+            first.write(make_row(index))
+            second.write(make_row(2 * index))
+    assert_holds(tmp_path / "a.parquet", list(range(23)))
+    assert_holds(tmp_path / "b.parquet", list(range(0, 46, 2)))
+
+
+def test_any_flipped_bit_is_found_or_harmless(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = record(tmp_path / "whole.parquet").read_bytes()
+    rng = np.random.default_rng(0)
+    for flip in range(150):
+        path = tmp_path / f"{flip}.parquet"
+        broken = bytearray(whole)
+        broken[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        path.write_bytes(broken)
+        if run(capsys, "verify", str(path))[0] == 0:
+            assert_holds(path, list(range(23)))
+        path.unlink()
+
+
+def test_the_table_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    damage(record(tmp_path / "a.parquet"), row=7)
+    record(tmp_path / "b.parquet")
+    assert main(["episodes", "info", str(tmp_path)]) == 0, "info reads the first picture alone"
+    assert main(["episodes", "verify", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert "rows 5 to 9 cannot be read" in out
+    assert "2 episodes, 46 rows" in out
+
+
+@pytest.mark.parametrize(("name", "message"), [("a.txt", "no episode by its name"), ("a.parquet", "does not exist")])
+def test_paths_that_are_none(name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["episodes", "info", str(tmp_path / name)]) == 1
+    assert message in capsys.readouterr().err
