@@ -20,9 +20,12 @@ from agent.contract.profile import Rectangle
 from training.balancing.registry import RULE_NAMES
 from training.buffers import CAPACITY
 from training.config import HELD_OUT_SEED, STEPS
+from training.courses import GAMES
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from agent.games.base import Simulator
 
 _BATCH_NORM_PICTURES = 384  # batch statistics over this many move the predictions of two estimates by little
 _BATCH_NORM_BATCH = 16
@@ -78,6 +81,14 @@ def _parser() -> argparse.ArgumentParser:
 
     collect = commands.add_parser("collect", help="record the expert's driving, or label the network's (DAgger)")
     collect.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the episodes go")
+    collect.add_argument("--game", choices=GAMES, default="carracing", help="what to drive (default: carracing)")
+    collect.add_argument(
+        "--track",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="tracks of a game whose tracks have names; seeds take turns with them (default: all that are trained on)",
+    )
     collect.add_argument("--episodes", type=at_least_one, default=20, metavar="N", help="tracks (default: 20)")
     collect.add_argument("--seed-start", type=_track, default=0, metavar="S", help="first track's seed (default: 0)")
     collect.add_argument(
@@ -344,6 +355,8 @@ def _collect(arguments: argparse.Namespace) -> None:
         weights=arguments.weights,
         expert_share=arguments.expert_share,
         workers=arguments.workers,
+        game=arguments.game,
+        tracks=tuple(arguments.track),
     )
     returns: list[float] = []
     with _progress_bar() as progress:
