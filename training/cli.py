@@ -453,7 +453,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         keep_stages=arguments.keep_stages,
         seed=arguments.seed,
     )
-    drive = _closed_loop(config.driven_tracks) if config.tracks else None
+    drive = _closed_loop(game.simulator_maker(), config.driven_tracks) if config.tracks else None
     with ExitStack() as stack:
         team = ALONE
         if arguments.worker is not None:
@@ -613,19 +613,22 @@ def _weights_file(init: str) -> str:
     raise AgentError(f"--init {init} holds no weights.safetensors. Pass a model folder, a run folder or the file.")
 
 
-def _closed_loop(tracks: range) -> Callable[[Path], float]:
+def _closed_loop(make_simulator: "Callable[[], Simulator]", tracks: range) -> Callable[[Path], float]:
     """Return a function that drives an exported model over the validation tracks and returns the mean return."""
     from agent.engines.openvino import OpenVinoEngine
     from agent.evaluation import evaluate
-    from agent.games.carracing import HOLD_TICKS, CarRacing
 
     def drive(folder: Path) -> float:
         engine = OpenVinoEngine(folder)
         try:
-            report = evaluate(CarRacing, engine, tracks, HOLD_TICKS)
+            simulator = make_simulator()
+            hold_ticks = max(1, round(1.0 / (engine.spec.rate_hz * simulator.tick_s)))
+            report = evaluate(lambda: simulator, engine, tracks, hold_ticks)
         finally:
             engine.close()
-        _say("drove " + ", ".join(f"{track.seed}: {track.episode_return:.0f}" for track in report.tracks))
+        _say(
+            "drove " + ", ".join(f"{track.track or track.seed}: {track.episode_return:.0f}" for track in report.tracks)
+        )
         return report.mean
 
     return drive
