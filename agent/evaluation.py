@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from agent.engines.base import Engine
 from agent.games.base import DriveState, Outcome, Simulator
+from agent.games.expert_engine import ExpertEngine
 from agent.games.lockstep import Lockstep
 from agent.loop import DriveSummary, drive
 from agent.observers.base import TickObserver, TickRecord
@@ -34,6 +35,8 @@ class TrackResult:
         mean_speed: Mean over decisions, in the game's own units of length per second.
         co_pressed_share: Share of raw predictions that pressed throttle and brake at once.
         problems: What went wrong beside the drive, such as a film that could not be written; one line each.
+        track: The track's name, for a game whose tracks have names.
+        figures: Further results by name, the game's own: rescues, share of the time off the track...
     """
 
     seed: int
@@ -44,6 +47,8 @@ class TrackResult:
     mean_speed: float
     co_pressed_share: float
     problems: tuple[str, ...] = ()
+    track: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,31 +132,48 @@ class EvaluationReport:
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
 
     def table(self) -> Table:
-        """Return the rows and, below them, the figures over all tracks, for a rich console."""
-        tracks = "1 track" if len(self.tracks) == 1 else f"{len(self.tracks)} tracks"
-        spread = "" if self.sd is None else f" ± {self.sd:.1f}"
-        table = Table(
-            title=f"{self.model} ({self.engine}) on {self.game}",
-            caption=(
-                f"{tracks} at {1 / self.decision_period_s:.4g} Hz: "
-                f"mean {self.mean:.1f}{spread}, minimum {self.minimum:.1f}, "
-                f"10th percentile {self.percentile_10:.1f}, above 900: {self.share_above_900:.0%}, "
-                f"below 600: {self.count_below_600}, left or not finished: {self.share_unfinished:.0%}"
-            ),
-        )
-        for heading in ("seed", "return", "progress", "outcome", "seconds", "mean speed", "both pedals"):
-            table.add_column(heading, justify="left" if heading == "outcome" else "right")
+        """Return the rows and, below them, the figures over all tracks, for a rich console.
+
+        A game whose tracks have names shows them, the decisions made and the game's own figures.
+        """
+        named = any(track.track for track in self.tracks)
+        figures = list(self.tracks[0].figures)
+        table = Table(title=f"{self.model} ({self.engine}) on {self.game}", caption=self._caption(named))
+        for heading in (
+            *("seed", *(["track"] if named else []), "return", "progress", "outcome", "seconds", "mean speed"),
+            *("both pedals", *(["steps"] if named else []), *(name.replace("_", " ") for name in figures)),
+        ):
+            table.add_column(heading, justify="left" if heading in ("outcome", "track") else "right")
         for track in self.tracks:
             table.add_row(
                 str(track.seed),
+                *([track.track] if named else []),
                 f"{track.episode_return:.1f}",
                 f"{track.progress:.1%}",
                 track.outcome,
                 f"{track.seconds:.2f}",
                 f"{track.mean_speed:.1f}",
                 f"{track.co_pressed_share:.1%}",
+                *([str(round(track.seconds / self.decision_period_s))] if named else []),
+                *(
+                    f"{track.figures[name]:.1%}" if name.endswith("_share") else f"{track.figures[name]:g}"
+                    for name in figures
+                ),
             )
         return table
+
+    def _caption(self, named: bool) -> str:
+        tracks = "1 track" if len(self.tracks) == 1 else f"{len(self.tracks)} tracks"
+        spread = "" if self.sd is None else f" ± {self.sd:.1f}"
+        rate = f"{tracks} at {1 / self.decision_period_s:.4g} Hz: "
+        if named:
+            finished = sum(track.outcome == "lap" for track in self.tracks)
+            return f"{rate}{finished} of {len(self.tracks)} finished, return {self.mean:.1f}{spread}"
+        return (
+            f"{rate}mean {self.mean:.1f}{spread}, minimum {self.minimum:.1f}, "
+            f"10th percentile {self.percentile_10:.1f}, above 900: {self.share_above_900:.0%}, "
+            f"below 600: {self.count_below_600}, left or not finished: {self.share_unfinished:.0%}"
+        )
 
 
 def evaluate(
@@ -166,7 +188,7 @@ def evaluate(
 
     Args:
         make_simulator: Builds the game; called once, and the game is closed at the end.
-        engine: What runs the network.
+        engine: What runs the network, or an :class:`ExpertEngine`.
         seeds: One track each.
         hold_ticks: Physics ticks for which each decision is held.
         progress: Called after every track.
@@ -202,6 +224,8 @@ def _drive_track(
     simulator: Simulator, engine: Engine, seed: int, hold_ticks: int, observers: Sequence[TickObserver]
 ) -> TrackResult:
     simulator.reset(seed)
+    if isinstance(engine, ExpertEngine):
+        engine.plan()
     clock = VirtualClock()
     lockstep = Lockstep(simulator, clock, hold_ticks)
     pacer = Pacer(lockstep.period_s, clock, clock.sleep)
@@ -223,6 +247,8 @@ def track_result(seed: int, state: DriveState, summary: DriveSummary, mean_speed
         mean_speed=mean_speed,
         co_pressed_share=summary.co_pressed_share,
         problems=tuple(summary.problems),
+        track=state.track,
+        figures=dict(state.figures),
     )
 
 

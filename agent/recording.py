@@ -5,10 +5,10 @@ from pathlib import Path
 
 from agent.contract.episode import SEALED_SUFFIX, EpisodeHeader
 from agent.contract.errors import EpisodeError
-from agent.contract.observation import Frame, Observation
-from agent.contract.spec import ModelSpec
-from agent.engines.base import Engine, Prediction
-from agent.games.base import DriveState, Expert, Simulator
+from agent.contract.observation import Frame
+from agent.engines.base import Engine
+from agent.games.base import DriveState, Simulator
+from agent.games.expert_engine import ExpertEngine
 from agent.games.lockstep import Lockstep
 from agent.loop import drive
 from agent.observers.episode_writer import EpisodeRecorder
@@ -47,47 +47,13 @@ def record_episodes(
             rate_hz=1.0 / lockstep.period_s,
             seed=seed,
             profile_notes=simulator.profile.notes,
+            track=simulator.state.track,
         )
         recorder = EpisodeRecorder(path, header, lockstep.telemetry, blocking=True)
         summary = drive(lockstep, lockstep, engine, pacer, [recorder], lambda: simulator.state.outcome != "driving")
         if summary.problems:  # the recording is all there is to this drive
             raise EpisodeError(summary.problems[0])
         yield path, simulator.state
-
-
-class ExpertEngine:
-    """An expert where the loop expects a network: it reads the simulator and looks at no picture.
-
-    Args:
-        expert: Made for the simulator that is driven.
-        simulator: That simulator.
-    """
-
-    def __init__(self, expert: Expert, simulator: Simulator) -> None:
-        profile = simulator.profile
-        self._expert = expert
-        self._spec = ModelSpec(name="expert", backbone="none", game=profile.name, rate_hz=profile.rate_hz)
-
-    @property
-    def name(self) -> str:
-        """``expert``."""
-        return "expert"
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The rate is the game's own."""
-        return self._spec
-
-    def plan(self) -> None:
-        """Let the expert study the track; called after every reset of the simulator."""
-        self._expert.plan()
-
-    def infer(self, observation: Observation) -> Prediction:
-        """Return what the expert does now, whatever is in the picture."""
-        return self._expert.decide().to_array()
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to release."""
 
 
 class _RememberingLockstep(Lockstep):

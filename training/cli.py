@@ -20,9 +20,12 @@ from agent.contract.profile import Rectangle
 from training.balancing.registry import RULE_NAMES
 from training.buffers import CAPACITY
 from training.config import HELD_OUT_SEED, STEPS
+from training.courses import GAMES
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from agent.games.base import Simulator
 
 _BATCH_NORM_PICTURES = 384  # batch statistics over this many move the predictions of two estimates by little
 _BATCH_NORM_BATCH = 16
@@ -78,6 +81,14 @@ def _parser() -> argparse.ArgumentParser:
 
     collect = commands.add_parser("collect", help="record the expert's driving, or label the network's (DAgger)")
     collect.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the episodes go")
+    collect.add_argument("--game", choices=GAMES, default="carracing", help="what to drive (default: carracing)")
+    collect.add_argument(
+        "--track",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="tracks of a game whose tracks have names; seeds take turns with them (default: all that are trained on)",
+    )
     collect.add_argument("--episodes", type=at_least_one, default=20, metavar="N", help="tracks (default: 20)")
     collect.add_argument("--seed-start", type=_track, default=0, metavar="S", help="first track's seed (default: 0)")
     collect.add_argument(
@@ -344,6 +355,8 @@ def _collect(arguments: argparse.Namespace) -> None:
         weights=arguments.weights,
         expert_share=arguments.expert_share,
         workers=arguments.workers,
+        game=arguments.game,
+        tracks=tuple(arguments.track),
     )
     returns: list[float] = []
     with _progress_bar() as progress:
@@ -440,7 +453,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         keep_stages=arguments.keep_stages,
         seed=arguments.seed,
     )
-    drive = _closed_loop(config.driven_tracks) if config.tracks else None
+    drive = _closed_loop(game.simulator_maker(), config.driven_tracks) if config.tracks else None
     with ExitStack() as stack:
         team = ALONE
         if arguments.worker is not None:
@@ -600,19 +613,22 @@ def _weights_file(init: str) -> str:
     raise AgentError(f"--init {init} holds no weights.safetensors. Pass a model folder, a run folder or the file.")
 
 
-def _closed_loop(tracks: range) -> Callable[[Path], float]:
+def _closed_loop(make_simulator: "Callable[[], Simulator]", tracks: range) -> Callable[[Path], float]:
     """Return a function that drives an exported model over the validation tracks and returns the mean return."""
     from agent.engines.openvino import OpenVinoEngine
     from agent.evaluation import evaluate
-    from agent.games.carracing import HOLD_TICKS, CarRacing
 
     def drive(folder: Path) -> float:
         engine = OpenVinoEngine(folder)
         try:
-            report = evaluate(CarRacing, engine, tracks, HOLD_TICKS)
+            simulator = make_simulator()
+            hold_ticks = max(1, round(1.0 / (engine.spec.rate_hz * simulator.tick_s)))
+            report = evaluate(lambda: simulator, engine, tracks, hold_ticks)
         finally:
             engine.close()
-        _say("drove " + ", ".join(f"{track.seed}: {track.episode_return:.0f}" for track in report.tracks))
+        _say(
+            "drove " + ", ".join(f"{track.track or track.seed}: {track.episode_return:.0f}" for track in report.tracks)
+        )
         return report.mean
 
     return drive

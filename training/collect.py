@@ -20,9 +20,8 @@ from agent.contract.observation import Frame
 from agent.contract.preprocess import preprocess
 from agent.contract.spec import WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Engine
-from agent.games.carracing import HOLD_TICKS, PROFILE, TICK_S, CarRacing
 from training.config import HELD_OUT_SEED
-from training.experts.carracing import CarRacingExpert
+from training.courses import check_tracks, find_course
 from training.workers import worker_pool
 
 SETTINGS = "collect.json"
@@ -41,7 +40,10 @@ class CollectConfig:
         expert_share: With ``weights``: share of the stretches that the expert drives all the same, [0, 1].
         engine_threads: With ``weights``: threads of each worker's engine.
         workers: Processes.
-        decisions: Decisions after which an episode ends (a lap ends it earlier).
+        decisions: Decisions after which an episode ends (a lap ends it earlier); None for the game's usual number.
+        game: The game's name.
+        tracks: Names of the tracks, for a game whose tracks have names; seeds take turns with them. Empty for all that
+            may be trained on.
     """
 
     folder: Path
@@ -52,7 +54,9 @@ class CollectConfig:
     expert_share: float = 0.0
     engine_threads: int = 1
     workers: int = 2
-    decisions: int = 500
+    decisions: int | None = None
+    game: str = "carracing"
+    tracks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.seed_start < 0 or self.episodes < 1 or self.seed_start + self.episodes > HELD_OUT_SEED:
@@ -64,6 +68,7 @@ class CollectConfig:
             raise TrainingError(f"noise is {self.noise}, expected a number of at least 0.")
         if not 0 <= self.expert_share <= 1:
             raise TrainingError(f"expert_share is {self.expert_share}, expected a share from 0 to 1.")
+        check_tracks(self.game, self.tracks)
 
     def settings(self) -> dict[str, Any]:
         """Return what decides how a track is recorded, as kept in the folder beside the episodes.
@@ -72,13 +77,15 @@ class CollectConfig:
             AgentError: If the weights' specification cannot be read.
         """
         checksum = None if self.weights is None else ModelSpec.load(self.weights).sha256.get(WEIGHTS_FILE)
+        course = find_course(self.game)
+        tracks = self.tracks or course.tracks
         return {
-            "game": PROFILE.name,
+            "game": self.game,
             "noise": self.noise,
             "weights_sha256": checksum,
             "expert_share": self.expert_share,
-            "decisions": self.decisions,
-        }
+            "decisions": self.decisions or course.decisions,
+        } | ({"tracks": list(tracks)} if tracks else {})
 
 
 def collect(config: CollectConfig, progress: Callable[[int, float], None] | None = None) -> list[Path]:
@@ -122,35 +129,39 @@ def record_episode(config: CollectConfig, seed: int) -> float:
         TrainingError: If the episode cannot be written, or the folder holds episodes of other settings.
     """
     settings = _claim_folder(config)
+    course = find_course(config.game)
     rng = np.random.default_rng([seed, int(config.noise * 1000), config.weights is not None])
-    disturbances = disturb(rng, config.noise)
+    disturbances = disturb(rng, config.noise, course.profile.rate_hz)
     driver = "expert"
     policy: _Policy | None = None
     if config.weights is not None:
         checksum = settings["weights_sha256"]
         engine = _engine(config.weights, checksum, config.engine_threads)
-        policy = _Policy(engine, config.expert_share, rng)
+        policy = _Policy(engine, config.expert_share, round(course.profile.rate_hz), rng)
         driver = f"dagger:{checksum[:12]}"
-    header = EpisodeHeader(game=PROFILE.name, driver=driver, rate_hz=PROFILE.rate_hz, seed=seed)
     path, unfinished = _path(config, seed), _unfinished(config, seed)
     _discard_unfinished(config, seed)  # a killed worker's; recorded anew below
+    decisions = settings["decisions"]
     try:
-        with closing(CarRacing(episode_ticks=config.decisions * HOLD_TICKS)) as game:
+        period_s = 1.0 / course.profile.rate_hz
+        with closing(course.make_simulator(config.tracks or course.tracks, decisions * period_s)) as game:
             game.reset(seed)
-            expert = CarRacingExpert(game)
+            expert = course.make_expert(game)
             expert.plan()
+            header = EpisodeHeader(config.game, driver, course.profile.rate_hz, seed, track=game.state.track)
             with EpisodeWriter(unfinished, header) as writer:
-                for index in range(config.decisions):
+                for index in range(decisions):
                     if game.state.outcome != "driving":
                         break
-                    frame = Frame(game.render(), captured_ns=round(index * HOLD_TICKS * TICK_S * 1e9), index=index)
+                    frame = Frame(game.render(), captured_ns=round(index * period_s * 1e9), index=index)
                     label = expert.decide()
                     wanted, intervention = (label, False) if policy is None else policy.decide(frame, label)
                     executed = next(disturbances)(wanted)
                     state = game.state
                     telemetry = state.telemetry | expert.telemetry()
-                    writer.write(EpisodeRow(frame, label, executed, state.speed, intervention, telemetry))
-                    game.advance(executed, HOLD_TICKS)
+                    if state.in_control:
+                        writer.write(EpisodeRow(frame, label, executed, state.speed, intervention, telemetry))
+                    game.advance(executed, course.hold_ticks)
             os.replace(unfinished, path)
             return game.state.episode_return
     except EpisodeError as exc:
@@ -171,7 +182,7 @@ def _claim_folder(config: CollectConfig) -> dict[str, Any]:
         config.folder.mkdir(parents=True, exist_ok=True)
         if path.exists():
             recorded = json.loads(path.read_text(encoding="utf-8"))
-        elif any(config.folder.glob(f"{PROFILE.name}-*.parquet")):
+        elif any(config.folder.glob(f"{config.game}-*.parquet")):
             raise TrainingError(
                 f"{config.folder} holds episodes but no {SETTINGS}, expected one that says how they were recorded. "
                 "Choose another --out; `fit --data` takes several folders."
@@ -210,9 +221,10 @@ def _engine(weights: Path, checksum: str, threads: int) -> Engine:
 class _Policy:
     """A network at the wheel, relieved by the expert for whole stretches of one second."""
 
-    def __init__(self, engine: Engine, expert_share: float, rng: np.random.Generator) -> None:
+    def __init__(self, engine: Engine, expert_share: float, stretch: int, rng: np.random.Generator) -> None:
         self._engine = engine
         self._expert_share = expert_share
+        self._stretch = stretch  # decisions a second
         self._rng = rng
         self._left = 0
         self._expert_drives = False
@@ -220,7 +232,7 @@ class _Policy:
     def decide(self, frame: Frame, label: Controls) -> tuple[Controls, bool]:
         """Return what is wanted of the car, and whether the expert wants it."""
         if self._left == 0:
-            self._left = 25
+            self._left = self._stretch
             self._expert_drives = bool(self._rng.random() < self._expert_share)
         self._left -= 1
         if self._expert_drives:
@@ -229,14 +241,22 @@ class _Policy:
         return Controls.from_prediction(prediction).clip().arbitrate(), False
 
 
-def disturb(rng: np.random.Generator, strength: float) -> Iterator[Callable[[Controls], Controls]]:
+def disturb(
+    rng: np.random.Generator, strength: float, rate_hz: float = 25.0
+) -> Iterator[Callable[[Controls], Controls]]:
     """Yield, decision by decision, what happens to the wanted controls on their way to the car.
 
     Most decisions pass unchanged. From time to time the wheel is pulled aside, the throttle sticks, the brake bites,
-    or the car is brought to a stand: what a network causes by its own errors and must have seen the way out of.
+    or the car is brought to a stand: what a network causes by its own errors and must have seen the way out of. The
+    lengths were chosen at 25 decisions a second and last as long at any ``rate_hz``.
     """
+    scale = rate_hz / 25.0
+
+    def lasting(decisions: int) -> int:
+        return max(1, round(decisions * scale))
+
     while True:
-        for _ in range(1 + int(rng.exponential(30.0 / max(strength, 1e-9)) if strength > 0 else 1000)):
+        for _ in range(lasting(1 + int(rng.exponential(30.0 / max(strength, 1e-9)) if strength > 0 else 1000))):
             yield _unchanged
         disturbance: Callable[[Controls], Controls]
         kind = rng.choice(5, p=(0.45, 0.25, 0.12, 0.08, 0.10))
@@ -244,7 +264,7 @@ def disturb(rng: np.random.Generator, strength: float) -> Iterator[Callable[[Con
             offset, length = float(rng.normal(0.0, 0.45)), int(rng.integers(3, 13))
             disturbance = _Offset(offset)
         elif kind == 1:  # noise on the wheel for a second
-            for offset in rng.normal(0.0, 0.35, 25):
+            for offset in rng.normal(0.0, 0.35, lasting(25)):
                 yield _Offset(float(offset))
             continue
         elif kind == 2:
@@ -253,7 +273,7 @@ def disturb(rng: np.random.Generator, strength: float) -> Iterator[Callable[[Con
             disturbance, length = _Fixed(throttle=0.0, brake=float(rng.uniform(0.3, 0.9))), int(rng.integers(5, 40))
         else:
             disturbance, length = _Fixed(throttle=0.0, brake=0.0), int(rng.integers(5, 25))
-        for _ in range(length):
+        for _ in range(lasting(length)):
             yield disturbance
 
 
@@ -279,7 +299,7 @@ class _Fixed:
 
 
 def _path(config: CollectConfig, seed: int) -> Path:
-    return config.folder / f"{PROFILE.name}-{seed:07d}.parquet"
+    return config.folder / f"{config.game}-{seed:07d}.parquet"
 
 
 def _unfinished(config: CollectConfig, seed: int) -> Path:

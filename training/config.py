@@ -16,6 +16,10 @@ LOG = "log.csv"
 STEPS = ("joint", "helper")
 HELD_OUT_SEED = 1_000_000
 """Tracks from this seed on are kept for judging: nothing is trained, tuned or looked at there."""
+HELD_OUT_TRACK = "cocoa_temple"
+"""SuperTuxKart's track that is kept for judging in the same way: its tracks have names instead of seeds."""
+VALIDATION_TRACKS = ("snowmountain", "sandtrack")
+"""SuperTuxKart's tracks that are driven to see how far a network carries, and never trained on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from agent.contract.observation import Observation
 from agent.contract.preprocess import preprocess
 from agent.contract.spec import ModelSpec
 from training.balancing.registry import balancing_rule
-from training.config import HELD_OUT_SEED
+from training.config import HELD_OUT_SEED, HELD_OUT_TRACK
 from training.workers import worker_pool
 
 AUXILIARY_SCALE = {
@@ -216,6 +216,11 @@ def _check_track(episode: Episode, driven_tracks: range = range(0)) -> None:
         raise TrainingError(
             f"{episode.path} is of track {seed}, expected a seed below {HELD_OUT_SEED}: the others are kept for "
             "judging. Take the file out of the data."
+        )
+    if episode.header.track == HELD_OUT_TRACK:
+        raise TrainingError(
+            f"{episode.path} is of the track {HELD_OUT_TRACK}, expected any other: that one is kept for judging. Take "
+            "the file out of the data."
         )
     if seed in driven_tracks:
         raise TrainingError(

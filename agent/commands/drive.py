@@ -107,7 +107,7 @@ def add_to(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     game = find_game(arguments.game)
     claim_priority(arguments)  # guard and game inherit it
-    if game.make_simulator is None:
+    if game.profile.capture is not None:
         return _drive_window(arguments, game.profile)
     return _drive_embedded(arguments, game)
 

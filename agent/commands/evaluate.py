@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,14 @@ from agent.commands.common import (
     say_json,
     settle_rate,
 )
-from agent.games.registry import Game, find_game
+from agent.contract.errors import GameError
+from agent.games.registry import find_expert, find_game
 from agent.process import peak_memory_mb
 
 if TYPE_CHECKING:
     from agent.engines.base import Engine
     from agent.evaluation import TrackResult
+    from agent.games.base import Simulator
     from agent.observers.base import TickObserver
     from agent.pacing import TickStats
 
@@ -43,8 +46,23 @@ def add_to(commands: Any) -> None:
     )
     add_engine_options(parser)
     add_rate_option(parser)
-    parser.add_argument("--tracks", type=at_least_one, default=10, metavar="N", help="number of tracks (default: 10)")
+    parser.add_argument(
+        "--tracks",
+        type=at_least_one,
+        metavar="N",
+        help="number of tracks; named ones take turns (default: 10, or each named track once)",
+    )
+    parser.add_argument(
+        "--track", nargs="+", default=[], metavar="NAME", help="which tracks, for a game whose tracks have names"
+    )
     add_seed_start_option(parser)
+    parser.add_argument(
+        "--driver",
+        choices=("policy", "expert"),
+        default="policy",
+        help="who drives: policy, the network; or expert, a program that reads the track instead of the picture, for "
+        "which the engine options are without effect (default: policy)",
+    )
     parser.add_argument(
         "--real-time",
         action="store_true",
@@ -59,9 +77,17 @@ def _run(arguments: argparse.Namespace) -> int:
     from rich.progress import TextColumn
 
     from agent.evaluation import EvaluationReport
+    from agent.games.expert_engine import ExpertEngine
 
+    if arguments.driver == "expert" and arguments.real_time:
+        raise GameError(
+            "--driver expert reads the game's own state, which --real-time keeps in another process, expected one of "
+            "them. Leave --real-time out."
+        )
     game = find_game(arguments.game)
-    seeds = range(arguments.seed_start, arguments.seed_start + arguments.tracks)
+    make_simulator = game.simulator_maker(arguments.track)
+    tracks = arguments.tracks or len(arguments.track or game.track_names) or 10
+    seeds = range(arguments.seed_start, arguments.seed_start + tracks)
     results: list[TrackResult] = []
     facts: dict[str, Any] = {"real_time": arguments.real_time, "interrupted": False}
     bar = progress_bar("tracks", TextColumn("{task.fields[mean]}"))
@@ -73,14 +99,20 @@ def _run(arguments: argparse.Namespace) -> int:
         bar.update(task, advance=1, mean=f"mean {mean:.1f}, last {result.episode_return:.1f}")
         if not bar.console.is_terminal:
             done = f"{len(results)} of {len(seeds)}, mean {mean:.1f}"
-            note(f"track {result.seed}: return {result.episode_return:.1f} ({done})")
+            note(f"track {result.track or result.seed}: return {result.episode_return:.1f} ({done})")
 
     run = _evaluate_in_real_time if arguments.real_time else _evaluate_in_lockstep
     with ExitStack() as stack:
-        engine = stack.enter_context(closing(make_engine(arguments, game.name)))
+        engine: Engine
+        if arguments.driver == "expert":
+            simulator = make_simulator()
+            engine = ExpertEngine(find_expert()(simulator), simulator)
+            make_simulator = partial(_the_same, simulator)
+        else:
+            engine = stack.enter_context(closing(make_engine(arguments, game.name)))
         stack.enter_context(bar)
         try:
-            run(arguments, game, engine, seeds, count, facts)
+            run(arguments, make_simulator, engine, seeds, count, facts)
         except KeyboardInterrupt:
             facts["interrupted"] = True
         if not results:
@@ -97,9 +129,13 @@ def _run(arguments: argparse.Namespace) -> int:
     return exit_code(facts["interrupted"], [problem for track in results for problem in track.problems])
 
 
+def _the_same(simulator: "Simulator") -> "Simulator":
+    return simulator
+
+
 def _evaluate_in_lockstep(
     arguments: argparse.Namespace,
-    game: Game,
+    make_simulator: "Callable[[], Simulator]",
     engine: "Engine",
     seeds: range,
     count: "Callable[[TrackResult], None]",
@@ -107,7 +143,7 @@ def _evaluate_in_lockstep(
 ) -> None:
     from agent.evaluation import evaluate
 
-    simulator = game.simulator_maker()()
+    simulator = make_simulator()
     hold_ticks = nearest_hold_ticks(arguments.rate if arguments.rate is not None else engine.spec.rate_hz, simulator)
     rate_hz = 1.0 / (hold_ticks * simulator.tick_s)
     facts["rate_used_hz"] = rate_hz
@@ -120,7 +156,7 @@ def _evaluate_in_lockstep(
 
 def _evaluate_in_real_time(
     arguments: argparse.Namespace,
-    game: Game,
+    make_simulator: "Callable[[], Simulator]",
     engine: "Engine",
     seeds: range,
     count: "Callable[[TrackResult], None]",
@@ -130,7 +166,7 @@ def _evaluate_in_real_time(
     from agent.games.realtime import RealTimeGame
     from agent.live import drive_laps, overall_timing
 
-    with RealTimeGame(game.simulator_maker(), seeds[0]) as running:
+    with RealTimeGame(make_simulator, seeds[0]) as running:
         running.wait_until_ready()
         rate_hz, facts["inference_s"] = settle_rate(arguments.rate, engine)
         facts["rate_used_hz"] = rate_hz

@@ -65,9 +65,8 @@ def add_to(commands: Any) -> None:
     simulator.add_argument(
         "--driver",
         choices=("policy", "expert"),
-        default="policy",
         help="who drives: policy, the network; or expert, a program that reads the track instead of the picture, for "
-        "which the engine options are without effect (default: policy)",
+        "which the engine options are without effect (default: policy, and a person where the game is in a window)",
     )
     simulator.add_argument(
         "--episodes", type=at_least_one, default=1, metavar="N", help="number of tracks (default: 1)"
@@ -77,13 +76,14 @@ def add_to(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     game = find_game(arguments.game)
-    if game.make_simulator is None:
+    if game.profile.capture is not None and arguments.driver is None:
         return _record_person(arguments, game.profile)
     return _record_simulator(arguments, game)
 
 
 def _record_simulator(arguments: argparse.Namespace, game: Game) -> int:
-    from agent.recording import ExpertEngine, record_episodes
+    from agent.games.expert_engine import ExpertEngine
+    from agent.recording import record_episodes
 
     seeds = range(arguments.seed_start, arguments.seed_start + arguments.episodes)
     with closing(game.simulator_maker()()) as simulator, ExitStack() as stack:

@@ -115,6 +115,7 @@ class EpisodeHeader:
         rate_hz: Nominal rows a second.
         seed: Seed of the track where the game has one.
         profile_notes: What the reader should know of the game's settings.
+        track: Name of the track where the game's tracks have names.
     """
 
     game: str
@@ -122,6 +123,7 @@ class EpisodeHeader:
     rate_hz: float
     seed: int | None = None
     profile_notes: str = ""
+    track: str = ""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.rate_hz, (int, float)) and math.isfinite(self.rate_hz) and self.rate_hz > 0):

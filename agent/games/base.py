@@ -22,6 +22,9 @@ class DriveState:
         outcome: ``driving`` until the episode is over.
         speed: In the game's own units of length per second.
         telemetry: Further privileged numbers by name (lateral offset, curvature ahead...), for auxiliary losses.
+        track: The track's name, for a game whose tracks have names.
+        in_control: Whether controls have an effect; false while the game itself carries the car back onto the road.
+        figures: Further results by name, for reports (rescues, share of the time off the track...).
     """
 
     time_s: float
@@ -30,6 +33,9 @@ class DriveState:
     outcome: Outcome
     speed: float
     telemetry: dict[str, float] = field(default_factory=dict)
+    track: str = ""
+    in_control: bool = True
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 class Simulator(Protocol):

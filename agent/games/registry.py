@@ -1,13 +1,15 @@
 """The games, and who else can drive them, by the names that the command line uses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from agent.contract.errors import GameError
 from agent.contract.profile import GameProfile
 from agent.games.base import Expert, Simulator
 from agent.games.profile_files import load_profile, profile_paths
+from agent.games.supertuxkart_races import GRADED_TRACKS
 
 _DRIVERS = "hoodcam.drivers"  # group of entry points: the name of a driver, and what makes it from a simulator
 
@@ -20,29 +22,38 @@ class Game:
         profile: Its facts.
         make_simulator: Builds it, for a game that runs in process; None for one in a window of its own. A module-level
             function, so that it can be handed to another process; imports the game's library only when called, so
-            that knowing a game costs nothing.
+            that knowing a game costs nothing. Takes ``tracks`` where they have names.
+        track_names: The tracks that seeds take turns with unless others are named; empty where seeds generate them.
     """
 
     profile: GameProfile
-    make_simulator: Callable[[], Simulator] | None = None
+    make_simulator: Callable[..., Simulator] | None = None
+    track_names: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Key on the command line."""
         return self.profile.name
 
-    def simulator_maker(self) -> Callable[[], Simulator]:
+    def simulator_maker(self, tracks: Sequence[str] = ()) -> Callable[[], Simulator]:
         """Return what builds the game.
 
+        Args:
+            tracks: Names of the tracks that seeds take turns with, for a game whose tracks have names.
+
         Raises:
-            GameError: If it runs in a window, where nothing can make it wait.
+            GameError: If it runs in a window, where nothing can make it wait, or its tracks have no names.
         """
         if self.make_simulator is None:
             raise GameError(
                 f"{self.name} runs in a window of its own and waits for nobody, expected a game that runs in this "
                 f"process: {', '.join(_SIMULATORS)}. Drive it (`python -m agent drive --game {self.name}`)."
             )
-        return self.make_simulator
+        if not tracks:
+            return self.make_simulator
+        if not self.track_names:
+            raise GameError(f"the tracks of {self.name} have no names, expected seeds alone. Leave --track out.")
+        return partial(self.make_simulator, tracks=tuple(tracks))
 
 
 def _make_carracing() -> Simulator:
@@ -51,7 +62,19 @@ def _make_carracing() -> Simulator:
     return CarRacing()
 
 
-_SIMULATORS: dict[str, Callable[[], Simulator]] = {"carracing": _make_carracing}
+def _make_supertuxkart(tracks: Sequence[str] = GRADED_TRACKS) -> Simulator:
+    try:
+        from agent.games.supertuxkart import SuperTuxKart
+    except ImportError as exc:
+        raise GameError(
+            f"SuperTuxKart's binding cannot be imported ({exc}), expected pysupertuxkart2. "
+            "`pip install '.[supertuxkart]'`."
+        ) from exc
+    return SuperTuxKart(tracks)
+
+
+_SIMULATORS: dict[str, Callable[..., Simulator]] = {"carracing": _make_carracing, "supertuxkart": _make_supertuxkart}
+_TRACK_NAMES = {"supertuxkart": GRADED_TRACKS}
 
 
 def game_names() -> tuple[str, ...]:
@@ -73,11 +96,11 @@ def find_game(name: str) -> Game:
             f"game {name!r} is unknown, expected one of: {', '.join(paths)}. For another game write a profile "
             "(`python -m agent games new`)."
         )
-    game = Game(load_profile(paths[name]), _SIMULATORS.get(name))
+    game = Game(load_profile(paths[name]), _SIMULATORS.get(name), _TRACK_NAMES.get(name, ()))
     if game.profile.capture is None and game.make_simulator is None:
         raise GameError(
-            f"{paths[name]}: embedded is true, expected that of {', '.join(_SIMULATORS)} alone. Say in [capture] which "
-            "window the game is in."
+            f"{paths[name]}: embedded is true, expected that of a game that runs in this process alone: "
+            f"{', '.join(_SIMULATORS)}. Say in [capture] which window the game is in."
         )
     return game
 

@@ -300,9 +300,9 @@ def test_without_training_the_expert_is_missed_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as deleted:
-        deleted.setitem(sys.modules, "training.experts.carracing", None)
+        deleted.setitem(sys.modules, "training.courses", None)
         line = fail(capsys, "record", "--driver", "expert", "--out", tmp_path / "out")
-        assert "training.experts.carracing:CarRacingExpert cannot be imported" in line
+        assert "training.courses:make_expert cannot be imported" in line
         assert "--driver policy" in line
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **selection: ())
     assert "no expert is installed" in fail(capsys, "record", "--driver", "expert", "--out", tmp_path / "out")
@@ -504,6 +504,43 @@ def test_evaluate_in_lockstep_is_the_same_every_time(
     half = run_json(capsys, "evaluate", *CONSTANT, "--tracks", "1", "--seed-start", "4", "--rate", "12.5")
     assert half["rate_used_hz"] == 12.5
     assert half["tracks"][0]["episode_return"] == pytest.approx(first["tracks"][0]["episode_return"], abs=50)
+
+
+def test_the_expert_is_evaluated_as_it_is_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorten_episodes(monkeypatch, ticks=100)
+    report = run_json(capsys, "evaluate", "--driver", "expert", "--tracks", "2", "--seed-start", "7")
+    assert (report["model"], report["rate_used_hz"]) == ("expert", 25.0)
+    assert main(["record", "--driver", "expert", "--episodes", "2", "--seed-start", "7", "--out", str(tmp_path)]) == 0
+    recorded = [line.split("return ")[1].split(",")[0] for line in capsys.readouterr().out.splitlines()]
+    assert [f"{track['episode_return']:.1f}" for track in report["tracks"]] == recorded
+    line = fail(capsys, "evaluate", "--driver", "expert", "--real-time")
+    assert "Leave --real-time out" in line
+
+
+def test_tracks_without_names_cannot_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "the tracks of carracing have no names" in fail(capsys, "evaluate", *CONSTANT, "--track", "monza")
+
+
+def test_named_tracks_are_each_driven_once_unless_told_otherwise(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, ...]] = []
+
+    def make_named(tracks: tuple[str, ...] = ("a", "b")) -> Simulator:
+        made.append(tracks)
+        return make_short_carracing()
+
+    monkeypatch.setitem(registry._SIMULATORS, "carracing", make_named)
+    monkeypatch.setitem(registry._TRACK_NAMES, "carracing", ("a", "b"))
+    for options, tracks, driven in (
+        ((), ("a", "b"), 2),
+        (("--track", "c", "a", "d"), ("c", "a", "d"), 3),
+        (("--track", "c", "--tracks", "4"), ("c",), 4),
+    ):
+        report = run_json(capsys, "evaluate", *CONSTANT, *options)
+        assert (made[-1], [track["seed"] for track in report["tracks"]]) == (tracks, list(range(driven)))
 
 
 def test_a_rate_between_whole_ticks_is_rounded_with_a_note(

@@ -170,6 +170,23 @@ def test_noise_keeps_every_control_in_its_range() -> None:
     assert any(controls.steering < 0.2 for controls in executed)
 
 
+def test_noise_lasts_as_long_at_another_rate() -> None:
+    wanted = Controls(0.9, 0.5, 0.0)
+    shares, runs = [], []
+    for rate_hz in (25.0, 10.0):
+        stream = disturb(np.random.default_rng(0), 1.0, rate_hz)
+        disturbed = np.array([next(stream)(wanted) != wanted for _ in range(round(2000 * rate_hz))])
+        shares.append(disturbed.mean())
+        runs.append(np.count_nonzero(np.diff(disturbed.astype(int)) == 1) / 2000)
+    assert shares[0] == pytest.approx(shares[1], abs=0.05)
+    assert runs[0] == pytest.approx(runs[1], rel=0.2)  # disturbances a second
+
+
+def test_a_game_in_a_window_alone_cannot_be_collected_from(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"no episodes can be collected from 'torcs'.*agent record"):
+        collect(CollectConfig(tmp_path, 0, 1, game="torcs"))
+
+
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="asks the process table the POSIX way")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from agent.contract.controls import Controls
 from agent.contract.errors import ControlsError
 from agent.contract.observation import Observation
 from agent.contract.spec import ModelSpec
@@ -15,6 +16,7 @@ from agent.engines.base import Prediction
 from agent.evaluation import EvaluationReport, TrackResult, evaluate
 from agent.games.base import Outcome
 from agent.games.carracing import CarRacing
+from agent.games.expert_engine import ExpertEngine
 from agent.observers.base import TickObserver, TickRecord
 
 
@@ -148,3 +150,44 @@ def test_the_table_names_every_track_and_the_figures() -> None:
     for expected in ("912.5", "480.0", "left", "mean 696.2 ± 305.8", "minimum 480.0", "below 600: 1", "finished: 50%"):
         assert expected in text
     assert "2 tracks at 25 Hz" in text
+
+
+def test_named_tracks_are_told_with_their_steps_and_the_game_s_own_figures() -> None:
+    tracks = (
+        TrackResult(
+            0, 800.0, 1.0, "lap", 37.0, 22.0, 0.0, track="lighthouse", figures={"rescues": 2.0, "a_share": 0.1}
+        ),
+        TrackResult(
+            1, -50.0, 0.3, "timeout", 70.0, 9.0, 0.0, track="hacienda", figures={"rescues": 0.0, "a_share": 0.0}
+        ),
+    )
+    report = EvaluationReport("fake", "picture", "supertuxkart", 0.1, tracks)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(report.table())
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    lighthouse, hacienda = (line.split() for line in text.splitlines() if "lap" in line or "timeout" in line)
+    assert [lighthouse[k] for k in (3, -6, -4, -2)] == ["lighthouse", "370", "2", "10.0%"]
+    assert [hacienda[k] for k in (3, -6, -4, -2)] == ["hacienda", "700", "0", "0.0%"]
+    assert "2 tracks at 10 Hz: 1 of 2 finished" in text
+    assert "900" not in text
+    assert json.loads(report.to_json())["tracks"][0]["figures"] == {"rescues": 2.0, "a_share": 0.1}
+
+
+def test_an_expert_studies_every_track_before_it_drives() -> None:
+    class Studious:
+        planned: list[float]
+
+        def __init__(self) -> None:
+            self.planned = []
+
+        def plan(self) -> None:
+            self.planned.append(game.state.time_s)
+
+        def decide(self) -> Controls:
+            return Controls(0.0, 0.2, 0.0)
+
+    game = ShortGame()
+    expert = Studious()
+    report = evaluate(lambda: game, ExpertEngine(expert, game), [5_000, 5_001])
+    assert expert.planned == [0.0, 0.0]
+    assert (report.model, len(report.tracks)) == ("expert", 2)

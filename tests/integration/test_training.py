@@ -20,7 +20,7 @@ from agent.contract.spec import ModelSpec
 from agent.games.carracing import PROFILE
 from training import samples as module
 from training.collect import CollectConfig, record_episode
-from training.config import HELD_OUT_SEED, FitConfig
+from training.config import HELD_OUT_SEED, HELD_OUT_TRACK, FitConfig
 from training.fit import FitResult, _scores_since_best, fit
 from training.samples import Samples, decode, find_episodes, load_samples, pick_pictures, preprocess_episodes
 
@@ -41,13 +41,14 @@ def write_episode(
     rate_hz: float = PROFILE.rate_hz,
     rows: int = 3,
     seed: int | None = None,
+    track: str = "",
     speed: float | None = None,
     varied: bool = False,
     size: tuple[int, int] = (100, 80),
     **telemetry: float,
 ) -> Path:
     rng = np.random.default_rng(0)
-    with EpisodeWriter(path, EpisodeHeader("carracing", "test", rate_hz, seed)) as writer:
+    with EpisodeWriter(path, EpisodeHeader("carracing", "test", rate_hz, seed, track=track)) as writer:
         for index in range(rows):
             frame = Frame(rng.integers(0, 256, (*size[::-1], 3), np.uint8), index * 40_000_000, index)
             shown = Controls(*(0.1 * index for _ in range(3))) if varied else controls
@@ -140,6 +141,16 @@ def test_tracks_kept_for_judging_are_refused_even_where_a_cache_exists(tmp_path:
     assert len(preprocess_episodes([last], spec)) == 1
     for refused in (lambda: preprocess_episodes([last, beyond], spec), lambda: pick_pictures([last, beyond], spec, 4)):
         with pytest.raises(TrainingError, match=r"beyond\.parquet is of track 1000000, expected a seed below 1000000"):
+            refused()
+
+
+def test_the_named_track_kept_for_judging_is_refused(tmp_path: Path) -> None:
+    spec = make_spec()
+    other = write_episode(tmp_path / "other.parquet", seed=0, track="lighthouse")
+    kept = write_episode(tmp_path / "kept.parquet", seed=0, track=HELD_OUT_TRACK)
+    assert len(preprocess_episodes([other], spec)) == 1
+    for refused in (lambda: preprocess_episodes([other, kept], spec), lambda: pick_pictures([other, kept], spec, 4)):
+        with pytest.raises(TrainingError, match=r"kept\.parquet is of the track cocoa_temple, expected any other"):
             refused()
 
 

@@ -196,7 +196,7 @@ def test_a_profile_can_be_given_by_its_path(tmp_path: Path) -> None:
 
 def test_no_other_game_can_claim_to_be_embedded(own_folder: Path) -> None:
     write(own_folder, LEAST + "embedded = true")
-    with pytest.raises(GameError, match="embedded is true, expected that of carracing alone"):
+    with pytest.raises(GameError, match="embedded is true, expected that of a game that runs in this process alone"):
         registry.find_game("mine")
 
 

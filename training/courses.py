@@ -1,0 +1,127 @@
+"""What collecting needs to know of a game: how to build it, who labels, how long an episode lasts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent.contract.errors import TrainingError
+from agent.contract.profile import GameProfile
+from agent.games.base import Expert, Simulator
+from training.config import HELD_OUT_TRACK, VALIDATION_TRACKS
+
+GAMES = ("carracing", "supertuxkart")
+"""The games that episodes can be collected from."""
+
+
+TRACKS = {
+    "supertuxkart": (
+        "lighthouse", "hacienda", "snowtuxpeak", "zengarden", "cornfield_crossing", "scotland", "abyss",
+        "black_forest", "candela_city", "gran_paradiso_island", "minigolf", "olivermath",
+        "ravenbridge_mansion", "volcano_island", "xr591",
+    ),
+}  # fmt: skip
+"""The tracks that may be trained on, of the games whose tracks have names.
+
+Left out beside those for judging and validation: fortmagma and stk_enterprise, where the built-in driver is lost
+without drift and nitro (73 % of the time off the track; 86 % the other way round), and mines, which ends the binding
+(0.7.4 with Debian's data of 1.4: a segmentation fault in the first picture).
+"""
+
+
+class Labeller(Expert, Protocol):
+    """An expert that also describes the scene."""
+
+    def telemetry(self) -> dict[str, float]:
+        """Return privileged numbers by name, for auxiliary losses in training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How episodes of one game are collected.
+
+    Attributes:
+        profile: The game's facts; its rate is that of the decisions.
+        tracks: Names of the tracks to collect on, for a game whose tracks have names; seeds take turns with them.
+        make_simulator: Builds the game, with the tracks and the seconds after which an episode ends.
+        make_expert: Makes who labels.
+        hold_ticks: Physics ticks for which each decision is held.
+        decisions: Decisions after which an episode ends unless told otherwise.
+    """
+
+    profile: GameProfile
+    tracks: tuple[str, ...]
+    make_simulator: Callable[[Sequence[str], float], Simulator]
+    make_expert: Callable[[Simulator], Labeller]
+    hold_ticks: int
+    decisions: int
+
+
+def find_course(game: str) -> Course:
+    """Return how episodes of a game are collected; imports the game's library.
+
+    Raises:
+        TrainingError: If nothing can be collected from it, or its library is missing.
+    """
+    makers = dict(zip(GAMES, (_carracing, _supertuxkart), strict=True))
+    if game not in makers:
+        raise TrainingError(
+            f"no episodes can be collected from {game!r}, expected a game that waits: {', '.join(GAMES)}. Record a "
+            "person's driving instead (`python -m agent record`)."
+        )
+    return makers[game]()
+
+
+def make_expert(simulator: Simulator) -> Labeller:
+    """Make the expert for a simulator; what the entry point ``expert`` names, see ``agent.games.registry``."""
+    return find_course(simulator.profile.name).make_expert(simulator)
+
+
+def check_tracks(game: str, tracks: Sequence[str]) -> None:
+    """Refuse tracks that are kept for judging or validation, and names for a game whose tracks have none.
+
+    Raises:
+        TrainingError: If a track cannot be collected on.
+    """
+    if tracks and game not in TRACKS:
+        raise TrainingError(f"the tracks of {game} have no names, expected seeds alone. Leave --track out.")
+    for track in tracks:
+        if track == HELD_OUT_TRACK:
+            raise TrainingError(f"{track} is kept for judging and never trained on. Choose another --track.")
+        if track in VALIDATION_TRACKS:
+            raise TrainingError(f"{track} is kept for validation and never trained on. Choose another --track.")
+
+
+def _carracing() -> Course:
+    from agent.games.carracing import HOLD_TICKS, PROFILE, TICK_S, CarRacing
+    from training.experts.carracing import CarRacingExpert
+
+    def make_simulator(tracks: Sequence[str], limit_s: float) -> Simulator:
+        return CarRacing(episode_ticks=round(limit_s / TICK_S))
+
+    def make_expert(simulator: Simulator) -> Labeller:
+        assert isinstance(simulator, CarRacing)
+        return CarRacingExpert(simulator)
+
+    return Course(PROFILE, (), make_simulator, make_expert, HOLD_TICKS, decisions=500)
+
+
+def _supertuxkart() -> Course:
+    try:
+        from agent.games.supertuxkart import PROFILE, TICK_S, SuperTuxKart
+    except ImportError as exc:
+        raise TrainingError(
+            f"SuperTuxKart's binding cannot be imported ({exc}), expected pysupertuxkart2. "
+            "`pip install '.[supertuxkart]'`."
+        ) from exc
+    from agent.games.supertuxkart_races import KARTS
+    from training.experts.supertuxkart import SuperTuxKartExpert
+
+    def make_simulator(tracks: Sequence[str], limit_s: float) -> Simulator:
+        return SuperTuxKart(tracks, KARTS, both_directions=True, limit_s=limit_s)
+
+    def make_expert(simulator: Simulator) -> Labeller:
+        assert isinstance(simulator, SuperTuxKart)
+        return SuperTuxKartExpert(simulator)
+
+    hold_ticks = round(1.0 / (PROFILE.rate_hz * TICK_S))
+    return Course(PROFILE, TRACKS[PROFILE.name], make_simulator, make_expert, hold_ticks, decisions=1500)
