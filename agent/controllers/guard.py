@@ -26,7 +26,7 @@ from typing import Any, Protocol, Self
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import AgentError, ControllerError
 from agent.controllers.base import EXPIRY_S, ButtonController
-from agent.process import no_interrupts
+from agent.process import no_interrupts, raise_priority
 
 SILENCE_S = 0.1
 """How long the guard may take to answer before it is killed: a guard that hangs holds the controls where they are.
@@ -214,6 +214,7 @@ def _run(
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the agent ends the guard, by closing the pipe
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    raise_priority()  # where it is allowed: it has next to nothing to do, and that at once
     try:
         with ExitStack() as stack:
             hands = None if make_hands is None else stack.enter_context(make_hands())
