@@ -137,6 +137,7 @@ class _GraphWriter:
         self.nodes: list[NodeProto] = []
         self.initializers: dict[str, TensorProto] = {}
         self._tensors = external_tensors(weights, WEIGHTS_FILE)
+        self._outputs: set[str] = set()
 
     def model(self, model: Any, inputs: list[str], prefix: str = "") -> list[str]:
         """Translate a functional model, given the values its inputs have, and return its outputs."""
@@ -156,8 +157,9 @@ class _GraphWriter:
         return [values[id(tensor)] for tensor in model.outputs]
 
     def node(self, op: str, inputs: list[str], name: str = "", **attributes: Any) -> str:
-        """Append a node and return its output's name."""
-        output = name or f"{op}_{len(self.nodes)}"
+        """Append a node and return its output's name: the one given, unless a layer called twice has it already."""
+        output = f"{name or op}_{len(self.nodes)}" if not name or name in self._outputs else name
+        self._outputs.add(output)
         self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
         return output
 
