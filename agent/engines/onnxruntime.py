@@ -10,7 +10,7 @@ from agent.contract.errors import EngineError
 from agent.contract.observation import Observation
 from agent.contract.spec import INT8_WEIGHTS_FILE, REWRITE_GRAPH, WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Prediction
-from agent.engines.model_folder import check_graph, check_observation, check_probe, open_model_folder
+from agent.engines.model_folder import check_observation, check_probe, open_model_folder
 
 Device = Literal["cpu", "cuda", "directml", "coreml"]
 DEVICES: tuple[Device, ...] = get_args(Device)
@@ -56,7 +56,6 @@ class OnnxRuntimeEngine:
         weights = INT8_WEIGHTS_FILE if precision == "int8" else WEIGHTS_FILE
         self._session = _open_session(graph, weights, threads, device)
         (network_input,), (network_output,) = self._session.get_inputs(), self._session.get_outputs()
-        check_graph(graph, self._spec, (tuple(network_input.shape), tuple(network_output.shape)))
         # Bound once: ONNX Runtime reads and writes these two arrays at every inference and allocates none.
         self._input = np.zeros(network_input.shape, np.uint8)
         self._output = np.zeros(network_output.shape, np.float32)

@@ -20,7 +20,7 @@ from agent.contract.errors import EngineError, WeightsError
 from agent.contract.observation import Observation
 from agent.contract.spec import REWRITE_GRAPH, ModelSpec
 from agent.engines.base import Prediction
-from agent.engines.model_folder import check_graph, check_observation, check_probe, open_model_folder
+from agent.engines.model_folder import check_observation, check_probe, open_model_folder
 
 
 class OpenVinoEngine:
@@ -64,7 +64,6 @@ class OpenVinoEngine:
             model = core.read_model(graph)
         except Exception as exc:
             raise WeightsError(f"OpenVINO cannot read {graph} ({_first_line(exc)}). {REWRITE_GRAPH}") from exc
-        check_graph(graph, self._spec, (tuple(model.input(0).shape), tuple(model.output(0).shape)))
         try:
             self._compiled: Any = core.compile_model(model, "CPU", settings)
             self._request: Any = self._compiled.create_infer_request()

@@ -8,16 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import tensorflow as tf
-from google.protobuf.message import DecodeError
 from onnx import helper, numpy_helper
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from agent.contract.errors import EngineError, WeightsError
+from agent.contract.errors import EngineError
 from agent.contract.observation import Observation
-from agent.contract.spec import GRAPH_FILE, RESTORE, REWRITE_GRAPH, WEIGHTS_FILE, ModelSpec
+from agent.contract.spec import GRAPH_FILE, REWRITE_GRAPH, WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Prediction
-from agent.engines.model_folder import check_graph, check_observation, open_model_folder
+from agent.engines.model_folder import check_observation, open_model_folder
 
 Array = npt.NDArray[Any]
 Attributes = dict[str, Any]
@@ -44,9 +42,8 @@ class TensorFlowEngine:
         self._spec, graph_file = open_model_folder(folder)
         if threads is not None:
             _limit_threads(threads)
-        graph = _load_graph(folder)
-        check_graph(graph_file, self._spec, (_shape(graph.input[0]), _shape(graph.output[0])))
-        weights = _load_weights(folder, graph)
+        graph = onnx.load(graph_file, load_external_data=False).graph
+        weights = load_file(folder / WEIGHTS_FILE)
 
         def run(observation: Any) -> Any:
             return _interpret(graph, weights, observation)
@@ -101,32 +98,6 @@ def _limit_threads(threads: int) -> None:
             f"TensorFlow is running already and cannot be limited to {threads} threads now. Set the number of threads "
             "with the first TensorFlow engine of the process."
         ) from exc
-
-
-def _load_graph(folder: Path) -> onnx.GraphProto:
-    try:
-        return onnx.load(folder / GRAPH_FILE, load_external_data=False).graph
-    except DecodeError as exc:
-        raise WeightsError(f"{folder / GRAPH_FILE} is not an ONNX graph ({exc}). {REWRITE_GRAPH}") from exc
-
-
-def _load_weights(folder: Path, graph: onnx.GraphProto) -> dict[str, Array]:
-    try:
-        tensors = load_file(folder / WEIGHTS_FILE)
-    except SafetensorError as exc:
-        raise WeightsError(f"{folder / WEIGHTS_FILE} is not safetensors ({exc}). {RESTORE}") from exc
-    for wanted in graph.initializer:
-        tensor = tensors.get(wanted.name)
-        if tensor is None or tensor.shape != tuple(wanted.dims):
-            raise WeightsError(
-                f"{folder / WEIGHTS_FILE} has {wanted.name} in shape {None if tensor is None else tensor.shape}, but "
-                f"{GRAPH_FILE} says {tuple(wanted.dims)}: they come from different exports. {REWRITE_GRAPH}"
-            )
-    return tensors
-
-
-def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
-    return tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)
 
 
 def _interpret(graph: onnx.GraphProto, weights: dict[str, Array], observation: Any) -> Any:

@@ -1,0 +1,527 @@
+"""What a model folder's graph may be: looked through from end to end before any runtime parses it.
+
+It is one chain of known operations of ONNX's own, each with its known attributes, on one picture of bytes: no code, no
+loops, no subgraphs, no operations of somebody's own. Its weights come from the one file beside it. Every shape is
+worked out, so that a graph of a few bytes cannot ask for all memory.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from reprlib import repr as shortened
+from typing import Any
+
+import numpy as np
+
+from agent.contract.errors import WeightsError
+from agent.contract.spec import REWRITE_GRAPH
+from agent.contract.untrusted import is_plain_text, read_plain_file
+from agent.engines.protobuf import Fields, Kind, read_message, single, text
+
+MAX_GRAPH_BYTES = 2_000_000
+"""The largest graph that is read; that of the shipped network has 78 KB."""
+MAX_NUMBERS = 500_000_000
+"""In all values that a pass computes, together; the shipped network's are 157 million."""
+_MAX_NODES = 4096
+_MAX_RANK = 8
+_MAX_SIZE = 1 << 31
+_MAX_STEP = 1024  # of a window: its size, stride, dilation, padding
+
+Shape = tuple[int, ...]
+
+# Field numbers of ONNX's schema (onnx.proto3). What is not here is refused: functions, training, subgraphs, sparse
+# tensors, segments, sizes that are known later.
+_MODEL = {
+    1: ("ir_version", Kind.INTEGER),
+    2: ("producer_name", Kind.BYTES),
+    3: ("producer_version", Kind.BYTES),
+    4: ("domain", Kind.BYTES),
+    5: ("model_version", Kind.INTEGER),
+    6: ("doc_string", Kind.BYTES),
+    7: ("graph", Kind.BYTES),
+    8: ("opset_import", Kind.BYTES),
+}
+_OPSET = {1: ("domain", Kind.BYTES), 2: ("version", Kind.INTEGER)}
+_GRAPH = {
+    1: ("node", Kind.BYTES),
+    2: ("name", Kind.BYTES),
+    5: ("initializer", Kind.BYTES),
+    10: ("doc_string", Kind.BYTES),
+    11: ("input", Kind.BYTES),
+    12: ("output", Kind.BYTES),
+}
+_NODE = {
+    1: ("input", Kind.BYTES),
+    2: ("output", Kind.BYTES),
+    3: ("name", Kind.BYTES),
+    4: ("op_type", Kind.BYTES),
+    5: ("attribute", Kind.BYTES),
+    6: ("doc_string", Kind.BYTES),
+    7: ("domain", Kind.BYTES),
+}
+_ATTRIBUTE = {
+    1: ("name", Kind.BYTES),
+    2: ("float", Kind.REAL),
+    3: ("int", Kind.INTEGER),
+    4: ("string", Kind.BYTES),
+    5: ("tensor", Kind.BYTES),
+    8: ("ints", Kind.INTEGERS),
+    20: ("type", Kind.INTEGER),
+}
+_ATTRIBUTE_TYPES = {"float": 1, "int": 2, "string": 3, "tensor": 4, "ints": 7}
+_TENSOR = {
+    1: ("dims", Kind.INTEGERS),
+    2: ("data_type", Kind.INTEGER),
+    4: ("float_data", Kind.REALS),
+    5: ("int32_data", Kind.INTEGERS),
+    7: ("int64_data", Kind.INTEGERS),
+    8: ("name", Kind.BYTES),
+    9: ("raw_data", Kind.BYTES),
+    13: ("external_data", Kind.BYTES),
+    14: ("data_location", Kind.INTEGER),
+}
+_ENTRY = {1: ("key", Kind.BYTES), 2: ("value", Kind.BYTES)}
+_VALUE_INFO = {1: ("name", Kind.BYTES), 2: ("type", Kind.BYTES)}
+_TYPE = {1: ("tensor_type", Kind.BYTES)}
+_TENSOR_TYPE = {1: ("elem_type", Kind.INTEGER), 2: ("shape", Kind.BYTES)}
+_SHAPE = {1: ("dim", Kind.BYTES)}
+_DIMENSION = {1: ("dim_value", Kind.INTEGER)}
+
+_FLOAT, _UINT8, _INT8, _INT64, _FLOAT16 = 1, 2, 3, 7, 10
+# By ONNX's number of a type: numpy's, and the field that a tensor may hold its values in one by one.
+_TYPES: dict[int, tuple[np.dtype[Any], str]] = {
+    _FLOAT: (np.dtype("<f4"), "float_data"),
+    _UINT8: (np.dtype("u1"), "int32_data"),
+    _INT8: (np.dtype("i1"), "int32_data"),
+    _INT64: (np.dtype("<i8"), "int64_data"),
+    _FLOAT16: (np.dtype("<f2"), "raw_data"),
+}
+_EXTERNAL = 1
+_DATA = {"raw_data", *(field for _, field in _TYPES.values())}
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalTensor:
+    """A tensor that the graph takes from the weights file: where it must lie in there, and as what.
+
+    Attributes:
+        dtype: Of its numbers.
+        shape: Of the tensor.
+        offset: Of its first byte in the file.
+        length: In bytes.
+    """
+
+    dtype: np.dtype[Any]
+    shape: Shape
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What is known of a graph that may be used.
+
+    Attributes:
+        input_shape: Of the picture, which is uint8.
+        output_shape: Of the prediction, which is float32.
+        weights: What it takes from the weights file, by name.
+    """
+
+    input_shape: Shape
+    output_shape: Shape
+    weights: dict[str, ExternalTensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A value of the graph: its shape, and its numbers where they are in the graph itself."""
+
+    shape: Shape
+    numbers: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """An operation with what is known of its inputs."""
+
+    attributes: dict[str, Any]
+    inputs: list[_Value]
+
+    @property
+    def shape(self) -> Shape:
+        """Of the first input."""
+        return self.inputs[0].shape
+
+    def integers(self, name: str, default: int, count: int, low: int, high: int = _MAX_STEP) -> list[int]:
+        """Return an attribute of so many whole numbers within these limits."""
+        values: list[int] = self.attributes.get(name, [default] * count)
+        if len(values) != count or not all(low <= value <= high for value in values):
+            raise ValueError(f"{name} is {shortened(values)}, expected {count} numbers from {low} to {high}")
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    """What is allowed of an operation.
+
+    Attributes:
+        inputs: Fewest and most of them.
+        attributes: Their kinds by name.
+        infer: Works out the shape of its one output, or raises ValueError.
+    """
+
+    inputs: tuple[int, int]
+    attributes: Mapping[str, str]
+    infer: Callable[[_Node], Shape]
+
+
+def read_graph(path: Path, weights: str) -> Graph:
+    """Look through a graph.
+
+    Args:
+        path: An ONNX file.
+        weights: Name of the one file beside it that it may take its weights from.
+
+    Raises:
+        WeightsError: If it cannot be read, is larger than ``MAX_GRAPH_BYTES``, is no ONNX graph, or holds anything but
+            known operations on one picture, with finite numbers and weights from that file.
+    """
+    try:
+        data = read_plain_file(path, MAX_GRAPH_BYTES)
+    except OSError as exc:
+        raise WeightsError(f"{path} cannot be read ({exc.strerror}), expected an ONNX graph. {REWRITE_GRAPH}") from exc
+    try:
+        return _read_model(memoryview(data), weights)
+    except ValueError as exc:
+        raise WeightsError(f"{path} is not an ONNX graph of this project: {exc}. {REWRITE_GRAPH}") from exc
+
+
+def _read_model(data: memoryview, weights: str) -> Graph:
+    model = read_message(data, _MODEL)
+    for opset in model.get("opset_import", []):
+        _check_domain(read_message(opset, _OPSET))
+    content = single(model, "graph")
+    if content is None:
+        raise ValueError("it has no graph")
+    graph = read_message(content, _GRAPH)
+    external, values = _read_initializers(graph.get("initializer", []), weights)
+    picture, picture_shape = _read_value_info(graph, "input", _UINT8)
+    prediction, prediction_shape = _read_value_info(graph, "output", _FLOAT)
+    _define(values, picture, _Value(picture_shape))
+    _read_nodes(graph.get("node", []), values)
+    if prediction not in values or values[prediction].shape != prediction_shape:
+        found = values[prediction].shape if prediction in values else "no value"
+        raise ValueError(f"its output is {found}, and declared as {prediction_shape}")
+    return Graph(picture_shape, prediction_shape, external)
+
+
+def _read_initializers(tensors: list[memoryview], weights: str) -> tuple[dict[str, ExternalTensor], dict[str, _Value]]:
+    external: dict[str, ExternalTensor] = {}
+    values: dict[str, _Value] = {}
+    for content in tensors:
+        tensor = read_message(content, _TENSOR)
+        name = text(tensor, "name")
+        if single(tensor, "data_location", 0) == _EXTERNAL:
+            external[name] = _read_external(tensor, weights)
+            _define(values, name, _Value(external[name].shape))
+        else:
+            _define(values, name, _read_inline(tensor))
+    return external, values
+
+
+def _read_external(tensor: Fields, weights: str) -> ExternalTensor:
+    dtype, shape = _read_type(tensor)
+    entries: dict[str, str] = {}
+    for content in tensor.get("external_data", []):
+        entry = read_message(content, _ENTRY)
+        entries[text(entry, "key")] = text(entry, "value")
+    if len(entries) != len(tensor.get("external_data", [])) or entries.keys() != {"location", "offset", "length"}:
+        raise ValueError(f"weights are described by {shortened(sorted(entries))}, expected location, offset and length")
+    if entries["location"] != weights:
+        raise ValueError(
+            f"it takes weights from {shortened(entries['location'])}, expected {weights}: a graph may only read the "
+            "file beside it"
+        )
+    offset, length = (_decimal(entries[key]) for key in ("offset", "length"))
+    if length != math.prod(shape) * dtype.itemsize or tensor.keys() & _DATA:
+        raise ValueError(f"weights of shape {shape} and type {dtype} have {length} bytes elsewhere, or some here")
+    return ExternalTensor(dtype, shape, offset, length)
+
+
+def _read_inline(tensor: Fields) -> _Value:
+    """Read a small tensor whose numbers are in the graph itself."""
+    dtype, shape = _read_type(tensor)
+    if "external_data" in tensor or single(tensor, "data_location", 0) != 0:
+        raise ValueError("a constant has its data elsewhere, expected them in the graph")
+    if len(tensor.keys() & _DATA) > 1:
+        raise ValueError("a constant has two kinds of data, expected one")
+    raw = single(tensor, "raw_data")
+    if raw is None:
+        numbers = np.array(tensor.get(_TYPES[single(tensor, "data_type")][1], []))
+    elif len(raw) % dtype.itemsize:
+        raise ValueError(f"a constant of type {dtype} has {len(raw)} bytes")
+    else:
+        numbers = np.frombuffer(raw, dtype)
+    if numbers.size != math.prod(shape):
+        raise ValueError(f"a constant of shape {shape} has {numbers.size} numbers")
+    if dtype.kind == "f" and not np.isfinite(numbers).all():
+        raise ValueError("a constant has numbers that are not finite")
+    return _Value(shape, numbers)
+
+
+def _read_type(tensor: Fields) -> tuple[np.dtype[Any], Shape]:
+    number = single(tensor, "data_type")
+    if number not in _TYPES:
+        raise ValueError(f"a tensor has numbers of type {number}, expected one of {', '.join(map(str, _TYPES))}")
+    return _TYPES[number][0], _check_shape(tuple(tensor.get("dims", [])))
+
+
+def _read_value_info(graph: Fields, which: str, expected: int) -> tuple[str, Shape]:
+    """Return name and shape of the graph's one input or output."""
+    content = single(graph, which)
+    if content is None:
+        raise ValueError(f"it has no {which}")
+    info = read_message(content, _VALUE_INFO)
+    kind = read_message(single(info, "type", memoryview(b"")), _TYPE)
+    tensor = read_message(single(kind, "tensor_type", memoryview(b"")), _TENSOR_TYPE)
+    number = single(tensor, "elem_type")
+    if number != expected:
+        raise ValueError(f"its {which} has numbers of type {number}, expected {expected} ({_TYPES[expected][0]})")
+    dimensions = read_message(single(tensor, "shape", memoryview(b"")), _SHAPE).get("dim", [])
+    shape = tuple(single(read_message(dimension, _DIMENSION), "dim_value", 0) for dimension in dimensions)
+    return text(info, "name"), _check_shape(shape)
+
+
+def _read_nodes(nodes: list[memoryview], values: dict[str, _Value]) -> None:
+    """Work out the shape of every value, node by node."""
+    if len(nodes) > _MAX_NODES:
+        raise ValueError(f"it has {len(nodes)} operations, expected {_MAX_NODES} at most")
+    numbers = 0
+    for content in nodes:
+        node = read_message(content, _NODE)
+        _check_domain(node)
+        kind = text(node, "op_type")
+        if kind not in _OPERATIONS:
+            raise ValueError(f"it has the operation {shortened(kind)}, expected one of {', '.join(_OPERATIONS)}")
+        value = _infer(node, _OPERATIONS[kind], kind, values)
+        numbers += math.prod(value.shape)
+        if numbers > MAX_NUMBERS:
+            raise ValueError(f"a pass computes more than {MAX_NUMBERS} numbers")
+        _define(values, text(node, "output"), value)
+
+
+def _infer(node: Fields, operation: _Operation, kind: str, values: dict[str, _Value]) -> _Value:
+    names = [bytes(name).decode("utf-8") for name in node.get("input", [])]
+    low, high = operation.inputs
+    if not low <= len(names) <= high or not all(name in values for name in names):
+        raise ValueError(f"{kind} has the inputs {shortened(names)}, expected {low} to {high} values known before it")
+    attributes = _read_attributes(node, operation, kind)
+    if kind == "Constant":
+        if "value" not in attributes:
+            raise ValueError("a Constant has no value")
+        return _read_inline(read_message(attributes["value"], _TENSOR))
+    try:
+        return _Value(_check_shape(operation.infer(_Node(attributes, [values[name] for name in names]))))
+    except ValueError as exc:
+        raise ValueError(f"{kind} cannot be computed: {exc}") from exc
+
+
+def _read_attributes(node: Fields, operation: _Operation, kind: str) -> dict[str, Any]:
+    attributes: dict[str, Any] = {}
+    for content in node.get("attribute", []):
+        attribute = read_message(content, _ATTRIBUTE)
+        name = text(attribute, "name")
+        wanted = operation.attributes.get(name)
+        if wanted is None or name in attributes:
+            known = ", ".join(operation.attributes) or "none"
+            raise ValueError(f"{kind} has the attribute {shortened(name)}, expected {known}, and each once")
+        if single(attribute, "type") != _ATTRIBUTE_TYPES[wanted] or attribute.keys() - {"name", "type", wanted}:
+            raise ValueError(f"{kind} has an attribute {name} that is no {wanted}")
+        match wanted:
+            case "ints":
+                value: Any = [_signed(each) for each in attribute.get("ints", [])]
+            case "int":
+                value = _signed(single(attribute, "int", 0))
+            case "float":
+                value = single(attribute, "float", 0.0)
+                if not math.isfinite(value):
+                    raise ValueError(f"{kind} has {name} {value}, expected a finite number")
+            case "string":
+                value = bytes(single(attribute, "string", b""))
+            case _:
+                value = single(attribute, wanted, memoryview(b""))
+        attributes[name] = value
+    return attributes
+
+
+def _define(values: dict[str, _Value], name: str, value: _Value) -> None:
+    if name in values or not is_plain_text(name, 300):
+        raise ValueError(f"the value {shortened(name)} is there twice or has no name")
+    values[name] = value
+
+
+def _check_domain(fields: Fields) -> None:
+    domain = text(fields, "domain")
+    if domain not in ("", "ai.onnx"):
+        raise ValueError(f"it wants operations of {shortened(domain)}, expected ONNX's own alone")
+
+
+def _check_shape(shape: Shape) -> Shape:
+    if len(shape) > _MAX_RANK or not all(1 <= size < _MAX_SIZE for size in shape):
+        raise ValueError(f"a value has the shape {shortened(shape)}, expected {_MAX_RANK} whole sizes at most")
+    return shape
+
+
+def _decimal(digits: str) -> int:
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 16):
+        raise ValueError(f"{shortened(digits)} is no number of bytes")
+    return int(digits)
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+# --- the operations ---------------------------------------------------------------------------------------------------
+
+
+def _same(node: _Node) -> Shape:
+    return node.shape
+
+
+def _broadcast(node: _Node) -> Shape:
+    return tuple(np.broadcast_shapes(*(value.shape for value in node.inputs)))
+
+
+def _cast(node: _Node) -> Shape:
+    if node.attributes.get("to") not in (_FLOAT, _FLOAT16):
+        raise ValueError(f"it casts to type {node.attributes.get('to')}, expected a float")
+    return node.shape
+
+
+def _transpose(node: _Node) -> Shape:
+    permutation = node.attributes.get("perm", [])
+    if sorted(permutation) != list(range(len(node.shape))):
+        raise ValueError(f"perm is {shortened(permutation)} for the shape {node.shape}")
+    return tuple(node.shape[axis] for axis in permutation)
+
+
+def _window(node: _Node, size: list[int]) -> tuple[int, ...]:
+    """Return how often a window of that size fits a picture, down and across."""
+    strides, dilations = node.integers("strides", 1, 2, 1), node.integers("dilations", 1, 2, 1)
+    pads = node.integers("pads", 0, 4, 0)
+    mode = node.attributes.get("auto_pad", b"NOTSET")
+    if mode not in (b"NOTSET", b"VALID", b"SAME_UPPER") or (mode != b"NOTSET" and any(pads)):
+        raise ValueError(f"auto_pad is {shortened(mode)} with pads {pads}")
+    fits = []
+    for axis in (0, 1):
+        length = node.shape[2 + axis]
+        if mode == b"SAME_UPPER":
+            fits.append(-(-length // strides[axis]))
+        else:
+            reach = dilations[axis] * (size[axis] - 1) + 1
+            fits.append((length + pads[axis] + pads[2 + axis] - reach) // strides[axis] + 1)
+    return tuple(fits)
+
+
+def _convolve(node: _Node) -> Shape:
+    kernel = node.inputs[1].shape
+    group = node.attributes.get("group", 1)
+    bias = node.inputs[2].shape if len(node.inputs) == 3 else kernel[:1]
+    if len(node.shape) != 4 or len(kernel) != 4 or bias != kernel[:1] or group < 1 or kernel[0] % group:
+        raise ValueError(f"the kernel is {kernel}, its bias {bias}, in {group} groups, for {node.shape}")
+    size = node.integers("kernel_shape", 0, 2, 1) if "kernel_shape" in node.attributes else list(kernel[2:])
+    if size != list(kernel[2:]) or max(size) > _MAX_STEP or kernel[1] * group != node.shape[1]:
+        raise ValueError(f"the kernel is {kernel}, called {size}, in {group} groups, for {node.shape}")
+    return (node.shape[0], kernel[0], *_window(node, size))
+
+
+def _normalise(node: _Node) -> Shape:
+    if len(node.shape) < 2 or any(value.shape != node.shape[1:2] for value in node.inputs[1:]):
+        raise ValueError(f"its parameters are {[value.shape for value in node.inputs[1:]]} for {node.shape}")
+    return node.shape
+
+
+def _pool(node: _Node) -> Shape:
+    if len(node.shape) != 4 or node.attributes.get("ceil_mode", 0) or node.attributes.get("storage_order", 0):
+        raise ValueError(f"the picture is {node.shape}, expected four axes, and neither ceil_mode nor storage_order")
+    return (*node.shape[:2], *_window(node, node.integers("kernel_shape", 0, 2, 1)))
+
+
+def _pad(node: _Node) -> Shape:
+    amounts = node.inputs[1].numbers
+    rank = len(node.shape)
+    if amounts is None or amounts.dtype.kind not in "iu" or amounts.shape != (2 * rank,):
+        raise ValueError("its amounts are not whole numbers of the graph's own, two for each axis")
+    if amounts.min(initial=0) < 0 or amounts.max(initial=0) > _MAX_STEP:
+        raise ValueError(f"its amounts are {shortened(amounts.tolist())}, expected 0 to {_MAX_STEP}")
+    before, after = amounts[:rank].tolist(), amounts[rank:].tolist()
+    return tuple(size + low + high for size, low, high in zip(node.shape, before, after, strict=True))
+
+
+def _average(node: _Node) -> Shape:
+    return (*node.shape[:2], *(1 for _ in node.shape[2:]))
+
+
+def _flatten(node: _Node) -> Shape:
+    if node.attributes.get("axis", 1) != 1 or len(node.shape) < 1:
+        raise ValueError(f"axis is {node.attributes.get('axis')} for {node.shape}, expected 1")
+    return (node.shape[0], math.prod(node.shape[1:]))
+
+
+def _multiply(node: _Node) -> Shape:
+    transposed = node.attributes.get("transA", 0), node.attributes.get("transB", 0)
+    left, right = (value.shape for value in node.inputs[:2])
+    if transposed[1] == 1:
+        right = right[::-1]
+    if transposed[0] or transposed[1] not in (0, 1) or len(left) != 2 or len(right) != 2 or left[1] != right[0]:
+        raise ValueError(f"it multiplies {left} by {right}")
+    product = (left[0], right[1])
+    if len(node.inputs) == 3 and np.broadcast_shapes(node.inputs[2].shape, product) != product:
+        raise ValueError(f"it adds {node.inputs[2].shape} to {product}")
+    return product
+
+
+def _concatenate(node: _Node) -> Shape:
+    axis = node.attributes.get("axis", -1)
+    shapes = [value.shape for value in node.inputs]
+    rests = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes if 0 <= axis < len(shape)}
+    if len(rests) != 1 or not all(len(shape) == len(node.shape) > axis for shape in shapes):
+        raise ValueError(f"it joins {shortened(shapes)} along the axis {axis}")
+    return (*node.shape[:axis], sum(shape[axis] for shape in shapes), *node.shape[axis + 1 :])
+
+
+def _rescale(node: _Node) -> Shape:
+    """Quantise, or the other way: one scale, or one for each channel of the axis."""
+    axis = node.attributes.get("axis", 1)
+    for value in node.inputs[1:]:
+        if math.prod(value.shape) != 1 and (
+            not 0 <= axis < len(node.shape) or value.shape != node.shape[axis : axis + 1]
+        ):
+            raise ValueError(f"its scales are {value.shape} along the axis {axis} of {node.shape}")
+    return node.shape
+
+
+_WINDOW = {"auto_pad": "string", "kernel_shape": "ints", "strides": "ints", "dilations": "ints", "pads": "ints"}
+
+# What training.export and training.quantize write.
+_OPERATIONS: dict[str, _Operation] = {
+    "Add": _Operation((2, 2), {}, _broadcast),
+    "BatchNormalization": _Operation((5, 5), {"epsilon": "float", "momentum": "float"}, _normalise),
+    "Cast": _Operation((1, 1), {"to": "int"}, _cast),
+    "Clip": _Operation((3, 3), {}, _same),
+    "Concat": _Operation((1, 64), {"axis": "int"}, _concatenate),
+    "Constant": _Operation((0, 0), {"value": "tensor"}, _same),
+    "Conv": _Operation((2, 3), {**_WINDOW, "group": "int"}, _convolve),
+    "DequantizeLinear": _Operation((2, 3), {"axis": "int"}, _rescale),
+    "Flatten": _Operation((1, 1), {"axis": "int"}, _flatten),
+    "Gemm": _Operation((2, 3), {"alpha": "float", "beta": "float", "transA": "int", "transB": "int"}, _multiply),
+    "GlobalAveragePool": _Operation((1, 1), {}, _average),
+    "MaxPool": _Operation((1, 1), {**_WINDOW, "ceil_mode": "int", "storage_order": "int"}, _pool),
+    "Mul": _Operation((2, 2), {}, _broadcast),
+    "Pad": _Operation((2, 2), {"mode": "string"}, _pad),
+    "QuantizeLinear": _Operation((2, 3), {"axis": "int"}, _rescale),
+    "Relu": _Operation((1, 1), {}, _same),
+    "Transpose": _Operation((1, 1), {"perm": "ints"}, _transpose),
+}
