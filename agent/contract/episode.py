@@ -473,13 +473,15 @@ class Episode:
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of an episode of {len(self)} rows")
         chunk = int(np.searchsorted(self._chunk_starts, index, side="right")) - 1
-        first = int(self._chunk_starts[chunk])
+        first, last = int(self._chunk_starts[chunk]), int(self._chunk_starts[chunk + 1]) - 1
         try:
             if chunk != self._chunk_index:
-                self._chunk, self._chunk_index = self._read_chunk(chunk).field("bytes"), chunk
+                pictures = self._read_chunk(chunk).field("bytes")
+                if len(pictures) != last - first + 1:
+                    raise ValueError(f"there are {len(pictures)} of them")
+                self._chunk, self._chunk_index = pictures, chunk
             encoded: bytes | None = self._chunk[index - first].as_py()
         except _READ_ERRORS as exc:
-            last = int(self._chunk_starts[chunk + 1]) - 1
             found = f"frames of rows {first} to {last} cannot be read ({_one_line(exc)}); other rows may be whole"
             raise _damaged(self.path, found) from exc
         if not encoded:
@@ -740,7 +742,7 @@ def _check_schema(path: Path, schema: Any) -> None:
     expected = dict(_COLUMN_TYPES)
     if about["telemetry"]:
         expected["telemetry"] = pa.struct([(name, pa.float32()) for name in about["telemetry"]])
-    if dict(zip(schema.names, schema.types, strict=True)) != expected:
+    if len(schema.names) != len(expected) or dict(zip(schema.names, schema.types, strict=True)) != expected:
         raise _damaged(path, f"it has columns {_shortened(schema.names)}, expected {_shortened(expected)}")
 
 
@@ -792,9 +794,14 @@ def _floats(column: Any) -> Floats:
 
 
 def _one_line(exc: BaseException) -> str:
-    return (str(exc).strip().splitlines() or [type(exc).__name__])[0].rstrip(".")
+    return _printable((str(exc).strip().splitlines() or [type(exc).__name__])[0].rstrip("."))
 
 
 def _shortened(names: Any) -> str:
     listed = list(names)
-    return ", ".join(listed[:12]) + (", ..." if len(listed) > 12 else "")
+    return _printable(", ".join(listed[:12]) + (", ..." if len(listed) > 12 else ""))
+
+
+def _printable(text: str) -> str:
+    """Return a text that may quote bytes of a file without what steers a terminal, and not too much of it."""
+    return "".join(character if character.isprintable() else "?" for character in text)[:300]

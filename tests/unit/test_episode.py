@@ -2,6 +2,7 @@
 
 import errno
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -284,6 +285,14 @@ def test_a_flipped_bit_in_a_sealed_file_is_found_or_harmless(folder: Path, tmp_p
     assert held.count(None) > 30  # the rest hits names, sizes and descriptions nobody reads
 
 
+def test_a_part_that_holds_fewer_pictures_than_rows_is_damaged(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one flipped bit of a row group's length makes it: the pictures would be paired with other rows' controls."""
+    whole = pq.ParquetFile.read_row_group
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda *args, **kwargs: whole(*args, **kwargs).slice(1))
+    with pytest.raises(EpisodeError, match=r"frames of rows 0 to \d+ cannot be read \(there are \d+ of them\)"):
+        Episode.open(folder / "sealed.parquet").frame(0)
+
+
 def test_a_flipped_bit_in_a_recording_costs_no_more_than_what_follows(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "flipped.recording"
     held = []
@@ -448,3 +457,27 @@ def test_a_picture_that_is_no_png_is_refused(tmp_path: Path, suffix: str) -> Non
         writer.write(replace(encode_row(make_row(0)), picture=picture))
     with pytest.raises(EpisodeError, match=r"e\.parquet is damaged.*picture of row 0 cannot be decoded.*no PNG"):
         Episode.open(tmp_path / "e.parquet").frame(0)
+
+
+@pytest.mark.parametrize("name", ["steering", "t\x1b[2J"])
+def test_a_column_that_is_there_twice_or_has_no_printable_name_is_refused(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    with pa.ipc.open_stream(folder / "killed.recording") as stream:
+        table = stream.read_all()
+    table = table.add_column(0, name, table["steering"])
+    with pa.ipc.new_stream(tmp_path / "e.recording", table.schema) as stream:
+        for batch in table.to_batches():
+            stream.write_batch(batch, custom_metadata={b"crc32": str(zlib.crc32(batch.serialize())).encode()})
+    with pytest.raises(EpisodeError, match="it has columns") as raised:
+        Episode.open(tmp_path / "e.recording")
+    assert str(raised.value).isprintable()
+
+
+def test_what_a_library_says_of_bytes_of_the_file_is_printable(folder: Path, tmp_path: Path) -> None:
+    data = bytearray((folder / "sealed.parquet").read_bytes())
+    data[-8 - int.from_bytes(data[-8:-4], "little")] = 0x0F  # Thrift says that it does not know this type: \x0f
+    (tmp_path / "e.parquet").write_bytes(data)
+    with pytest.raises(EpisodeError, match="reading it as Parquet failed") as raised:
+        Episode.open(tmp_path / "e.parquet")
+    assert str(raised.value).isprintable()

@@ -128,6 +128,10 @@ EXECUTING = {
 }  # fmt: skip
 
 
+INSTALLED = {("agent/games/supertuxkart.py", "CDLL"), ("training/experts/supertuxkart.py", "CDLL")}
+"""Where a library is opened that is loaded already: C's own, and the installed binding of SuperTuxKart."""
+
+
 @pytest.mark.parametrize("package", ["agent", "training"])
 def test_nothing_that_can_load_code_is_used(package: str) -> None:
     """No format that carries code is read anywhere: no name of such a reader occurs, whatever it is called on."""
@@ -141,4 +145,5 @@ def test_nothing_that_can_load_code_is_used(package: str) -> None:
                     used = {name}
                 case _:
                     continue
+            used -= {name for place, name in INSTALLED if path == ROOT / place}
             assert not used & {*EXECUTING, "allow_pickle", "trust_remote_code"}, f"{path}:{found.lineno}"
