@@ -156,6 +156,35 @@ def inject(faults: Sequence[Fault], times: int) -> Iterator[Outcome]:
                 victim = None
 
 
+def guard_latencies_s(sends: int) -> list[float]:
+    """Return the seconds from handing controls to the guard until its pad has them, at the rate of a drive.
+
+    A controller without a guard would have them at once: this is what the guard costs.
+
+    Args:
+        sends: How many to measure; the first, which finds both processes cold, is left out.
+
+    Raises:
+        ControllerError: If the guard ends.
+    """
+    log = _PadLog()
+    try:
+        handed_ns = []
+        with GuardedController(functools.partial(_TracingPad, log.address, _Harm())) as controller:
+            for tick in Pacer(1.0 / RATE_HZ).ticks():
+                if tick.index > sends:
+                    break
+                handed_ns.append(clock_ns())
+                controller.send(Controls(steering=(tick.index + 1) / (sends + 1)))
+            give_up_s = time.monotonic() + _RECOVERY_TIMEOUT_S
+            while len(log.shown) <= sends and time.monotonic() < give_up_s:
+                time.sleep(0.002)
+        arrived_ns = [state.at_ns for state in log.shown[: sends + 1]]
+    finally:
+        log.close()
+    return [(arrived - handed) / 1e9 for arrived, handed in zip(arrived_ns, handed_ns, strict=True)][1:]
+
+
 @dataclass(frozen=True, slots=True)
 class _Shown:
     """What a pad shows from a moment on; no controls once it is unplugged."""

@@ -22,6 +22,8 @@ from agent.contract.errors import GameError
 if TYPE_CHECKING:
     from agent.faults import Fault, Outcome
 
+_SENDS = 300
+
 
 def add_to(commands: Any) -> None:
     """Add the command to the program's subcommands."""
@@ -46,7 +48,7 @@ def add_to(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from agent.faults import LIMIT_S, inject
+    from agent.faults import LIMIT_S, RATE_HZ, guard_latencies_s, inject
 
     faults = _chosen(arguments.only)
     if arguments.list:
@@ -55,6 +57,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return EXIT_DONE
     times = math.ceil(arguments.count / len(faults))
     outcomes: list[Outcome] = []
+    latency_s: dict[str, float] = {}
     interrupted = False
     with progress_bar("faults") as bar:
         task = bar.add_task("", total=times * len(faults))
@@ -62,15 +65,19 @@ def _run(arguments: argparse.Namespace) -> int:
             for outcome in inject(faults, times):
                 outcomes.append(outcome)
                 bar.advance(task)
+            latency_s = _percentiles(guard_latencies_s(_SENDS))
         except KeyboardInterrupt:
             interrupted = True
     broken = [outcome for outcome in outcomes if not outcome.kept]
     rows = [row for fault in faults if (row := _row(fault, outcomes))]
     if arguments.json:
         facts = {"limit_s": LIMIT_S, "injected": len(outcomes), "broken": len(broken), "interrupted": interrupted}
-        say_json({**facts, "faults": rows})
+        say_json({**facts, "guard_latency_s": latency_s or None, "faults": rows})
     else:
         _print_table(rows)
+        if latency_s:
+            figures = ", ".join(f"{name} {seconds * 1e3:.2f} ms" for name, seconds in latency_s.items())
+            say(f"the guard passes controls on after {figures} ({_SENDS} times, {RATE_HZ:.0f} a second)")
         say(f"{len(outcomes)} faults injected, {len(broken)} that broke the promise (neutral within {LIMIT_S:g} s)")
     for outcome in broken:
         note(f"broken: {outcome.fault}: {_describe(outcome)}")
@@ -93,8 +100,6 @@ def _chosen(names: Sequence[str] | None) -> "tuple[Fault, ...]":
 
 
 def _row(fault: "Fault", outcomes: "Sequence[Outcome]") -> dict[str, Any] | None:
-    import numpy as np
-
     mine = [outcome for outcome in outcomes if outcome.fault == fault.name]
     if not mine:
         return None
@@ -106,9 +111,17 @@ def _row(fault: "Fault", outcomes: "Sequence[Outcome]") -> dict[str, Any] | None
         "broken": sum(not outcome.kept for outcome in mine),
         "never_neutral": sum(math.isinf(outcome.neutral_s) for outcome in mine),
         "drove_on": sum(outcome.drove_on is True for outcome in mine) if fault.passes else None,
-        "neutral_after_p50_s": float(np.percentile(away_s, 50)),
-        "neutral_after_p99_s": float(np.percentile(away_s, 99)),
-        "neutral_after_max_s": max(away_s),
+        **{f"neutral_after_{name}_s": seconds for name, seconds in _percentiles(away_s).items()},
+    }
+
+
+def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    import numpy as np
+
+    return {
+        "p50": float(np.percentile(seconds, 50)),
+        "p99": float(np.percentile(seconds, 99)),
+        "max": float(max(seconds)),
     }
 
 

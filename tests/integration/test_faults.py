@@ -78,6 +78,7 @@ def test_the_command_counts_what_it_injected(capsys: pytest.CaptureFixture[str])
     assert (report["injected"], report["interrupted"], report["limit_s"]) == (2, False, LIMIT_S)
     assert (row["name"], row["injected"], row["drove_on"], row["never_neutral"]) == ("minimised", 2, 2, 0)
     assert 0 <= row["neutral_after_p50_s"] <= row["neutral_after_max_s"]
+    assert 0 < report["guard_latency_s"]["p50"] <= report["guard_latency_s"]["max"]
 
 
 def test_names_are_keys() -> None:

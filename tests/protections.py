@@ -1,0 +1,316 @@
+"""Takes each protection of docs/safety.md away, one at a time and in a copy, and sees whether a test fails for it.
+
+`python tests/protections.py` takes a while and prints a line for each: noticed, MISSED, HANGS, or BROKEN where a test fails
+with the protection there. `--only WORDS` picks some. Exit code 1: anything but noticed.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """One protection.
+
+    Attributes:
+        name: What it sees to.
+        file: Where it is.
+        code: What it is, exactly and only once in the file.
+        without: What is there instead when it is taken away.
+        tests: Arguments for pytest that pick its tests.
+    """
+
+    name: str
+    file: str
+    code: str
+    without: str
+    tests: str
+
+
+GUARD, LOOP, SCREEN = "tests/integration/test_guard.py", "tests/unit/test_loop.py", "tests/unit/test_screen.py"
+PROTECTIONS = (
+    Protection(
+        "controls expire in the guard",
+        "agent/controllers/guard.py",
+        "self._expires_s = time.monotonic() + expiry_s",
+        "self._expires_s = math.inf",
+        f"{GUARD} -k silent_agent",
+    ),
+    Protection(
+        "a guard that does not answer is noticed",
+        "agent/controllers/guard.py",
+        "now_s - self._unanswered_s > SILENCE_S",
+        "False",
+        f"{GUARD} -k does_not_answer",
+    ),
+    Protection(
+        "what a killed guard held is let go of",
+        "agent/controllers/guard.py",
+        "            self._process.join()\n            self._let_go()\n",
+        "            self._process.join()\n",
+        f"{GUARD} -k does_not_answer",
+    ),
+    Protection(
+        "a person is asked, and wins",
+        "agent/controllers/guard.py",
+        "None if self._hands is None else self._hands()",
+        "None",
+        f"{GUARD} -k person_wins",
+    ),
+    Protection(
+        "a button ends with the controls",
+        "agent/controllers/guard.py",
+        "if expired or now_s >= until_s",
+        "if now_s >= until_s",
+        f"{GUARD} -k outlive",
+    ),
+    Protection(
+        "the embedded game's controls expire",
+        "agent/games/realtime.py",
+        "expired = now_ns - sent_ns > expiry_s * 1e9",
+        "expired = False",
+        "tests/integration/test_realtime.py -k not_renewed",
+    ),
+    Protection(
+        "an old picture is not driven by",
+        "agent/loop.py",
+        "        if age_s > self._limit_s:\n            raise BlindError",
+        "        if False:\n            raise BlindError",
+        f"{LOOP} -k too_old",
+    ),
+    Protection(
+        "a late decision is not sent",
+        "agent/loop.py",
+        "            if age_s > self._limit_s:\n                self._summary",
+        "            if False:\n                self._summary",
+        f"{LOOP} -k too_late",
+    ),
+    Protection(
+        "without a picture the controls are neutral",
+        "agent/loop.py",
+        "            self._send_neutral()\n            return None\n        self._summary.regain_sight()",
+        "            return None\n        self._summary.regain_sight()",
+        f"{LOOP} -k without_a_picture",
+    ),
+    Protection(
+        "garbage waits for the end of the tick", "agent/loop.py", "    gc.disable()\n", "", f"{LOOP} -k garbage"
+    ),
+    Protection(
+        "a window that is not in use is noticed",
+        "agent/capture/screen.py",
+        "if state.focused is False and",
+        "if False and",
+        SCREEN,
+    ),
+    Protection("a minimised window is noticed", "agent/capture/screen.py", "if state.minimised:", "if False:", SCREEN),
+    Protection("a black picture is noticed", "agent/capture/screen.py", "if _is_black(pixels):", "if False:", SCREEN),
+    Protection(
+        "a frozen picture is noticed",
+        "agent/capture/screen.py",
+        "if still_s % RETRY_S >= self._frozen_s:",
+        "if False:",
+        SCREEN,
+    ),
+    Protection(
+        "NaN is never sent",
+        "agent/contract/controls.py",
+        "if not math.isfinite(value):",
+        "if False:",
+        "tests/unit/test_controls.py",
+    ),
+    Protection(
+        "the pad's integers do not wrap",
+        "agent/controllers/pad.py",
+        "min(1.0, max(-1.0, controls.steering))",
+        "controls.steering",
+        "tests/unit/test_pad.py",
+    ),
+    Protection(
+        "a tap of a key lasts for a frame of the game",
+        "agent/controllers/keyboard.py",
+        "elif time_s - self._changed_s < self._pulse_s:",
+        "elif False:",
+        "tests/unit/test_keyboard.py",
+    ),
+    Protection(
+        "stuck is noticed",
+        "agent/stuck.py",
+        "        if self._moves():",
+        "        if True:",
+        "tests/unit/test_stuck.py",
+    ),
+    Protection(
+        "stuck gives up",
+        "agent/stuck.py",
+        "if self._in_a_row == stuck.attempts:",
+        "if False:",
+        "tests/unit/test_stuck.py",
+    ),
+    Protection(
+        "no burst after a stall",
+        "agent/pacing.py",
+        "            while self._due(start_ns, slot) < ended_ns:",
+        "            while False:",
+        "tests/unit/test_pacing.py",
+    ),
+    Protection(
+        "a fault has an exit code of its own",
+        "agent/commands/common.py",
+        "return EXIT_FAULT",
+        "return EXIT_DONE",
+        "tests/integration/test_cli.py -k fault_ends",
+    ),
+    Protection(
+        "a request to terminate is neutral",
+        "agent/cli.py",
+        'for name in ("SIGTERM", "SIGHUP"):',
+        "for name in ():",
+        "tests/integration/test_cli.py -k ctrl_c",
+    ),
+    Protection(
+        "a recording is on the disk twice a second",
+        "agent/contract/episode.py",
+        "_BATCH_NS = _NS // 2",
+        "_BATCH_NS = _NS * 500",
+        "tests/integration/test_episode_kill.py",
+    ),
+    Protection(
+        "damage costs its half second alone",
+        "agent/contract/episode.py",
+        "whole = [index for index in range(groups) if _is_whole(file, index)]",
+        "whole = list(range(groups)) if all(_is_whole(file, index) for index in range(groups)) else []",
+        "tests/integration/test_episodes_command.py -k costs_the_half_second",
+    ),
+    Protection(
+        "pictures and rows are counted",
+        "agent/contract/episode.py",
+        "if len(pictures) != last - first + 1:",
+        "if False:",
+        "tests/unit/test_episode.py -k fewer_pictures",
+    ),
+    Protection(
+        "a recording that goes on is left alone",
+        "agent/contract/locks.py",
+        "        return not claim(file)",
+        "        return not file",
+        "tests/integration/test_episodes_command.py -k goes_on",
+    ),
+    Protection(
+        "a slow disk drops a picture with its row",
+        "agent/observers/episode_writer.py",
+        "        except queue.Full:\n            self._dropped_full += 1\n            return False",
+        "        except queue.Full:\n            return True",
+        "tests/unit/test_episode_recorder.py -k slow_disk",
+    ),
+    Protection(
+        "a full disk does not end the recorder",
+        "agent/observers/episode_writer.py",
+        "except Exception as trouble:  #",
+        "except KeyError as trouble:  #",
+        "tests/unit/test_episode_recorder.py -k full_disk",
+    ),
+    Protection(
+        "checksums are compared",
+        "agent/contract/spec.py",
+        "            if actual != expected:\n                raise WeightsError",
+        "            if False:\n                raise WeightsError",
+        "tests/unit/test_spec.py -k damaged_file",
+    ),
+    Protection(
+        "weights are finite",
+        "agent/engines/weights.py",
+        "not np.isfinite(values).all()",
+        "False",
+        "tests/unit/test_weights.py -k number_that_is_none",
+    ),
+    Protection(
+        "a graph reads its own file alone",
+        "agent/engines/graph.py",
+        'if entries["location"] != weights:',
+        "if False:",
+        "tests/unit/test_graph.py -k elsewhere",
+    ),
+    Protection(
+        "a picture is no larger than a screen",
+        "agent/contract/picture.py",
+        "if not 0 < width * height <= MAX_PIXELS:",
+        "if False:",
+        "tests/unit/test_picture.py",
+    ),
+    Protection(
+        "a chunk is as long as it says",
+        "agent/contract/picture.py",
+        'if checksum != zlib.crc32(memoryview(data)[position + 4 : end]).to_bytes(4, "big"):',
+        "if False:",
+        "tests/unit/test_picture.py -k length_that_is_not_there",
+    ),
+    Protection(
+        "the weights in use are not those on the disk",
+        "agent/engines/openvino.py",
+        "properties.enable_mmap: False",
+        "properties.enable_mmap: True",
+        "tests/integration/test_weights_swap.py -k openvino-int8",
+    ),
+    Protection(
+        "nothing listens",
+        "agent/loop.py",
+        "    gc.disable()\n",
+        '    gc.disable()\n    import socket\n\n    global _open\n    _open = socket.create_server(("127.0.0.1", 0))\n',
+        "tests/integration/test_nothing_listens.py",
+    ),
+)
+
+
+def judge(protection: Protection, copy: Path) -> str:
+    """Say whether its tests pass with it and fail without it; the copy is as it was afterwards."""
+    if not _passes(protection.tests, copy):
+        return "BROKEN"
+    path = copy / protection.file
+    source = path.read_text(encoding="utf-8")
+    path.write_text(source.replace(protection.code, protection.without), encoding="utf-8")
+    try:
+        return "MISSED" if _passes(protection.tests, copy) else "noticed"
+    except subprocess.TimeoutExpired:
+        return "HANGS"
+    finally:
+        path.write_text(source, encoding="utf-8")
+
+
+def _passes(tests: str, copy: Path) -> bool:
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests.split()]
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    return not subprocess.run(
+        command, cwd=copy, env=environment, capture_output=True, timeout=_TIMEOUT_S, check=False
+    ).returncode
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", metavar="WORDS", default="", help="those with these words in their name")
+    chosen = [each for each in PROTECTIONS if parser.parse_args().only in each.name]
+    missed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        copy.mkdir()
+        for name in ("agent", "training", "tests", "model_weights"):
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        for number, each in enumerate(chosen, 1):
+            found = judge(each, copy)
+            missed += found != "noticed"
+            sys.stdout.write(f"{number}/{len(chosen)} {found}: {each.name} ({each.tests})\n")
+            sys.stdout.flush()
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
