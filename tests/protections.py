@@ -1,7 +1,7 @@
 """Takes each protection of docs/safety.md away, one at a time and in a copy, and sees whether a test fails for it.
 
-`python tests/protections.py` takes a while and prints a line for each: noticed, MISSED, HANGS, or BROKEN where a test fails
-with the protection there. `--only WORDS` picks some. Exit code 1: anything but noticed.
+`python tests/protections.py` prints a line for each: noticed, MISSED, HANGS, or BROKEN where a test fails with the
+protection there. `--only WORDS` picks some. Exit code 1: anything but noticed.
 """
 
 import argparse
