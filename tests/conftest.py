@@ -2,7 +2,12 @@
 
 from collections.abc import Generator
 
+import hypothesis
 import pytest
+
+# An example that takes long says something of the machine, not of the code.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 OPTIONS = {"slow": "--run-slow", "game": "--run-game"}
 

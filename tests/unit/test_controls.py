@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.contract.controls import NEUTRAL, Controls
@@ -16,7 +16,6 @@ ANY_CONTROLS = st.builds(Controls, FINITE, FINITE, FINITE)
 NOT_FINITE = (math.nan, math.inf, -math.inf)
 
 
-@settings(deadline=None)
 @given(ANY_CONTROLS)
 def test_clipping_bounds_every_axis_and_never_flips_the_steering(controls: Controls) -> None:
     clipped = controls.clip()
@@ -39,7 +38,6 @@ def test_clipping_changes_only_what_is_out_of_range(raw: Controls, clipped: Cont
     assert raw.clip() == clipped
 
 
-@settings(deadline=None)
 @given(ANY_CONTROLS)
 def test_arbitration_leaves_at_most_one_pedal_the_stronger(controls: Controls) -> None:
     clipped = controls.clip()
@@ -71,7 +69,6 @@ def test_a_value_that_is_not_finite_is_refused_and_named(axis: str, value: float
         Controls(**{axis: value})
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-4, 4, width=32), min_size=3, max_size=3))
 def test_a_prediction_is_read_unclipped_in_order_and_survives_the_array(values: list[float]) -> None:
     controls = Controls.from_prediction(values)

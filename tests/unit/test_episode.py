@@ -148,7 +148,7 @@ def rows_alike(draw: st.DrawFn) -> list[EpisodeRow]:
 
 
 @given(rows=rows_alike(), rate_hz=st.floats(0.01, 100))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_any_rows_survive_the_round_trip(
     tmp_path_factory: pytest.TempPathFactory, rows: list[EpisodeRow], rate_hz: float
 ) -> None:
@@ -219,7 +219,7 @@ def test_recovering_seals_what_a_kill_left(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_recording_cut_anywhere_yields_its_whole_seconds(folder: Path, tmp_path: Path, data: st.DataObject) -> None:
     whole = (folder / "killed.recording").read_bytes()
     size = data.draw(st.integers(0, len(whole)))

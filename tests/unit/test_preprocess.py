@@ -61,7 +61,7 @@ def check_observation(pixels: Pixels, width_px: int, height_px: int) -> None:
     assert (pixels == before).all()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(SIZES, SIZES, st.sampled_from([3, 4]), SIZES, SIZES)
 def test_any_frame_gives_a_new_observation_of_the_specs_shape(
     width: int, height: int, channels: int, width_px: int, height_px: int
@@ -75,7 +75,7 @@ def test_extreme_frames_give_a_new_observation_of_the_specs_shape(width: int, he
     check_observation(np.full((height, width, channels), 9, np.uint8), 480, 270)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(SIZES, SIZES, st.tuples(*[st.integers(0, 255)] * 4))
 def test_a_plain_colour_comes_out_as_rgb_and_alpha_is_ignored(
     width: int, height: int, bgra: tuple[int, int, int, int]
@@ -179,7 +179,7 @@ def test_masks_blacken_their_part_with_one_pixel_around_and_nothing_else(size: t
     assert (see(np.full((height, width, 3), 255, np.uint8), masks=CARRACING_BAR) == expected).all()
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(SIZES, SIZES, SIZES, SIZES, MASKS)
 def test_nothing_under_a_mask_shows_through_at_any_size(
     width: int, height: int, width_px: int, height_px: int, mask: Rectangle

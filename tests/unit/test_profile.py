@@ -4,14 +4,13 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.contract.errors import GameError
 from agent.contract.profile import GameProfile, Rectangle
 
 
-@settings(deadline=None)
 @given(st.integers(1, 10_000).flatmap(lambda parts: st.tuples(st.integers(0, parts - 1), st.just(parts))))
 def test_a_rectangle_up_to_the_far_edge_is_inside_whatever_the_rounding(cut: tuple[int, int]) -> None:
     start, parts = cut

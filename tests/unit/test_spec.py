@@ -69,7 +69,7 @@ def complaint(folder: Path) -> str:
     return message
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(SPECS)
 def test_a_spec_survives_json(spec: ModelSpec) -> None:
     assert ModelSpec.from_json(spec.to_json()) == spec
