@@ -15,11 +15,12 @@ from agent.contract.episode import (
     recover,
     salvage,
 )
-from agent.contract.errors import AgentError, EpisodeError
+from agent.contract.errors import AgentError, EpisodeError, ForeignEpisodeError
 from agent.contract.locks import is_claimed
 
-Verdict = Literal["sound", "being recorded", "cut off", "odd", "damaged"]
-"""``cut off``: a recording that was killed; ``odd``: it can be read, but what it says cannot be."""
+Verdict = Literal["sound", "being recorded", "cut off", "odd", "damaged", "foreign"]
+"""``cut off``: a recording that was killed; ``odd``: it can be read, but what it says cannot be; ``foreign``: of
+another format or version, or not ours to read."""
 
 DAMAGED_SUFFIX = ".damaged"
 """Appended to the name of what cannot be read and is set aside."""
@@ -110,6 +111,8 @@ def examine(path: Path, thorough: bool, advance: Callable[[int], None] = lambda 
     try:
         episode = Episode.open(path)
         first = episode.frame(0)
+    except ForeignEpisodeError as exc:
+        return Examination(path, "foreign", (str(exc),), size_bytes=size_bytes)
     except AgentError as exc:
         return Examination(path, "being recorded" if written else "damaged", (str(exc),), size_bytes=size_bytes)
     damage = list(_look_at_pictures(episode, advance)) if thorough else []
@@ -147,7 +150,8 @@ def repair(path: Path) -> Repair:
     """Put a file right; doing it again changes nothing.
 
     A recording that was cut off is sealed. Of a damaged episode what can be read is kept, under its name; the damaged
-    file is set aside under another, never deleted. A sound episode and one that is being recorded are not touched.
+    file is set aside under another, never deleted. A sound episode, one that is being recorded, and files of other
+    formats or versions are not touched.
 
     Args:
         path: An episode or a recording.
@@ -165,8 +169,18 @@ def _repair_recording(path: Path) -> Repair:
         return Repair(path)  # sealed with the episode beside it, a moment ago
     if _is_being_written(path):
         return Repair(path, "is being recorded: left alone")
+    try:
+        Episode.open(path)
+    except ForeignEpisodeError as exc:
+        return Repair(path, f"left alone: {exc}", failed=True)
+    except EpisodeError:
+        pass  # damaged: seen to below
     path.with_suffix(SEALING_SUFFIX).unlink(missing_ok=True)  # half of what is made again here
     sealed = path.with_suffix(SEALED_SUFFIX)
+    if sealed.exists() and examine(sealed, thorough=False).verdict == "foreign":
+        return Repair(
+            path, f"left alone: the {sealed.name} beside it is of another kind. Move one of them", failed=True
+        )
     if sealed.exists() and _holds_all_of(sealed, path):
         path.unlink()
         return Repair(path, f"was sealed as {sealed.name} before: removed")
@@ -183,6 +197,8 @@ def _repair_recording(path: Path) -> Repair:
 
 def _repair_sealed(path: Path) -> Repair:
     damage = examine(path, thorough=True)
+    if damage.verdict == "foreign":
+        return Repair(path, f"left alone: {damage.problems[0]}", failed=True)
     if damage.verdict != "damaged":
         if damage.problems:
             return Repair(path, f"can be read and is left as it is, but {'; '.join(damage.problems)}", failed=True)

@@ -11,7 +11,14 @@ from agent.commands.common import EXIT_DONE, EXIT_ERROR, add_command, add_json_o
 if TYPE_CHECKING:
     from agent.episodes import Examination
 
-_COLOURS = {"sound": "green", "being recorded": "cyan", "cut off": "yellow", "odd": "yellow", "damaged": "red"}
+_COLOURS = {
+    "sound": "green",
+    "being recorded": "cyan",
+    "cut off": "yellow",
+    "odd": "yellow",
+    "damaged": "red",
+    "foreign": "red",
+}
 
 
 def add_to(commands: Any) -> None:

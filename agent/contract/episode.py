@@ -42,7 +42,7 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -55,7 +55,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from agent.contract.controls import Controls
-from agent.contract.errors import EpisodeError, FrameError
+from agent.contract.errors import EpisodeError, ForeignEpisodeError, FrameError
 from agent.contract.locks import claim
 from agent.contract.observation import Frame
 from agent.contract.picture import decode_picture
@@ -717,7 +717,11 @@ def _parse_metadata(path: Path, schema: Any) -> tuple[EpisodeHeader, str, list[s
     """Return header, creation time and telemetry names; :func:`_check_schema` has seen the schema before."""
     about = json.loads(schema.metadata[_METADATA_KEY])
     try:
-        return EpisodeHeader(**about["header"]), about["created"], about["telemetry"]
+        # A later version may say more of an episode: the checksum tells that it is no damage.
+        known = {
+            entry.name: about["header"][entry.name] for entry in fields(EpisodeHeader) if entry.name in about["header"]
+        }
+        return EpisodeHeader(**known), about["created"], about["telemetry"]
     except (KeyError, TypeError, ValueError) as exc:
         raise _damaged(path, f"its header cannot be understood ({_one_line(exc)})") from exc
 
@@ -727,7 +731,7 @@ def _check_schema(path: Path, schema: Any) -> None:
     metadata = schema.metadata or {}
     text = metadata.get(_METADATA_KEY)
     if text is None:
-        raise EpisodeError(
+        raise ForeignEpisodeError(
             f"{path} is no episode: its columns are {_shortened(schema.names)} and it has no {FORMAT} header. "
             "Pass a file recorded by this project."
         )
@@ -735,7 +739,7 @@ def _check_schema(path: Path, schema: Any) -> None:
         raise _damaged(path, "its header does not match its checksum")
     about = json.loads(text)
     if about.get("format") != FORMAT or about.get("version") != FORMAT_VERSION:
-        raise EpisodeError(
+        raise ForeignEpisodeError(
             f"{path} has format {about.get('format')!r} version {about.get('version')!r}, this program reads "
             f"{FORMAT!r} version {FORMAT_VERSION}. Use the version of this project that recorded it."
         )
@@ -760,7 +764,7 @@ def _check_readable(path: Path) -> None:
         with path.open("rb") as file:
             empty = not file.read(1)
     except OSError as exc:
-        raise EpisodeError(
+        raise ForeignEpisodeError(
             f"{path} cannot be read ({exc.strerror}), expected an episode ending in {SEALED_SUFFIX} or "
             f"{RECORDING_SUFFIX}. Check the path."
         ) from exc

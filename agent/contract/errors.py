@@ -50,6 +50,10 @@ class EpisodeError(AgentError):
     """A recorded episode is unreadable, damaged or of an unknown format."""
 
 
+class ForeignEpisodeError(EpisodeError):
+    """A file is of another format or version, or may not be read: nothing says that it is damaged."""
+
+
 class ReportError(AgentError):
     """An evaluation's report is unreadable, or two of them cannot be compared."""
 

@@ -175,6 +175,26 @@ def test_a_sealed_file_cut_short_is_set_aside_and_said_so(tmp_path: Path, capsys
     assert list(contents(tmp_path)) == ["a.parquet.damaged"]
 
 
+def test_files_of_another_version_are_told_and_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.contract.episode.FORMAT_VERSION", 2)
+    record(tmp_path / "sealed.parquet")
+    kill(tmp_path / "killed.parquet")
+    record(tmp_path / "both.parquet")
+    monkeypatch.undo()
+    kill(tmp_path / "theirs.parquet")
+    (tmp_path / "theirs.recording").rename(tmp_path / "both.recording")
+    before = contents(tmp_path)
+    code, report = run(capsys, "verify", str(tmp_path))
+    assert code == 1
+    assert [each["verdict"] for each in report["episodes"]] == ["foreign", "cut off", "foreign", "foreign"]
+    code, report = run(capsys, "repair", str(tmp_path))
+    assert code == 1
+    assert [each["deed"].partition(":")[0] for each in report["repairs"]] == ["left alone"] * 4
+    assert contents(tmp_path) == before
+
+
 def test_oddities_are_told_and_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with EpisodeWriter(tmp_path / "a.parquet", HEADER) as writer:
         for index, time_ns in enumerate((0, 100_000_000, 50_000_000, 200_000_000)):

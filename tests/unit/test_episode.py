@@ -4,7 +4,7 @@ import errno
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -351,6 +351,14 @@ def test_another_version_of_the_format_is_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.undo()
     with pytest.raises(EpisodeError, match="version 2, this program reads 'hoodcam-episode' version 1"):
         Episode.open(tmp_path / "a.parquet")
+
+
+def test_what_a_later_version_says_more_of_an_episode_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.contract.episode.asdict", lambda header: asdict(header) | {"weather": "rain"})
+    record(tmp_path / "a.parquet", 3)
+    assert Episode.open(tmp_path / "a.parquet").header == HEADER
 
 
 def test_a_header_with_a_flipped_letter_is_refused(folder: Path, tmp_path: Path) -> None:
