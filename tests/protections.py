@@ -48,7 +48,7 @@ PROTECTIONS = (
     Protection(
         "a guard that does not answer is noticed",
         "agent/controllers/guard.py",
-        "now_s - self._unanswered_s > SILENCE_S",
+        "time.monotonic() - self._unanswered_s > SILENCE_S",
         "False",
         f"{GUARD} -k does_not_answer",
     ),

@@ -1,5 +1,6 @@
 """What is known about processes: when they started, how much memory they took."""
 
+import os
 import subprocess
 import sys
 import time
@@ -80,6 +81,24 @@ def test_cores_that_are_not_there_are_named() -> None:
 
 
 @linux_only
+@linux_only
+@pytest.mark.parametrize("allowed", [True, False])
+def test_real_time_is_asked_for_first_and_the_rest_where_it_is_not_allowed(
+    allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def schedule(pid: int, policy: int, param: os.sched_param) -> None:
+        asked.append((pid, policy & ~os.SCHED_RESET_ON_FORK, param.sched_priority))
+        if not allowed:
+            raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setscheduler", schedule)
+    monkeypatch.setattr(psutil.Process, "nice", lambda self, value: asked.append(value))
+    assert raise_priority(realtime=True) is None
+    assert asked == [(0, os.SCHED_RR, 1)] + ([] if allowed else [-10])
+
+
 @pytest.mark.parametrize("allowed", [True, False])
 def test_the_priority_is_raised_or_it_is_said_why_not(allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
