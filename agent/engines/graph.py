@@ -30,6 +30,11 @@ _MAX_STEP = 1024  # of a window: its size, stride, dilation, padding
 
 Shape = tuple[int, ...]
 
+# Versions of the file format and of the operations: from those that `training export` writes to what may come. OpenVINO
+# 2026.4 hangs on an opset of 2**63 - 1.
+_IR_VERSIONS = range(8, 21)
+_OPSETS = range(17, 41)
+
 # Field numbers of ONNX's schema (onnx.proto3). What is not here is refused: functions, training, subgraphs, sparse
 # tensors, segments, sizes that are known later.
 _MODEL = {
@@ -199,8 +204,6 @@ def read_graph(path: Path, weights: str) -> Graph:
 
 def _read_model(data: memoryview, weights: str) -> Graph:
     model = read_message(data, _MODEL)
-    for opset in model.get("opset_import", []):
-        _check_domain(read_message(opset, _OPSET))
     content = single(model, "graph")
     if content is None:
         raise ValueError("it has no graph")
@@ -213,6 +216,7 @@ def _read_model(data: memoryview, weights: str) -> Graph:
     if prediction not in values or values[prediction].shape != prediction_shape:
         found = values[prediction].shape if prediction in values else "no value"
         raise ValueError(f"its output is {found}, and declared as {prediction_shape}")
+    _check_versions(model)
     return Graph(picture_shape, prediction_shape, external)
 
 
@@ -359,6 +363,20 @@ def _define(values: dict[str, _Value], name: str, value: _Value) -> None:
     if name in values or not is_plain_text(name, 300):
         raise ValueError(f"the value {shortened(name)} is there twice or has no name")
     values[name] = value
+
+
+def _check_versions(model: Fields) -> None:
+    wanted = [read_message(opset, _OPSET) for opset in model.get("opset_import", [])]
+    for opset in wanted:
+        _check_domain(opset)
+    if len(wanted) != 1:
+        raise ValueError(f"it wants {len(wanted)} sets of operations, expected one")
+    for name, version, known in (
+        ("ir_version", single(model, "ir_version", 0), _IR_VERSIONS),
+        ("opset", single(wanted[0], "version", 0), _OPSETS),
+    ):
+        if version not in known:
+            raise ValueError(f"its {name} is {version}, expected {known.start} to {known.stop - 1}")
 
 
 def _check_domain(fields: Fields) -> None:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import small_model
 from fuzz_targets import SECTION
+from onnx import ModelProto
 
 from agent.contract.controls import Controls
 from agent.contract.episode import EpisodeHeader, EpisodeRow, EpisodeWriter
@@ -92,11 +93,15 @@ def make_models() -> tuple[dict[str, bytes], dict[str, bytes]]:
         spec = spec[:at] + b"@" + file.encode() + spec[at + 64 :]
     elsewhere = graph.replace(b"weights.safetensors", b"/tmp/../etc/passwd!", 1)
     domain = graph.replace(b"Relu", b"PyOp")
+    model = ModelProto.FromString(graph)
+    model.opset_import[0].version = 2**63 - 1
+    future = model.SerializeToString()
     graphs = {"every": graph, "elsewhere": elsewhere, "operation": domain}
     nan = weights[:-2] + b"\x00\x7e"
     folders = {
         "sound": (spec, graph, weights),
         "elsewhere": (spec, elsewhere, weights),
+        "future": (spec, future, weights),
         "nan": (spec, graph, nan),
         "pickle": (spec, graph, b"\x80\x04\x95\x0b\0\0\0\0\0\0\0\x8c\x02os\x94\x8c\x06system\x94\x93\x94."),
         "header": (spec, graph, b"\xff" * 7 + b"\x0f" + weights[8:]),
