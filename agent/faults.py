@@ -17,6 +17,7 @@ import math
 import multiprocessing
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -85,6 +86,7 @@ FAULTS = (
     Fault("slow-network", "a forward pass takes 2 s", passes=True, lasts_s=2.0),
     Fault("hang", "the loop hangs in native code for 2 s, holding the interpreter's lock", passes=True, lasts_s=2.0),
     Fault("stopped", "the process is stopped (SIGSTOP), and goes on later", passes=True),
+    Fault("ctrl-z", "the process and all that it started are stopped from the terminal (SIGTSTP)", passes=True),
     Fault("overload", f"{_BUSY_PER_CORE} busy processes a core beside it", passes=True, lasts_s=2.0),
     Fault("capture", "the screen cannot be read any more"),
     Fault("closed", "the window is closed: the game has ended"),
@@ -103,7 +105,7 @@ FAULTS = (
 _NUMBERS = {fault.name: number for number, fault in enumerate(FAULTS, 1)}
 # Those that begin when the loop comes by: until then nothing is wrong. The others begin when they are done.
 _IN_THE_LOOP = ("slow-network", "hang", "nan", "infinite", "shape", "engine", "bug", "crash", "exit", "pad")
-_NOT_ON_WINDOWS = ("hang", "crash")  # no usleep there, and a crash shows a dialog
+_NOT_ON_WINDOWS = ("hang", "ctrl-z", "crash")  # no usleep there, no such signal, and a crash shows a dialog
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +342,9 @@ def _from_outside(fault: Fault, pid: int, guard_pid: int) -> Iterator[None]:
             process = psutil.Process(pid)
             process.suspend()
             stack.callback(process.resume)
+        elif fault.name == "ctrl-z":
+            os.killpg(pid, signal.SIGTSTP)
+            stack.callback(os.killpg, pid, signal.SIGCONT)
         elif fault.name == "overload":
             for _ in range(_BUSY_PER_CORE * (os.cpu_count() or 1)):
                 busy = stack.enter_context(subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]))
@@ -356,6 +361,8 @@ def _from_outside(fault: Fault, pid: int, guard_pid: int) -> Iterator[None]:
 def _drive_on(address: Any, harm: _Harm) -> None:
     """Drive until harmed; the main function of the process that is."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what it has to say of its end is not what is measured here
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)  # as a shell starts a program, so that Ctrl-Z reaches it and its guard alone
     parent = multiprocessing.parent_process()
     controller = GuardedController(functools.partial(_TracingPad, address, harm))
     pacer = Pacer(1.0 / RATE_HZ)

@@ -289,7 +289,8 @@ def _make_controller(arguments: argparse.Namespace, profile: GameProfile) -> "Co
     if (arguments.controller or profile.controller) == "keyboard":
         from agent.controllers.keyboard import Keyboard, release_keys
 
-        let_go = functools.partial(release_keys, profile.keys)
+        pressed = () if profile.stuck is None or not profile.stuck.press else (profile.stuck.press,)
+        let_go = functools.partial(release_keys, profile.keys, pressed)
         return GuardedController(functools.partial(Keyboard, profile.keys), make_hands, let_go)
 
     from agent.controllers.gamepad import Gamepad

@@ -79,11 +79,13 @@ class Gamepad:
         self._device = None  # its last reference: vgamepad unplugs the pad
 
     def send(self, controls: Controls) -> None:
-        """Apply controls until the next call.
+        """Apply controls until the next call; neutral at once, whatever the slew limit.
 
         Raises:
             ControllerError: If a value is not finite, or the pad has gone.
         """
+        if controls == NEUTRAL:
+            self._slew.reset()
         steering = self._slew.limit(controls.steering, self._clock())
         state = to_pad(Controls(steering, controls.throttle, controls.brake), self._pad)
         state.buttons |= self._held

@@ -3,13 +3,16 @@
 ::
 
     agent's process                         guard's process
-    GuardedController.send() --- pipe --->  the gamepad or the keys, held for ``expiry_s`` at most
-                             <-- pipe ---   that it heard; what went wrong there; every time it had to let go
+    GuardedController.send() --- pipe --->  the gamepad or the keys, held until ``expiry_s`` after they were handed over
+                             <-- pipe ---   reports: what it has done, how often it had to let go; what went wrong
     by_hand()                <-- pipe ---   a person's own gamepad, which wins whatever the agent does
 
 Whatever becomes of the agent (hung in native code, stopped, killed, out of processor time), no message arrives and the
 guard sends neutral. If the guard does not answer, the agent kills it; if it is killed, the system unplugs its gamepad,
 which is neutral too, and its keys, which nobody else would, the agent lets go of.
+
+The guard never waits for the agent: an agent that does not read is left only so many reports, fewer than fill a pipe,
+and the newest once it has read them.
 """
 
 import logging
@@ -17,6 +20,7 @@ import math
 import multiprocessing
 import signal
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from multiprocessing.connection import Connection
@@ -26,6 +30,7 @@ from typing import Any, Protocol, Self
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import AgentError, ControllerError
 from agent.controllers.base import EXPIRY_S, ButtonController
+from agent.pacing import clock_ns
 from agent.process import no_interrupts, raise_priority
 
 SILENCE_S = 0.08
@@ -35,8 +40,13 @@ It answers within 2 ms. The agent notices at its next tick: at 30 ticks a second
 _LAST_CHANCE_S = 0.02  # an agent that had no processor time itself would else judge a guard that had none either
 
 _HANDS_S = 0.01  # how often a person's gamepad is read: well within any control period
+_UNREAD = 32  # reports: at 100 readings of a moving stick a second, enough for a loop of 3 ticks a second
 _READY_TIMEOUT_S = 20.0
 _CLOSE_TIMEOUT_S = 2.0
+
+# What a terminal sends to everybody in it, the guard included: the agent ends the guard, by closing the pipe, and an
+# agent that is stopped (Ctrl-Z) is one that is silent.
+_TERMINAL_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGTTIN", "SIGTTOU")
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +88,10 @@ class GuardedController:
         self._make_hands = make_hands
         self._let_go = let_go
         self._by_hand: Controls | None = None
-        self._unanswered_s: float | None = None  # since when
+        self._told = 0  # messages sent to the guard
+        self._reports = 0  # messages read from it
+        self._unanswered: deque[float] = deque()  # when each message was sent that the guard has not reported yet
+        self._is_neutral = False  # whether the guard said so for good
         self._process: Any = None
         self._link: Connection[Any, Any]
 
@@ -104,6 +117,9 @@ class GuardedController:
             process.start()
         child_link.close()  # or our own end's closing would go unnoticed there
         self._process = process
+        self._told = self._reports = 0
+        self._unanswered.clear()
+        self._is_neutral = False
         try:
             if not self._link.poll(_READY_TIMEOUT_S):
                 raise ControllerError(
@@ -122,14 +138,18 @@ class GuardedController:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        process, self._process = self._process, None
-        if process is None:
+        if self._process is None:
             return
-        self._link.close()  # the guard takes that for the end, and goes neutral
-        process.join(_CLOSE_TIMEOUT_S)
+        self._wait_for_neutral()
+        process, self._process = self._process, None
+        self._link.close()
+        if self._is_neutral:
+            process.join(_CLOSE_TIMEOUT_S)  # unplugging a gamepad takes its time
         if process.is_alive():
             process.kill()
             process.join()
+        if not self._is_neutral:
+            self._let_go()
         process.close()
 
     def send(self, controls: Controls) -> None:
@@ -138,7 +158,7 @@ class GuardedController:
         Raises:
             ControllerError: If the guard has ended or does not answer, or its controller failed.
         """
-        self._tell("controls", (controls.steering, controls.throttle, controls.brake, self.expiry_s))
+        self._tell("controls", (_now_s(), controls.steering, controls.throttle, controls.brake, self.expiry_s))
 
     def tap(self, name: str, seconds: float) -> None:
         """Hold a button of the pad, or a key, for a while beside the controls.
@@ -171,38 +191,51 @@ class GuardedController:
                 "machine is overloaded. It was killed, which unplugs its gamepad. Start the drive again."
             )
         try:
-            self._link.send((what, details))
+            self._link.send((what, details, self._reports))
         except (EOFError, OSError) as exc:
             self._let_go()
             raise _gone() from exc
-        if self._unanswered_s is None:
-            self._unanswered_s = time.monotonic()
+        self._told += 1
+        self._unanswered.append(time.monotonic())
 
     def _is_silent(self) -> bool:
-        return self._unanswered_s is not None and time.monotonic() - self._unanswered_s > SILENCE_S
+        return bool(self._unanswered) and time.monotonic() - self._unanswered[0] > SILENCE_S
 
-    def _listen(self, wait_s: float = 0.0) -> None:
+    def _wait_for_neutral(self) -> None:
+        """Have the guard let go of everything, for as long as it may take to answer."""
+        give_up_s = time.monotonic() + SILENCE_S + _LAST_CHANCE_S
+        with suppress(ControllerError):  # it has left, which was neutral, or cannot tell any more
+            self._tell("end", ())
+            while not self._is_neutral and (left_s := give_up_s - time.monotonic()) > 0:
+                self._listen(left_s, at_most=1)
+
+    def _listen(self, wait_s: float = 0.0, at_most: int | None = None) -> None:
         """Take in what the guard has to say, waiting so long for the first of it."""
         if self._process is None:
             raise ControllerError("the guard is not running, expected to be used inside its `with` block.")
         try:
-            while self._link.poll(wait_s):
+            while at_most != 0 and self._link.poll(wait_s):
                 self._hear(*self._link.recv())
-                wait_s = 0.0
+                wait_s, at_most = 0.0, None if at_most is None else at_most - 1
         except (EOFError, OSError) as exc:
             self._let_go()
             raise _gone() from exc
 
     def _hear(self, what: str, details: Any = None) -> None:
-        if what == "heard":
-            self._unanswered_s = None
-        elif what == "failed":
+        self._reports += 1
+        if what == "failed":
+            self._is_neutral = True  # it has left its blocks
             raise ControllerError(details)
-        elif what == "expired":
-            self.expired += 1
-            _log.warning("nothing came for %.0f ms: the guard let go of the controls", self.expiry_s * 1e3)
-        elif what == "hands":
-            self._by_hand = None if details is None else Controls(*details)
+        elif what == "neutral":
+            self._is_neutral = True
+        elif what == "report":
+            heard, expired, by_hand = details
+            self._by_hand = None if by_hand is None else Controls(*by_hand)
+            while len(self._unanswered) > self._told - heard:
+                self._unanswered.popleft()
+            if expired > self.expired:
+                self.expired = expired
+                _log.warning("nothing came for %.0f ms: the guard let go of the controls", self.expiry_s * 1e3)
 
 
 def _gone() -> ControllerError:
@@ -218,7 +251,7 @@ def _run(
     make_hands: Callable[[], AbstractContextManager[Hands]] | None,
 ) -> None:
     """Hold the controller; the main function of the guard's process."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the agent ends the guard, by closing the pipe
+    for name in _TERMINAL_SIGNALS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     raise_priority(realtime=True)  # where it is allowed
@@ -245,45 +278,54 @@ class _Service:
         self._by_hand: Controls | None = None
         self._expires_s = math.inf  # when the controls do; never, while neutral is held
         self._taps: dict[str, float] = {}  # what is held, until when
+        self._heard = 0
+        self._expired = 0
+        self._reports = 1  # messages sent, "ready" included
+        self._read = 0  # those of them that the agent has read
+        self._reported: tuple[int, int, tuple[float, ...] | None] = (0, 0, None)
 
     def run(self) -> None:
-        """Serve until the pipe is closed.
+        """Serve until told to end.
 
         Raises:
-            EOFError: When it is.
+            EOFError: If the pipe is closed instead.
         """
-        while True:
+        ends = False
+        while not ends:
             due_s = min(self._expires_s, *self._taps.values(), math.inf)
             if self._hands is not None:
-                due_s = min(due_s, time.monotonic() + _HANDS_S)
+                due_s = min(due_s, _now_s() + _HANDS_S)
             controls = None
-            if self._link.poll(None if math.isinf(due_s) else max(0.0, due_s - time.monotonic())):
-                controls = self._receive()
+            if self._link.poll(None if math.isinf(due_s) else max(0.0, due_s - _now_s())):
+                controls, ends = self._receive()
             self._follow(controls)
             self._let_go()
+            self._report()
+        self._expires_s, self._by_hand = -math.inf, None
+        self._let_go()
+        self._link.send(("neutral",))
 
-    def _receive(self) -> Controls | None:
-        """Take in all messages; return the newest controls."""
-        controls = None
+    def _receive(self) -> tuple[Controls | None, bool]:
+        """Take in all messages; return the newest controls, unless they have expired, and whether this is the end."""
+        controls, ends = None, False
         while self._link.poll():
-            what, details = self._link.recv()
+            what, details, self._read = self._link.recv()
+            self._heard += 1
             if what == "tap":
                 name, seconds = details
                 self._controller.hold(name)
-                self._taps[name] = time.monotonic() + seconds
-            else:
-                *values, expiry_s = details
+                self._taps[name] = _now_s() + seconds
+            elif what == "controls":
+                made_s, *values, expiry_s = details
                 controls = Controls(*values)
-                self._expires_s = time.monotonic() + expiry_s
-        self._link.send(("heard",))
-        return controls
+                self._expires_s = made_s + expiry_s
+            else:
+                ends = True
+        return (controls if _now_s() < self._expires_s else None), ends
 
     def _follow(self, controls: Controls | None) -> None:
         """Apply a person's controls if they drive, or else the agent's new ones."""
         before, self._by_hand = self._by_hand, None if self._hands is None else self._hands()
-        if self._by_hand != before:
-            hand = self._by_hand
-            self._link.send(("hands", None if hand is None else (hand.steering, hand.throttle, hand.brake)))
         if self._by_hand is not None and self._hands is not None:
             if self._by_hand != before or controls is not None:
                 self._controller.send(NEUTRAL if self._hands.reach_the_game else self._by_hand)
@@ -293,7 +335,7 @@ class _Service:
             self._controller.send(NEUTRAL)
 
     def _let_go(self) -> None:
-        now_s = time.monotonic()
+        now_s = _now_s()
         expired = now_s >= self._expires_s
         ended = [name for name, until_s in self._taps.items() if expired or now_s >= until_s]
         for name in ended:
@@ -301,6 +343,19 @@ class _Service:
             del self._taps[name]
         if expired:
             self._expires_s = math.inf
+            self._expired += 1
             if self._by_hand is None:
                 self._controller.send(NEUTRAL)
-            self._link.send(("expired",))
+
+    def _report(self) -> None:
+        """Tell the agent what is new, unless it has so much to read already that telling it might have to wait."""
+        hand = self._by_hand
+        report = self._heard, self._expired, None if hand is None else (hand.steering, hand.throttle, hand.brake)
+        if report != self._reported and self._reports - self._read < _UNREAD:
+            self._link.send(("report", report))
+            self._reports += 1
+            self._reported = report
+
+
+def _now_s() -> float:
+    return clock_ns() / 1e9

@@ -4,7 +4,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -188,12 +188,19 @@ class Keyboard:
             time.sleep(_STEP_S)
 
 
-def release_keys(keys: KeyMap, open_keys: "Callable[[], Keys] | None" = None) -> None:
-    """Let go of the keys that drive, whoever pressed them: after a guard that was killed with keys down."""
+def release_keys(keys: KeyMap, others: Iterable[str] = (), open_keys: "Callable[[], Keys] | None" = None) -> None:
+    """Let go of the keys that drive, and of others, whoever pressed them: after a guard that was killed with keys down.
+
+    Args:
+        keys: Which keys drive.
+        others: Names of more keys.
+        open_keys: Opens the keyboard.
+    """
     with contextlib.suppress(Exception):  # without a desktop there are no keys to be down
         keyboard = (open_keys or _PynputKeys)()
-        for name in (keys.left, keys.right, keys.throttle, keys.brake):
-            keyboard.release(name)
+        for name in (keys.left, keys.right, keys.throttle, keys.brake, *others):
+            with contextlib.suppress(Exception):  # one that is unknown here; the next may not be
+                keyboard.release(name)
 
 
 class _PynputKeys:

@@ -87,6 +87,10 @@ class SlewLimit:
         self._value = 0.0
         self._at_ns: int | None = None
 
+    def reset(self) -> None:
+        """Forget the last value: the next one, whatever it is, is reached at once."""
+        self._at_ns = None
+
     def limit(self, value: float, now_ns: int) -> float:
         """Return the value, or as much of the way to it as there was time for since the last call."""
         if self._at_ns is not None and math.isfinite(self._per_ns):

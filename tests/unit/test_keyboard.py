@@ -116,6 +116,6 @@ def test_keys_that_a_killed_guard_left_down_are_let_go_of() -> None:
             self.down.discard(name)
 
     keys = Left()
-    keys.down = {"left", "up"}
-    release_keys(KEYS, lambda: keys)
+    keys.down = {"left", "up", "r"}
+    release_keys(KEYS, ["no such key", "r"], lambda: keys)
     assert keys.down == set()
