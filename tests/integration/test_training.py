@@ -21,7 +21,7 @@ from agent.games.carracing import PROFILE
 from training import samples as module
 from training.collect import CollectConfig, record_episode
 from training.config import HELD_OUT_SEED, HELD_OUT_TRACK, FitConfig
-from training.fit import FitResult, _scores_since_best, fit
+from training.fit import LEAST_VARIANCE, FitResult, _scores_since_best, fit, loss_scales
 from training.samples import Samples, decode, find_episodes, load_samples, pick_pictures, preprocess_episodes
 
 GENTLY = Controls(0.1, 0.2, 0.0)
@@ -66,6 +66,16 @@ def load(paths: list[Path], spec: ModelSpec, **settings: Any) -> Samples:
 
 def silently(line: str) -> None:
     """Report nothing."""
+
+
+def test_an_output_that_hardly_ever_changes_does_not_outweigh_the_others() -> None:
+    labels = np.zeros((1000, 3), np.float32)
+    labels[:, 0] = np.where(np.arange(1000) % 2, 0.5, -0.5)
+    labels[:3, 1] = 1.0
+    steering, throttle, brake = loss_scales(labels)
+    assert steering == pytest.approx(0.25)
+    assert throttle == brake == pytest.approx(LEAST_VARIANCE)
+    assert 1.0 / throttle < 100 / steering, "one moment in 300 is not to be all that a step learns from"
 
 
 def interrupt(line: str) -> None:
