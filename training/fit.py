@@ -43,10 +43,10 @@ _POLL_S = 0.1
 LEAST_VARIANCE = 0.015
 """An output that varies less counts as if it varied so much.
 
-CarRacing's brake, the rarest that was ever trained well, has 0.0158. SuperTuxKart's throttle has 0.003: its one moment in
-300 without it then makes a loss a hundred times all others, which the clipped gradient of that step consists of, and
-steering is not learnt (small network, 600 steps of 64: 0.214 of 0.207 where throttle and brake count so, 0.180 where they
-do not)."""
+CarRacing's brake, the rarest that was ever trained well, has 0.0158. SuperTuxKart's throttle has 0.003: its one moment
+in 300 without it then makes a loss a hundred times all others, which the clipped gradient of that step consists of, and
+steering is not learnt (small network, 600 steps of 64: 0.214 of 0.207 where throttle and brake count so, 0.180 where
+they do not)."""
 
 Row = dict[str, float]
 Drive = Callable[[Path], float]
