@@ -390,7 +390,8 @@ def loss_scales(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     Returns:
         float32, shape (outputs,), at least :data:`LEAST_VARIANCE`.
     """
-    return np.maximum(labels.var(axis=0), np.float32(LEAST_VARIANCE))
+    scales: npt.NDArray[np.float32] = np.maximum(labels.var(axis=0), np.float32(LEAST_VARIANCE))
+    return scales
 
 
 def reestimate_batch_norm(model: Any, pictures: Iterator[npt.NDArray[np.uint8]]) -> None:

@@ -604,7 +604,13 @@ def test_ctrl_c_ends_a_drive_with_its_summary_and_130(tmp_path: Path, name: str)
     seen = tmp_path / "seen.png"
     command = [sys.executable, "-m", "agent", "drive", *CONSTANT, "--show-input", str(seen)]
     program = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # tests that nohup runs would inherit its own
     )
     deadline = time.monotonic() + 30
     while not seen.exists():  # written at the first tick
