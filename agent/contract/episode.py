@@ -738,10 +738,12 @@ def _check_schema(path: Path, schema: Any) -> None:
     if metadata.get(_METADATA_CHECKSUM_KEY) != str(zlib.crc32(text)).encode():
         raise _damaged(path, "its header does not match its checksum")
     about = json.loads(text)
+    if not isinstance(about, dict):
+        raise _damaged(path, f"its header is {_quoted(about)}, no object")
     if about.get("format") != FORMAT or about.get("version") != FORMAT_VERSION:
         raise ForeignEpisodeError(
-            f"{path} has format {about.get('format')!r} version {about.get('version')!r}, this program reads "
-            f"{FORMAT!r} version {FORMAT_VERSION}. Use the version of this project that recorded it."
+            f"{path} has format {_quoted(about.get('format'))} version {_quoted(about.get('version'))}, this "
+            f"program reads {FORMAT!r} version {FORMAT_VERSION}. Use the version of this project that recorded it."
         )
     expected = dict(_COLUMN_TYPES)
     if about["telemetry"]:
@@ -804,6 +806,10 @@ def _one_line(exc: BaseException) -> str:
 def _shortened(names: Any) -> str:
     listed = list(names)
     return _printable(", ".join(listed[:12]) + (", ..." if len(listed) > 12 else ""))
+
+
+def _quoted(value: object) -> str:
+    return _printable(repr(value)[:100])
 
 
 def _printable(text: str) -> str:
