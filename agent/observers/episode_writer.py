@@ -51,7 +51,7 @@ class EpisodeRecorder:
         self._dropped_full = 0  # counted by the loop's thread
         self._dropped_failed = 0  # counted by the disk's thread
         self._queue: queue.Queue[EpisodeRow | int | None] = queue.Queue(QUEUE_ROWS)
-        self._encoded: queue.Queue[EncodedRow | int | None] = queue.Queue(DISK_ROWS)
+        self._encoded: queue.Queue[EncodedRow | EpisodeError | int | None] = queue.Queue(DISK_ROWS)
         self._threads = [
             threading.Thread(target=work, name=f"episode {name}", daemon=True)
             for name, work in (("compression", self._compress), ("disk", self._write))
@@ -135,9 +135,19 @@ class EpisodeRecorder:
 
     def _compress(self) -> None:
         while (row := self._queue.get()) is not None:
-            self._encoded.put(row if isinstance(row, int) else encode_row(row))
+            self._encoded.put(row if isinstance(row, int) else self._compressed(row))
             del row  # or its picture would be kept until the next one comes
         self._encoded.put(None)
+
+    def _compressed(self, row: EpisodeRow) -> EncodedRow | EpisodeError:
+        """Return a row for the disk's thread, or why there is none: that thread counts what is lost."""
+        try:
+            return encode_row(row)
+        except Exception as trouble:  # MemoryError too: neither the drive nor leaving it may wait for a dead thread
+            return EpisodeError(
+                f"The picture of tick {row.frame.index} could not be compressed ({trouble!r}), expected memory for it. "
+                "Close other programs."
+            )
 
     def _write(self) -> None:
         while (row := self._encoded.get()) is not None:
@@ -146,6 +156,8 @@ class EpisodeRecorder:
                 if isinstance(row, int):
                     self._writer.discard_since(row)
                     continue
+                if isinstance(row, EpisodeError):
+                    raise row
                 self._writer.write(row)
             except Exception as trouble:  # whatever it is, a recording must not end the drive or leave it waiting
                 self._dropped_failed += max(0, rows_before + 1 - self._writer.rows)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from agent.contract.controls import Controls
-from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.episode import EncodedRow, Episode, EpisodeHeader, EpisodeRow, EpisodeWriter, encode_row
 from agent.contract.errors import EpisodeError
 from agent.contract.observation import Frame
 from agent.observers import episode_writer
@@ -143,3 +143,32 @@ def test_recording_trouble_does_not_hide_why_the_drive_ended(tmp_path: Path, mon
     with pytest.raises(KeyboardInterrupt):
         drive()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_row_that_cannot_be_compressed_is_counted_and_the_others_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out_of_memory(row: EpisodeRow) -> EncodedRow:
+        if row.frame.index in (2, 4):
+            raise MemoryError
+        return encode_row(row)
+
+    monkeypatch.setattr(episode_writer, "encode_row", run_out_of_memory)
+    recorder = EpisodeRecorder(tmp_path / "a.parquet", HEADER)
+
+    def drive() -> None:
+        with recorder:
+            for index in range(7):
+                recorder.on_tick(make_record(index))
+
+    def drive_with_trouble() -> None:
+        with pytest.raises(EpisodeError, match="2 ticks were not recorded"):
+            drive()
+
+    leaving = threading.Thread(target=drive_with_trouble, daemon=True)
+    leaving.start()
+    leaving.join(10)
+    assert not leaving.is_alive(), "waits for a thread that has ended"
+    assert "picture of tick 2 could not be compressed (MemoryError())" in str(recorder.problem)
+    assert recorder.dropped == 2
+    assert_nothing_shifted(Episode.open(tmp_path / "a.parquet"), [0, 1, 3, 5, 6])
