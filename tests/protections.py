@@ -212,6 +212,20 @@ PROTECTIONS = (
         "tests/unit/test_episode_recorder.py -k slow_disk",
     ),
     Protection(
+        "in lockstep no more than a second waits for the disk",
+        "agent/observers/episode_writer.py",
+        "max(1, math.floor(header.rate_hz / 4)) if blocking else DISK_ROWS",
+        "DISK_ROWS",
+        "tests/unit/test_episode_recorder.py -k lockstep_a_kill",
+    ),
+    Protection(
+        "a disk that keeps a second waiting is told",
+        "agent/observers/episode_writer.py",
+        "if not self._told_that_it_waits and",
+        "if False and",
+        "tests/unit/test_episode_recorder.py -k told_at_once",
+    ),
+    Protection(
         "a full disk does not end the recorder",
         "agent/observers/episode_writer.py",
         "except Exception as trouble:  #",

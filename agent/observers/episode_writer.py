@@ -1,6 +1,7 @@
 """Records the drive as an episode without ever making it wait."""
 
 import logging
+import math
 import queue
 import threading
 from collections.abc import Callable
@@ -16,7 +17,8 @@ _log = logging.getLogger(__name__)
 
 # Frames wait uncompressed until the compressing thread has time for them: 25 pictures of 1000 x 800 px BGRA are 80 MB.
 QUEUE_ROWS = 25
-# Compressed ones wait for the disk, which may take its time over a sync: 10 s at 30 a second, at 35 KB each 10 MB.
+# Compressed ones wait for the disk, which may take its time over a sync: 10 s at 30 a second, at 35 KB each 10 MB. What
+# waits is lost by a kill, but with less room every sync of a second, which disks do take, would leave a hole.
 DISK_ROWS = 300
 
 
@@ -24,7 +26,9 @@ class EpisodeRecorder:
     """Writes every tick into an episode; compression and disk happen in two threads of their own.
 
     When the queue is full, a frame and its row are dropped together and counted. Trouble with the disk never stops
-    the drive: it is logged once, kept in ``problem``, counted row by row, and raised when the recorder is closed.
+    the drive: it is logged once, kept in ``problem``, counted row by row, and raised when the recorder is closed. A
+    kill loses what waits: a second at most, or, while the disk stalls, up to ``DISK_ROWS`` and ``QUEUE_ROWS`` more,
+    which is logged as soon as it begins; with ``blocking`` never more than the second.
 
     Args:
         path: The sealed file, ending in ``.parquet``.
@@ -50,8 +54,11 @@ class EpisodeRecorder:
         self._blocking = blocking
         self._dropped_full = 0  # counted by the loop's thread
         self._dropped_failed = 0  # counted by the disk's thread
-        self._queue: queue.Queue[EpisodeRow | int | None] = queue.Queue(QUEUE_ROWS)
-        self._encoded: queue.Queue[EncodedRow | EpisodeError | int | None] = queue.Queue(DISK_ROWS)
+        # The writer has half a second at hand; a simulator can wait as soon as there is as much in the queues.
+        room = max(1, math.floor(header.rate_hz / 4)) if blocking else DISK_ROWS
+        self._queue: queue.Queue[EpisodeRow | int | None] = queue.Queue(min(QUEUE_ROWS, room))
+        self._encoded: queue.Queue[EncodedRow | EpisodeError | int | None] = queue.Queue(room)
+        self._told_that_it_waits = blocking
         self._threads = [
             threading.Thread(target=work, name=f"episode {name}", daemon=True)
             for name, work in (("compression", self._compress), ("disk", self._write))
@@ -114,6 +121,12 @@ class EpisodeRecorder:
 
     def put(self, row: EpisodeRow) -> bool:
         """Record a row, or drop and count it if the queue is full; return whether it was taken."""
+        if not self._told_that_it_waits and self._queue.qsize() + self._encoded.qsize() > self._header.rate_hz / 2:
+            self._told_that_it_waits = True
+            _log.warning(
+                "recording: more than a second of the drive waits for the disk or the processor; a kill would lose it. "
+                "Record to a faster disk, or close other programs."
+            )
         try:
             self._queue.put(row, block=self._blocking)
         except queue.Full:
