@@ -1,7 +1,9 @@
 """Episodes looked through and put right: `python -m agent episodes info|verify|repair`."""
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ import pytest
 
 from agent.cli import main
 from agent.contract.controls import Controls
-from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter, recover
 from agent.contract.errors import EpisodeError
+from agent.contract.locks import claimed, is_claimed
 from agent.contract.observation import Frame
+from agent.episodes import repair
 
 HEADER = EpisodeHeader("carracing", "expert", rate_hz=10.0)
 
@@ -225,7 +229,8 @@ def test_a_recording_that_goes_on_can_be_read_and_is_left_alone(
         (found,) = report["episodes"]
         assert (code, found["verdict"], found["rows"]) == (0, "being recorded", 10)
         code, report = run(capsys, "repair", str(tmp_path))
-        assert (code, report["repairs"][0]["deed"]) == (0, "is being recorded: left alone")
+        deed = "is being recorded, or repaired by another program: left alone"
+        assert (code, report["repairs"][0]["deed"]) == (0, deed)
         assert contents(tmp_path) == before
         for index in range(13, 23):
             writer.write(make_row(index))
@@ -273,3 +278,110 @@ def test_the_table_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFix
 def test_paths_that_are_none(name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["episodes", "info", str(tmp_path / name)]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_rows_behind_damage_are_never_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = EpisodeWriter(tmp_path / "a.parquet", HEADER)
+    for index in range(23):
+        writer.write(make_row(index))
+    damage(tmp_path / "a.recording", row=7)
+    with pytest.raises(EpisodeError, match="5 of the 23 rows"):
+        writer.close()
+    before = (tmp_path / "a.recording").read_bytes()
+    code, deeds = repair_twice(capsys, tmp_path)
+    assert (code, deeds) == (
+        0,
+        ["was sealed as a.parquet before; what could not be read is in a.recording.damaged"],
+    )
+    assert_holds(tmp_path / "a.parquet", list(range(5)))
+    assert (tmp_path / "a.recording.damaged").read_bytes() == before
+
+
+@pytest.mark.parametrize("sealed_rows", [23, 10])
+@pytest.mark.parametrize("created", ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"])
+def test_another_drive_of_the_same_name_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, sealed_rows: int, created: str
+) -> None:
+    """In lockstep every drive begins at the time 0; of one second only the rows tell them apart."""
+    monkeypatch.setattr("time.strftime", lambda *args: "2026-01-01T00:00:00Z")
+    record(tmp_path / "a.parquet", sealed_rows)
+    monkeypatch.setattr("time.strftime", lambda *args: created)
+    writer = EpisodeWriter(tmp_path / "other.parquet", HEADER)
+    for index in range(20):
+        row = make_row(index)
+        writer.write(row if created.startswith("2026-01-02") else EpisodeRow(row.frame, Controls(-1.0), Controls()))
+    writer._file.close()
+    (tmp_path / "other.recording").rename(tmp_path / "a.recording")
+    before = contents(tmp_path)
+    code, report = run(capsys, "repair", str(tmp_path))
+    assert code == 1
+    (found,) = report["repairs"]
+    assert found["deed"].startswith("left alone: the a.parquet beside it is of another drive")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("held", ["a.recording", "a.parquet"])
+def test_what_another_repair_holds_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str], held: str) -> None:
+    kill(tmp_path / "a.parquet")
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
+    before = contents(tmp_path)
+    with claimed(tmp_path / held) as mine:
+        assert mine
+        code, report = run(capsys, "repair", str(tmp_path))
+    assert (code, {each["deed"].rpartition(": ")[2] for each in report["repairs"]}) == (0, {"left alone"})
+    assert contents(tmp_path) == before
+
+
+def test_a_repair_holds_what_it_works_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = kill(tmp_path / "a.parquet")
+    seen = []
+
+    def look(path: Path) -> Episode:
+        seen.append(is_claimed(path))
+        return recover(path)
+
+    monkeypatch.setattr("agent.episodes.recover", look)
+    assert repair(recording).deed == "sealed as a.parquet, 20 rows"
+    assert seen == [True]
+
+
+def test_what_may_not_be_opened_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = kill(tmp_path / "a.parquet")
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("agent.episodes.claimed", refuse)
+    done = repair(recording)
+    assert done.failed
+    assert "Permission denied" in done.deed
+    assert "user who recorded it" in done.deed
+    assert list(contents(tmp_path)) == ["a.recording"]
+
+
+def test_a_recording_that_may_only_be_read_is_seen_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with EpisodeWriter(tmp_path / "a.parquet", HEADER) as writer:
+        writer.write(make_row(0))
+        opened = open
+
+        def read_only(path: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+            if set(mode) & set("wax+"):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return opened(path, mode, *args, **kwargs)
+
+        monkeypatch.setattr("builtins.open", read_only)
+        assert is_claimed(tmp_path / "a.recording")
+        monkeypatch.undo()
+
+
+def test_a_full_disk_sets_no_recording_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = kill(tmp_path / "a.parquet")
+
+    def full_disk(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    done = repair(recording)
+    assert done.failed
+    assert "No space left on device" in done.deed
+    assert list(contents(tmp_path)) == ["a.recording"]
