@@ -116,8 +116,8 @@ def examine(path: Path, thorough: bool, advance: Callable[[int], None] = lambda 
         return Examination(path, "foreign", (str(exc),), size_bytes=size_bytes)
     except AgentError as exc:
         return Examination(path, "being recorded" if written else "damaged", (str(exc),), size_bytes=size_bytes)
-    damage = list(_look_at_pictures(episode, advance)) if thorough else []
-    oddities = list(_oddities(episode))
+    damage, changes = _look_at_pictures(episode, advance) if thorough else ([], [])
+    oddities = [*changes, *_oddities(episode)]
     verdict: Verdict = "sound"
     if damage:
         verdict = "damaged"
@@ -207,8 +207,12 @@ def _repair_recording(path: Path) -> Repair:
     deed = f"sealed as {sealed.name}, {len(episode)} rows"
     if episode.unread_bytes:
         deed += f"; what could not be read is in {_set_aside(path).name}"
+    failed = False
+    if examine(sealed, thorough=True).verdict == "damaged":  # as it was recorded
+        salvaged = _salvage(sealed)
+        deed, failed = f"{deed}; {salvaged.deed}", salvaged.failed
     path.unlink(missing_ok=True)
-    return Repair(path, deed + moved)
+    return Repair(path, deed + moved, failed)
 
 
 def _repair_sealed(path: Path) -> Repair:
@@ -282,22 +286,23 @@ def _set_aside(path: Path) -> Path:
     return path.rename(aside)
 
 
-def _look_at_pictures(episode: Episode, advance: Callable[[int], None]) -> Iterator[str]:
-    """Yield a line a picture that cannot be decoded, or has another size than the first."""
-    shape = None
-    told = ""
+def _look_at_pictures(episode: Episode, advance: Callable[[int], None]) -> tuple[list[str], list[str]]:
+    """Return a line a picture that cannot be decoded, and one a change of their size, as of a window's."""
+    damage: list[str] = []
+    changes: list[str] = []
+    size = None
     for row in range(len(episode)):
         try:
-            found = episode.frame(row).pixels.shape
+            height_px, width_px = episode.frame(row).pixels.shape[:2]
         except AgentError as exc:
-            if str(exc) != told:  # a damaged part is told once, for all of its rows
-                told = str(exc)
-                yield told
+            if str(exc) not in damage[-1:]:  # a damaged part is told once, for all of its rows
+                damage.append(str(exc))
         else:
-            shape = shape or found
-            if found != shape:
-                yield f"the picture of row {row} has {found[1]} x {found[0]} px, the first {shape[1]} x {shape[0]}"
+            if size not in (None, (width_px, height_px)):
+                changes.append(f"the pictures change their size at row {row}, to {width_px} x {height_px} px")
+            size = (width_px, height_px)
         advance(1)
+    return damage, changes
 
 
 def _oddities(episode: Episode) -> Iterator[str]:

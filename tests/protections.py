@@ -186,8 +186,8 @@ PROTECTIONS = (
     Protection(
         "damage costs its half second alone",
         "agent/contract/episode.py",
-        "whole = [index for index in range(groups) if _is_whole(file, index)]",
-        "whole = list(range(groups)) if all(_is_whole(file, index) for index in range(groups)) else []",
+        "whole = [index for index in range(groups) if _is_whole(damaged, file, index)]",
+        "whole = list(range(groups)) if all(_is_whole(damaged, file, index) for index in range(groups)) else []",
         "tests/integration/test_episodes_command.py -k costs_the_half_second",
     ),
     Protection(
@@ -252,6 +252,13 @@ PROTECTIONS = (
         "not (ours <= theirs or theirs <= ours)",
         "False",
         "tests/integration/test_episodes_command.py -k another_drive",
+    ),
+    Protection(
+        "what is salvaged can be decoded",
+        "agent/contract/episode.py",
+        'decode_picture(picture.as_py() or b"")',
+        "pass",
+        "tests/integration/test_episodes_command.py -k repairing_again",
     ),
     Protection(
         "a slow disk drops a picture with its row",

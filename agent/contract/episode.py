@@ -420,8 +420,6 @@ class Episode:
         self._read_chunk = read_chunk
         self._chunk_index = -1
         self._chunk: Any = None
-        if not (np.isfinite(self.controls).all() and np.isfinite(self.executed).all()):
-            raise _damaged(path, "it holds controls that are no finite numbers")
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -592,7 +590,8 @@ class _Recording:
 def salvage(damaged: Path, sealed: Path) -> tuple[int, int]:
     """Write what can be read of a damaged sealed episode as another one.
 
-    A row group, half a second or so, is taken whole or not at all: frames and controls stay together.
+    A row group, half a second or so, is taken whole or not at all: frames and controls stay together. What is taken
+    was looked at as on reading, pictures included: it is not found damaged again.
 
     Args:
         damaged: A sealed episode, under any name.
@@ -609,11 +608,12 @@ def salvage(damaged: Path, sealed: Path) -> tuple[int, int]:
         file = pq.ParquetFile(damaged, page_checksum_verification=True, pre_buffer=False)
         schema = file.schema_arrow
         _check_schema(damaged, schema)
+        _parse_metadata(damaged, schema)
         groups = file.num_row_groups
         rows = int(file.metadata.num_rows)
     except _READ_ERRORS as exc:
         raise _damaged(damaged, f"reading it as Parquet failed: {_one_line(exc)}") from exc
-    whole = [index for index in range(groups) if _is_whole(file, index)]
+    whole = [index for index in range(groups) if _is_whole(damaged, file, index)]
     if not whole:
         raise _damaged(damaged, "no part of it can be read")
 
@@ -626,14 +626,15 @@ def salvage(damaged: Path, sealed: Path) -> tuple[int, int]:
     return kept, rows - kept
 
 
-def _is_whole(file: Any, index: int) -> bool:
+def _is_whole(path: Path, file: Any, index: int) -> bool:
     try:
         table = file.read_row_group(index, use_threads=False)
-        table.validate(full=True)
-    except _READ_ERRORS:
+        _check_columns(path, table, file.metadata.row_group(index).num_rows)
+        for picture in table["frame"].combine_chunks().field("bytes"):
+            decode_picture(picture.as_py() or b"")
+    except (*_READ_ERRORS, EpisodeError, FrameError):
         return False
-    filled = all(not table[name].null_count for name in table.column_names if name not in _NULLABLE)
-    return filled and table.num_rows == file.metadata.row_group(index).num_rows
+    return True
 
 
 def _seal(recording: Path, sealed: Path) -> tuple[int, int]:
@@ -782,6 +783,8 @@ def _check_columns(path: Path, table: Any, rows: int) -> None:
         raise _damaged(path, f"values are missing in {_shortened(empty)}")
     if not rows or table.num_rows != rows:
         raise _damaged(path, f"it has {table.num_rows} rows of {rows}")
+    if not all(np.isfinite(table[name].to_numpy()).all() for name in _LABELS + _EXECUTED):
+        raise _damaged(path, "it holds controls that are no finite numbers")
 
 
 def _check_readable(path: Path) -> None:

@@ -5,19 +5,23 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from agent.cli import main
 from agent.contract.controls import Controls
-from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter, recover
+from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter, encode_row, recover
 from agent.contract.errors import EpisodeError
 from agent.contract.locks import claimed, is_claimed
 from agent.contract.observation import Frame
-from agent.episodes import repair
+from agent.episodes import find_episodes, repair
 
 HEADER = EpisodeHeader("carracing", "expert", rate_hz=10.0)
 
@@ -385,3 +389,100 @@ def test_a_full_disk_sets_no_recording_aside(tmp_path: Path, monkeypatch: pytest
     assert done.failed
     assert "No space left on device" in done.deed
     assert list(contents(tmp_path)) == ["a.recording"]
+
+
+def resize(path: Path) -> None:
+    with EpisodeWriter(path, HEADER) as writer:
+        for index in range(12):
+            row = make_row(index)
+            shape = (12, 16, 3) if index < 7 else (14, 18, 3)
+            writer.write(EpisodeRow(Frame(np.full(shape, index, np.uint8), index, index), row.controls, row.executed))
+
+
+def write_pictures(path: Path, **pictures: bytes) -> EpisodeWriter:
+    """Write 12 rows of which some have other bytes for a picture, and leave the recording open."""
+    writer = EpisodeWriter(path, HEADER)
+    for index in range(12):
+        row = encode_row(make_row(index))
+        writer.write(replace(row, picture=pictures.get(f"row_{index}", row.picture)))
+    return writer
+
+
+def seal_without_checks(path: Path, column: str, row: int) -> None:
+    """Put a NaN into a column of a sealed file; its checksums hold."""
+    file = pq.ParquetFile(record(path))
+    groups = [file.read_row_group(index) for index in range(file.num_row_groups)]
+    with pq.ParquetWriter(path, file.schema_arrow, write_page_checksum=True) as writer:
+        for number, group in enumerate(groups):
+            values = group[column].to_numpy().copy()
+            if number == row // 5:
+                values[row % 5] = np.nan
+            place = group.schema.get_field_index(column)
+            writer.write_table(group.set_column(place, group.schema.field(column), pa.array(values, pa.float32())))
+
+
+def refuse_header(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.contract.episode.asdict", lambda header: {"rate_hz": -1.0})
+    record(path)
+    monkeypatch.undo()
+
+
+def cut(path: Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
+
+
+DAMAGES: dict[str, Callable[[Path, pytest.MonkeyPatch], Any]] = {
+    "another size": lambda path, _: resize(path),
+    "no PNG, sealed": lambda path, _: write_pictures(path, row_7=b"no picture").close(),
+    "no picture, sealed": lambda path, _: write_pictures(path, row_7=b"").close(),
+    "no PNG, killed": lambda path, _: write_pictures(path, row_7=b"no picture")._file.close(),
+    "no picture at all, killed": lambda path, _: write_pictures(
+        path, **{f"row_{row}": b"" for row in range(12)}
+    )._file.close(),
+    "NaN": lambda path, _: seal_without_checks(path, "steering", 7),
+    "header": refuse_header,
+    "cut": lambda path, _: cut(record(path), -200),
+    "recording cut": lambda path, _: cut(kill(path), -300),
+    "empty": lambda path, _: path.write_bytes(b""),
+    "picture": lambda path, _: damage(record(path), 7),
+    "both": lambda path, _: (damage(kill(path), 7), damage(record(path.with_name("b.parquet")), 7).rename(path)),
+    "nothing of the recording": lambda path, _: (
+        damage(record(path), 7),
+        path.with_suffix(".recording").write_bytes(b"no recording at all"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_repairing_again_changes_nothing(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DAMAGES[name](tmp_path / "a.parquet", monkeypatch)
+    first = run(capsys, "repair", str(tmp_path))
+    after = contents(tmp_path)
+    run(capsys, "repair", str(tmp_path))
+    assert contents(tmp_path) == after, first
+    verdicts = [each["verdict"] for each in run(capsys, "verify", str(tmp_path))[1]["episodes"]]
+    assert "damaged" not in verdicts
+    assert "cut off" not in verdicts
+    assert verdicts == (["odd"] if name == "another size" else ["sound"] * len(verdicts))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".recording"])
+def test_repairing_again_changes_nothing_for_any_flipped_bit(tmp_path: Path, suffix: str) -> None:
+    kill(tmp_path / "killed.parquet")
+    record(tmp_path / "sealed.parquet")
+    whole = (tmp_path / ("sealed.parquet" if suffix == ".parquet" else "killed.recording")).read_bytes()
+    rng = np.random.default_rng(1)
+    for flip in range(30):
+        folder = tmp_path / str(flip)
+        folder.mkdir()
+        broken = bytearray(whole)
+        broken[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        (folder / f"a{suffix}").write_bytes(broken)
+        for path in find_episodes([folder]):
+            repair(path)
+        after = contents(folder)
+        for path in find_episodes([folder]):
+            repair(path)
+        assert contents(folder) == after
