@@ -1,6 +1,7 @@
 """Recorded files looked through, and put right where that can be: what `python -m agent episodes` does."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,7 @@ from agent.contract.episode import (
     salvage,
 )
 from agent.contract.errors import AgentError, EpisodeError, ForeignEpisodeError
-from agent.contract.locks import is_claimed
+from agent.contract.locks import claimed, is_claimed
 
 Verdict = Literal["sound", "being recorded", "cut off", "odd", "damaged", "foreign"]
 """``cut off``: a recording that was killed; ``odd``: it can be read, but what it says cannot be; ``foreign``: of
@@ -115,8 +116,8 @@ def examine(path: Path, thorough: bool, advance: Callable[[int], None] = lambda 
         return Examination(path, "foreign", (str(exc),), size_bytes=size_bytes)
     except AgentError as exc:
         return Examination(path, "being recorded" if written else "damaged", (str(exc),), size_bytes=size_bytes)
-    damage = list(_look_at_pictures(episode, advance)) if thorough else []
-    oddities = list(_oddities(episode))
+    damage, changes = _look_at_pictures(episode, advance) if thorough else ([], [])
+    oddities = [*changes, *_oddities(episode)]
     verdict: Verdict = "sound"
     if damage:
         verdict = "damaged"
@@ -151,15 +152,24 @@ def repair(path: Path) -> Repair:
 
     A recording that was cut off is sealed. Of a damaged episode what can be read is kept, under its name; the damaged
     file is set aside under another, never deleted. A sound episode, one that is being recorded, and files of other
-    formats or versions are not touched.
+    formats or versions are not touched. The episode and its recording are claimed meanwhile.
 
     Args:
         path: An episode or a recording.
     """
     try:
-        if path.suffix == RECORDING_SUFFIX:
-            return _repair_recording(path)
-        return _repair_sealed(path)
+        with ExitStack() as held:
+            for each in (path.with_suffix(RECORDING_SUFFIX), path.with_suffix(SEALED_SUFFIX)):
+                if each.exists() and not held.enter_context(claimed(each)):
+                    return Repair(path, "is being recorded, or repaired by another program: left alone")
+            return _repair_recording(path) if path.suffix == RECORDING_SUFFIX else _repair_sealed(path)
+    except PermissionError as exc:
+        return Repair(
+            path,
+            f"left alone: {exc.filename}: {exc.strerror}, expected a file and a folder that may be read and written. "
+            "Repair it as the user who recorded it",
+            failed=True,
+        )
     except (AgentError, OSError) as exc:
         return Repair(path, str(exc), failed=True)
 
@@ -167,32 +177,42 @@ def repair(path: Path) -> Repair:
 def _repair_recording(path: Path) -> Repair:
     if not path.exists():
         return Repair(path)  # sealed with the episode beside it, a moment ago
-    if _is_being_written(path):
-        return Repair(path, "is being recorded: left alone")
     try:
-        Episode.open(path)
+        left = Episode.open(path)
     except ForeignEpisodeError as exc:
         return Repair(path, f"left alone: {exc}", failed=True)
-    except EpisodeError:
-        pass  # damaged: seen to below
-    path.with_suffix(SEALING_SUFFIX).unlink(missing_ok=True)  # half of what is made again here
+    except EpisodeError as exc:
+        return Repair(path, f"set aside as {_set_aside(path).name}: {exc}", failed=True)
     sealed = path.with_suffix(SEALED_SUFFIX)
-    if sealed.exists() and examine(sealed, thorough=False).verdict == "foreign":
+    held = _holds(sealed, left)
+    unread_bytes = left.unread_bytes
+    del left  # unmaps the file, which Windows would not let go otherwise
+    if held in ("another kind", "another drive"):
         return Repair(
-            path, f"left alone: the {sealed.name} beside it is of another kind. Move one of them", failed=True
+            path,
+            f"left alone: the {sealed.name} beside it is of {held}. Rename one of them, then repair again",
+            failed=True,
         )
-    if sealed.exists() and _holds_all_of(sealed, path):
+    path.with_suffix(SEALING_SUFFIX).unlink(missing_ok=True)  # half of what is made again here
+    if held == "all":
+        if unread_bytes:
+            aside = _set_aside(path).name
+            return Repair(path, f"was sealed as {sealed.name} before; what could not be read is in {aside}")
         path.unlink()
         return Repair(path, f"was sealed as {sealed.name} before: removed")
     moved = ""
-    if sealed.exists():
+    if held == "less":
         moved = f"; the {sealed.name} beside it, which held less, is now {_set_aside(sealed).name}"
-    try:
-        episode = recover(path)
-    except EpisodeError as exc:
-        return Repair(path, f"set aside as {_set_aside(path).name}: {exc}", failed=True)
-    rest = f"; what could not be read is in {_set_aside(path).name}" if path.exists() else ""
-    return Repair(path, f"sealed as {sealed.name}, {len(episode)} rows{rest}{moved}")
+    episode = recover(path)
+    deed = f"sealed as {sealed.name}, {len(episode)} rows"
+    if episode.unread_bytes:
+        deed += f"; what could not be read is in {_set_aside(path).name}"
+    failed = False
+    if examine(sealed, thorough=True).verdict == "damaged":  # as it was recorded
+        salvaged = _salvage(sealed)
+        deed, failed = f"{deed}; {salvaged.deed}", salvaged.failed
+    path.unlink(missing_ok=True)
+    return Repair(path, deed + moved, failed)
 
 
 def _repair_sealed(path: Path) -> Repair:
@@ -203,8 +223,17 @@ def _repair_sealed(path: Path) -> Repair:
         if damage.problems:
             return Repair(path, f"can be read and is left as it is, but {'; '.join(damage.problems)}", failed=True)
         return Repair(path)
-    if path.with_suffix(RECORDING_SUFFIX).exists():
-        return _repair_recording(path.with_suffix(RECORDING_SUFFIX))
+    recording = path.with_suffix(RECORDING_SUFFIX)
+    if not recording.exists():
+        return _salvage(path)
+    done = _repair_recording(recording)
+    if recording.exists() or not path.exists() or examine(path, thorough=True).verdict != "damaged":
+        return done
+    salvaged = _salvage(path)  # its recording was of no use
+    return Repair(path, f"{salvaged.deed}; {recording.name} {done.deed}", salvaged.failed)
+
+
+def _salvage(path: Path) -> Repair:
     aside = _set_aside(path)
     try:
         kept, lost = salvage(aside, path)
@@ -213,15 +242,31 @@ def _repair_sealed(path: Path) -> Repair:
     return Repair(path, f"{kept} rows kept, {lost} lost; the damaged file is {aside.name}")
 
 
-def _holds_all_of(sealed: Path, recording: Path) -> bool:
-    """Return whether every row that can be read of a recording is in a sound sealed episode."""
-    if examine(sealed, thorough=True).verdict == "damaged":
-        return False
+def _holds(sealed: Path, left: Episode) -> Literal["nothing", "another kind", "another drive", "less", "all"]:
+    """Return what a sealed file, which need not be there, has of what can be read of a recording."""
+    if not sealed.exists():
+        return "nothing"
+    verdict = examine(sealed, thorough=True).verdict
+    if verdict == "foreign":
+        return "another kind"
     try:
-        rest = Episode.open(recording)
+        beside = Episode.open(sealed)
     except EpisodeError:
-        return False
-    return bool(np.isin(rest.captured_ns, Episode.open(sealed).captured_ns).all())
+        return "less"
+    # Times and running numbers tell no drives apart: in lockstep each begins at 0. Nor does the second it began in.
+    ours, theirs = _rows(left), _rows(beside)
+    if (left.header, left.created) != (beside.header, beside.created) or not (ours <= theirs or theirs <= ours):
+        return "another drive"
+    # Of two damaged files the sealed one has more to salvage: a recording ends with its first damage.
+    return "all" if ours <= theirs and (verdict != "damaged" or left.unread_bytes) else "less"
+
+
+def _rows(episode: Episode) -> set[bytes]:
+    """Return the rows with all they have but their pictures."""
+    columns = [episode.tick, episode.captured_ns, episode.controls, episode.executed, episode.speed]
+    columns += [episode.intervention, *(values for _, values in sorted(episode.telemetry.items()))]
+    parts = [np.ascontiguousarray(column).view(np.uint8).reshape(len(episode), -1) for column in columns]
+    return {row.tobytes() for row in np.concatenate(parts, axis=1)}
 
 
 def _is_being_written(path: Path) -> bool:
@@ -241,22 +286,23 @@ def _set_aside(path: Path) -> Path:
     return path.rename(aside)
 
 
-def _look_at_pictures(episode: Episode, advance: Callable[[int], None]) -> Iterator[str]:
-    """Yield a line a picture that cannot be decoded, or has another size than the first."""
-    shape = None
-    told = ""
+def _look_at_pictures(episode: Episode, advance: Callable[[int], None]) -> tuple[list[str], list[str]]:
+    """Return a line a picture that cannot be decoded, and one a change of their size, as of a window's."""
+    damage: list[str] = []
+    changes: list[str] = []
+    size = None
     for row in range(len(episode)):
         try:
-            found = episode.frame(row).pixels.shape
+            height_px, width_px = episode.frame(row).pixels.shape[:2]
         except AgentError as exc:
-            if str(exc) != told:  # a damaged part is told once, for all of its rows
-                told = str(exc)
-                yield told
+            if str(exc) not in damage[-1:]:  # a damaged part is told once, for all of its rows
+                damage.append(str(exc))
         else:
-            shape = shape or found
-            if found != shape:
-                yield f"the picture of row {row} has {found[1]} x {found[0]} px, the first {shape[1]} x {shape[0]}"
+            if size not in (None, (width_px, height_px)):
+                changes.append(f"the pictures change their size at row {row}, to {width_px} x {height_px} px")
+            size = (width_px, height_px)
         advance(1)
+    return damage, changes
 
 
 def _oddities(episode: Episode) -> Iterator[str]:

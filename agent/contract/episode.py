@@ -219,11 +219,15 @@ class EpisodeWriter:
             # "x" for two recordings that start at once. Unbuffered: what write() took is with the system.
             self._file = self._recording.open("xb", buffering=0)
             try:
-                claim(self._file)  # so that nobody takes it for the remains of one
+                if not claim(self._file):  # or it would be taken for the remains of one
+                    raise EpisodeError(
+                        f"{self._recording} was taken hold of by another program as it was created, expected nobody "
+                        "else to see to that folder now, such as a repair. Start again when that is done."
+                    )
                 _sync_folder(path.parent)
-            except OSError:
+            except (EpisodeError, OSError):
                 self._file.close()
-                self._recording.unlink()
+                self._recording.unlink(missing_ok=True)
                 raise
         except OSError as exc:
             raise EpisodeError(
@@ -312,10 +316,12 @@ class EpisodeWriter:
         """Seal the episode; calling it twice is harmless.
 
         Raises:
-            EpisodeError: If the sealed file cannot be written; the recording stays and can be recovered later.
+            EpisodeError: If the sealed file cannot be written, or rows cannot be read back; the recording stays then.
+                ``rows`` is how many were sealed.
         """
         if self._file.closed:
             return
+        recorded = sealed = unread = 0
         try:
             if self._pending:
                 self._flush()
@@ -323,11 +329,19 @@ class EpisodeWriter:
                 self._append(_END_OF_STREAM)
         finally:
             try:
-                done = not self.rows or _seal(self._recording, self.path)
+                recorded = self.rows
+                if recorded:
+                    sealed, unread = _seal(self._recording, self.path)
             finally:
                 self._file.close()  # not before: until then the recording is claimed
-            if done:
+            self.rows = sealed
+            if sealed == recorded and not unread:
                 self._recording.unlink(missing_ok=True)
+        if sealed < recorded:
+            raise EpisodeError(
+                f"{self.path} has {sealed} of the {recorded} rows recorded: what follows them cannot be read back, "
+                f"expected a disk that keeps what it took. It is left in {self._recording.name}. {REPAIR}."
+            )
 
     def _flush(self) -> None:
         """Put the pending rows on the disk as one record batch, or lose them and say so."""
@@ -369,6 +383,7 @@ class Episode:
         header: What is true of the whole episode.
         created: When recording began, UTC, ISO 8601.
         recovered: None for a sealed episode; for the remains of a recording what was recovered, as one sentence.
+        unread_bytes: Bytes of a recording that are incomplete or damaged, or follow such; they hold rows, perhaps.
         tick: int32, shape (rows,): the frames' running numbers; a gap means frames missed or dropped.
         captured_ns: int64, shape (rows,): monotonic capture time in nanoseconds.
         controls: float32, shape (rows, 3): the label's steering, throttle, brake.
@@ -386,9 +401,11 @@ class Episode:
         chunk_rows: list[int],
         read_chunk: Callable[[int], Any],
         recovered: str | None = None,
+        unread_bytes: int = 0,
     ) -> None:
         self.path = path
         self.recovered = recovered
+        self.unread_bytes = unread_bytes
         self.header, self.created, names = _parse_metadata(path, schema)
         self.tick: npt.NDArray[np.int32] = columns["tick"].to_numpy()
         self.captured_ns: npt.NDArray[np.int64] = columns["captured_ns"].to_numpy()
@@ -403,8 +420,6 @@ class Episode:
         self._read_chunk = read_chunk
         self._chunk_index = -1
         self._chunk: Any = None
-        if not (np.isfinite(self.controls).all() and np.isfinite(self.executed).all()):
-            raise _damaged(path, "it holds controls that are no finite numbers")
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -453,6 +468,7 @@ class Episode:
             [batch.num_rows for batch in batches],
             lambda index: batches[index]["frame"],
             recording.summary(table.num_rows),
+            recording.unread,
         )
 
     def __len__(self) -> int:
@@ -510,8 +526,7 @@ class Episode:
 def recover(path: Path) -> Episode:
     """Seal what a killed recording left behind as ``NAME.parquet``.
 
-    The recording is removed once all of it is sealed; where bytes at its end could not be read it stays, and what
-    was recovered is said in :attr:`Episode.recovered`.
+    The recording stays, for the caller to remove unless :attr:`Episode.unread_bytes` of the result are left in it.
 
     Args:
         path: ``NAME.recording``; nobody may be writing it any more.
@@ -525,10 +540,9 @@ def recover(path: Path) -> Episode:
     summary = remains.recovered
     del remains  # unmaps the file, which Windows would not let go otherwise
     sealed = path.with_suffix(SEALED_SUFFIX)
-    if _seal(path, sealed):
-        path.unlink()
+    _, unread_bytes = _seal(path, sealed)
     episode = Episode.open(sealed)
-    episode.recovered = summary
+    episode.recovered, episode.unread_bytes = summary, unread_bytes
     return episode
 
 
@@ -537,6 +551,7 @@ class _Recording:
 
     def __init__(self, path: Path, source: Any) -> None:
         self.size = source.size()
+        self.rows = 0
         self._good_size = 0
         self._source = source
         try:
@@ -555,6 +570,7 @@ class _Recording:
                 if metadata is None or metadata.get(_BATCH_CHECKSUM_KEY) != _checksum(batch):
                     return
                 self._good_size = self._source.tell()
+                self.rows += batch.num_rows
                 yield batch
         except StopIteration:
             self._good_size = self._source.tell()
@@ -574,7 +590,8 @@ class _Recording:
 def salvage(damaged: Path, sealed: Path) -> tuple[int, int]:
     """Write what can be read of a damaged sealed episode as another one.
 
-    A row group, half a second or so, is taken whole or not at all: frames and controls stay together.
+    A row group, half a second or so, is taken whole or not at all: frames and controls stay together. What is taken
+    was looked at as on reading, pictures included: it is not found damaged again.
 
     Args:
         damaged: A sealed episode, under any name.
@@ -591,11 +608,12 @@ def salvage(damaged: Path, sealed: Path) -> tuple[int, int]:
         file = pq.ParquetFile(damaged, page_checksum_verification=True, pre_buffer=False)
         schema = file.schema_arrow
         _check_schema(damaged, schema)
+        _parse_metadata(damaged, schema)
         groups = file.num_row_groups
         rows = int(file.metadata.num_rows)
     except _READ_ERRORS as exc:
         raise _damaged(damaged, f"reading it as Parquet failed: {_one_line(exc)}") from exc
-    whole = [index for index in range(groups) if _is_whole(file, index)]
+    whole = [index for index in range(groups) if _is_whole(damaged, file, index)]
     if not whole:
         raise _damaged(damaged, "no part of it can be read")
 
@@ -608,22 +626,30 @@ def salvage(damaged: Path, sealed: Path) -> tuple[int, int]:
     return kept, rows - kept
 
 
-def _is_whole(file: Any, index: int) -> bool:
+def _is_whole(path: Path, file: Any, index: int) -> bool:
     try:
         table = file.read_row_group(index, use_threads=False)
-        table.validate(full=True)
-    except _READ_ERRORS:
+        _check_columns(path, table, file.metadata.row_group(index).num_rows)
+        for picture in table["frame"].combine_chunks().field("bytes"):
+            decode_picture(picture.as_py() or b"")
+    except (*_READ_ERRORS, EpisodeError, FrameError):
         return False
-    filled = all(not table[name].null_count for name in table.column_names if name not in _NULLABLE)
-    return filled and table.num_rows == file.metadata.row_group(index).num_rows
+    return True
 
 
-def _seal(recording: Path, sealed: Path) -> bool:
-    """Turn a recording into Parquet batch by batch; return whether all of its bytes could be read."""
+def _seal(recording: Path, sealed: Path) -> tuple[int, int]:
+    """Turn a recording into Parquet batch by batch; return its rows, and how many bytes could not be read."""
+    _check_readable(recording)
     with pa.OSFile(str(recording)) as source:
         reader = _Recording(recording, source)
-        _write_sealed(sealed, reader.schema, reader.batches(), f"the drive is safe in {recording.name}. {REPAIR}")
-        return not reader.unread
+
+        def batches() -> Iterator[Any]:
+            yield from reader.batches()
+            if not reader.rows:  # rather no sealed file than one without rows
+                raise _damaged(recording, "no half second of it can be read")
+
+        _write_sealed(sealed, reader.schema, batches(), f"the drive is safe in {recording.name}. {REPAIR}")
+        return reader.rows, reader.unread
 
 
 def _write_sealed(sealed: Path, schema: Any, batches: Iterator[Any], otherwise: str) -> None:
@@ -759,6 +785,8 @@ def _check_columns(path: Path, table: Any, rows: int) -> None:
         raise _damaged(path, f"values are missing in {_shortened(empty)}")
     if not rows or table.num_rows != rows:
         raise _damaged(path, f"it has {table.num_rows} rows of {rows}")
+    if not all(np.isfinite(table[name].to_numpy()).all() for name in _LABELS + _EXECUTED):
+        raise _damaged(path, "it holds controls that are no finite numbers")
 
 
 def _check_readable(path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 if sys.platform == "win32":
@@ -15,8 +17,10 @@ if sys.platform == "win32":
         file.seek(_BYTE)
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
+        except PermissionError:  # what Windows says of a byte that somebody has locked
             return False
+        except OSError:  # no locks there, as below
+            return True
         finally:
             file.seek(position)
         return True
@@ -40,5 +44,21 @@ def is_claimed(path: "str | os.PathLike[str]") -> bool:
     Raises:
         OSError: If it cannot be opened.
     """
-    with open(path, "r+b") as file:
+    with open(path, "rb") as file:  # for reading: whoever may not write it is told, too
         return not claim(file)
+
+
+@contextmanager
+def claimed(path: "str | os.PathLike[str]") -> Iterator[bool]:
+    """Claim a file while the block runs; gives False if it is somebody else's.
+
+    Windows neither renames nor removes a file that is open: there it is claimed for a moment only, to see whose it is.
+
+    Raises:
+        OSError: If it cannot be opened.
+    """
+    with open(path, "rb") as file:
+        mine = claim(file)
+        if sys.platform == "win32":
+            file.close()
+        yield mine

@@ -1,6 +1,7 @@
 """Records the drive as an episode without ever making it wait."""
 
 import logging
+import math
 import queue
 import threading
 from collections.abc import Callable
@@ -16,7 +17,8 @@ _log = logging.getLogger(__name__)
 
 # Frames wait uncompressed until the compressing thread has time for them: 25 pictures of 1000 x 800 px BGRA are 80 MB.
 QUEUE_ROWS = 25
-# Compressed ones wait for the disk, which may take its time over a sync: 10 s at 30 a second, at 35 KB each 10 MB.
+# Compressed ones wait for the disk, which may take its time over a sync: 10 s at 30 a second, at 35 KB each 10 MB. What
+# waits is lost by a kill, but with less room every sync of a second, which disks do take, would leave a hole.
 DISK_ROWS = 300
 
 
@@ -24,7 +26,9 @@ class EpisodeRecorder:
     """Writes every tick into an episode; compression and disk happen in two threads of their own.
 
     When the queue is full, a frame and its row are dropped together and counted. Trouble with the disk never stops
-    the drive: it is logged once, kept in ``problem``, counted row by row, and raised when the recorder is closed.
+    the drive: it is logged once, kept in ``problem``, counted row by row, and raised when the recorder is closed. A
+    kill loses what waits: a second at most, or, while the disk stalls, up to ``DISK_ROWS`` and ``QUEUE_ROWS`` more,
+    which is logged as soon as it begins; with ``blocking`` never more than the second.
 
     Args:
         path: The sealed file, ending in ``.parquet``.
@@ -50,8 +54,11 @@ class EpisodeRecorder:
         self._blocking = blocking
         self._dropped_full = 0  # counted by the loop's thread
         self._dropped_failed = 0  # counted by the disk's thread
-        self._queue: queue.Queue[EpisodeRow | int | None] = queue.Queue(QUEUE_ROWS)
-        self._encoded: queue.Queue[EncodedRow | int | None] = queue.Queue(DISK_ROWS)
+        # The writer has half a second at hand; a simulator can wait as soon as there is as much in the queues.
+        room = max(1, math.floor(header.rate_hz / 4)) if blocking else DISK_ROWS
+        self._queue: queue.Queue[EpisodeRow | int | None] = queue.Queue(min(QUEUE_ROWS, room))
+        self._encoded: queue.Queue[EncodedRow | EpisodeError | int | None] = queue.Queue(room)
+        self._told_that_it_waits = blocking
         self._threads = [
             threading.Thread(target=work, name=f"episode {name}", daemon=True)
             for name, work in (("compression", self._compress), ("disk", self._write))
@@ -114,6 +121,12 @@ class EpisodeRecorder:
 
     def put(self, row: EpisodeRow) -> bool:
         """Record a row, or drop and count it if the queue is full; return whether it was taken."""
+        if not self._told_that_it_waits and self._queue.qsize() + self._encoded.qsize() > self._header.rate_hz / 2:
+            self._told_that_it_waits = True
+            _log.warning(
+                "recording: more than a second of the drive waits for the disk or the processor; a kill would lose it. "
+                "Record to a faster disk, or close other programs."
+            )
         try:
             self._queue.put(row, block=self._blocking)
         except queue.Full:
@@ -135,9 +148,19 @@ class EpisodeRecorder:
 
     def _compress(self) -> None:
         while (row := self._queue.get()) is not None:
-            self._encoded.put(row if isinstance(row, int) else encode_row(row))
+            self._encoded.put(row if isinstance(row, int) else self._compressed(row))
             del row  # or its picture would be kept until the next one comes
         self._encoded.put(None)
+
+    def _compressed(self, row: EpisodeRow) -> EncodedRow | EpisodeError:
+        """Return a row for the disk's thread, or why there is none: that thread counts what is lost."""
+        try:
+            return encode_row(row)
+        except Exception as trouble:  # MemoryError too: neither the drive nor leaving it may wait for a dead thread
+            return EpisodeError(
+                f"The picture of tick {row.frame.index} could not be compressed ({trouble!r}), expected memory for it. "
+                "Close other programs."
+            )
 
     def _write(self) -> None:
         while (row := self._encoded.get()) is not None:
@@ -146,6 +169,8 @@ class EpisodeRecorder:
                 if isinstance(row, int):
                     self._writer.discard_since(row)
                     continue
+                if isinstance(row, EpisodeError):
+                    raise row
                 self._writer.write(row)
             except Exception as trouble:  # whatever it is, a recording must not end the drive or leave it waiting
                 self._dropped_failed += max(0, rows_before + 1 - self._writer.rows)

@@ -1,19 +1,27 @@
 """Episodes looked through and put right: `python -m agent episodes info|verify|repair`."""
 
+import errno
 import hashlib
 import json
+import os
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from agent.cli import main
 from agent.contract.controls import Controls
-from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter, encode_row, recover
 from agent.contract.errors import EpisodeError
+from agent.contract.locks import claimed, is_claimed
 from agent.contract.observation import Frame
+from agent.episodes import find_episodes, repair
 
 HEADER = EpisodeHeader("carracing", "expert", rate_hz=10.0)
 
@@ -225,7 +233,8 @@ def test_a_recording_that_goes_on_can_be_read_and_is_left_alone(
         (found,) = report["episodes"]
         assert (code, found["verdict"], found["rows"]) == (0, "being recorded", 10)
         code, report = run(capsys, "repair", str(tmp_path))
-        assert (code, report["repairs"][0]["deed"]) == (0, "is being recorded: left alone")
+        deed = "is being recorded, or repaired by another program: left alone"
+        assert (code, report["repairs"][0]["deed"]) == (0, deed)
         assert contents(tmp_path) == before
         for index in range(13, 23):
             writer.write(make_row(index))
@@ -273,3 +282,207 @@ def test_the_table_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFix
 def test_paths_that_are_none(name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["episodes", "info", str(tmp_path / name)]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_rows_behind_damage_are_never_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = EpisodeWriter(tmp_path / "a.parquet", HEADER)
+    for index in range(23):
+        writer.write(make_row(index))
+    damage(tmp_path / "a.recording", row=7)
+    with pytest.raises(EpisodeError, match="5 of the 23 rows"):
+        writer.close()
+    before = (tmp_path / "a.recording").read_bytes()
+    code, deeds = repair_twice(capsys, tmp_path)
+    assert (code, deeds) == (
+        0,
+        ["was sealed as a.parquet before; what could not be read is in a.recording.damaged"],
+    )
+    assert_holds(tmp_path / "a.parquet", list(range(5)))
+    assert (tmp_path / "a.recording.damaged").read_bytes() == before
+
+
+@pytest.mark.parametrize("sealed_rows", [23, 10])
+@pytest.mark.parametrize("created", ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"])
+def test_another_drive_of_the_same_name_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, sealed_rows: int, created: str
+) -> None:
+    """In lockstep every drive begins at the time 0; of one second only the rows tell them apart."""
+    monkeypatch.setattr("time.strftime", lambda *args: "2026-01-01T00:00:00Z")
+    record(tmp_path / "a.parquet", sealed_rows)
+    monkeypatch.setattr("time.strftime", lambda *args: created)
+    writer = EpisodeWriter(tmp_path / "other.parquet", HEADER)
+    for index in range(20):
+        row = make_row(index)
+        writer.write(row if created.startswith("2026-01-02") else EpisodeRow(row.frame, Controls(-1.0), Controls()))
+    writer._file.close()
+    (tmp_path / "other.recording").rename(tmp_path / "a.recording")
+    before = contents(tmp_path)
+    code, report = run(capsys, "repair", str(tmp_path))
+    assert code == 1
+    (found,) = report["repairs"]
+    assert found["deed"].startswith("left alone: the a.parquet beside it is of another drive")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("held", ["a.recording", "a.parquet"])
+def test_what_another_repair_holds_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str], held: str) -> None:
+    kill(tmp_path / "a.parquet")
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
+    before = contents(tmp_path)
+    with claimed(tmp_path / held) as mine:
+        assert mine
+        code, report = run(capsys, "repair", str(tmp_path))
+    assert (code, {each["deed"].rpartition(": ")[2] for each in report["repairs"]}) == (0, {"left alone"})
+    assert contents(tmp_path) == before
+
+
+def test_a_repair_holds_what_it_works_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = kill(tmp_path / "a.parquet")
+    seen = []
+
+    def look(path: Path) -> Episode:
+        seen.append(is_claimed(path))
+        return recover(path)
+
+    monkeypatch.setattr("agent.episodes.recover", look)
+    assert repair(recording).deed == "sealed as a.parquet, 20 rows"
+    assert seen == [True]
+
+
+def test_what_may_not_be_opened_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = kill(tmp_path / "a.parquet")
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("agent.episodes.claimed", refuse)
+    done = repair(recording)
+    assert done.failed
+    assert "Permission denied" in done.deed
+    assert "user who recorded it" in done.deed
+    assert list(contents(tmp_path)) == ["a.recording"]
+
+
+def test_a_recording_that_may_only_be_read_is_seen_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with EpisodeWriter(tmp_path / "a.parquet", HEADER) as writer:
+        writer.write(make_row(0))
+        opened = open
+
+        def read_only(path: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+            if set(mode) & set("wax+"):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return opened(path, mode, *args, **kwargs)
+
+        monkeypatch.setattr("builtins.open", read_only)
+        assert is_claimed(tmp_path / "a.recording")
+        monkeypatch.undo()
+
+
+def test_a_full_disk_sets_no_recording_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = kill(tmp_path / "a.parquet")
+
+    def full_disk(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    done = repair(recording)
+    assert done.failed
+    assert "No space left on device" in done.deed
+    assert list(contents(tmp_path)) == ["a.recording"]
+
+
+def resize(path: Path) -> None:
+    with EpisodeWriter(path, HEADER) as writer:
+        for index in range(12):
+            row = make_row(index)
+            shape = (12, 16, 3) if index < 7 else (14, 18, 3)
+            writer.write(EpisodeRow(Frame(np.full(shape, index, np.uint8), index, index), row.controls, row.executed))
+
+
+def write_pictures(path: Path, **pictures: bytes) -> EpisodeWriter:
+    """Write 12 rows of which some have other bytes for a picture, and leave the recording open."""
+    writer = EpisodeWriter(path, HEADER)
+    for index in range(12):
+        row = encode_row(make_row(index))
+        writer.write(replace(row, picture=pictures.get(f"row_{index}", row.picture)))
+    return writer
+
+
+def seal_without_checks(path: Path, column: str, row: int) -> None:
+    """Put a NaN into a column of a sealed file; its checksums hold."""
+    file = pq.ParquetFile(record(path))
+    groups = [file.read_row_group(index) for index in range(file.num_row_groups)]
+    with pq.ParquetWriter(path, file.schema_arrow, write_page_checksum=True) as writer:
+        for number, group in enumerate(groups):
+            values = group[column].to_numpy().copy()
+            if number == row // 5:
+                values[row % 5] = np.nan
+            place = group.schema.get_field_index(column)
+            writer.write_table(group.set_column(place, group.schema.field(column), pa.array(values, pa.float32())))
+
+
+def refuse_header(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.contract.episode.asdict", lambda header: {"rate_hz": -1.0})
+    record(path)
+    monkeypatch.undo()
+
+
+def cut(path: Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
+
+
+DAMAGES: dict[str, Callable[[Path, pytest.MonkeyPatch], Any]] = {
+    "another size": lambda path, _: resize(path),
+    "no PNG, sealed": lambda path, _: write_pictures(path, row_7=b"no picture").close(),
+    "no picture, sealed": lambda path, _: write_pictures(path, row_7=b"").close(),
+    "no PNG, killed": lambda path, _: write_pictures(path, row_7=b"no picture")._file.close(),
+    "no picture at all, killed": lambda path, _: write_pictures(
+        path, **{f"row_{row}": b"" for row in range(12)}
+    )._file.close(),
+    "NaN": lambda path, _: seal_without_checks(path, "steering", 7),
+    "header": refuse_header,
+    "cut": lambda path, _: cut(record(path), -200),
+    "recording cut": lambda path, _: cut(kill(path), -300),
+    "empty": lambda path, _: path.write_bytes(b""),
+    "picture": lambda path, _: damage(record(path), 7),
+    "both": lambda path, _: (damage(kill(path), 7), damage(record(path.with_name("b.parquet")), 7).rename(path)),
+    "nothing of the recording": lambda path, _: (
+        damage(record(path), 7),
+        path.with_suffix(".recording").write_bytes(b"no recording at all"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_repairing_again_changes_nothing(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DAMAGES[name](tmp_path / "a.parquet", monkeypatch)
+    first = run(capsys, "repair", str(tmp_path))
+    after = contents(tmp_path)
+    run(capsys, "repair", str(tmp_path))
+    assert contents(tmp_path) == after, first
+    verdicts = [each["verdict"] for each in run(capsys, "verify", str(tmp_path))[1]["episodes"]]
+    assert "damaged" not in verdicts
+    assert "cut off" not in verdicts
+    assert verdicts == (["odd"] if name == "another size" else ["sound"] * len(verdicts))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".recording"])
+def test_repairing_again_changes_nothing_for_any_flipped_bit(tmp_path: Path, suffix: str) -> None:
+    kill(tmp_path / "killed.parquet")
+    record(tmp_path / "sealed.parquet")
+    whole = (tmp_path / ("sealed.parquet" if suffix == ".parquet" else "killed.recording")).read_bytes()
+    rng = np.random.default_rng(1)
+    for flip in range(30):
+        folder = tmp_path / str(flip)
+        folder.mkdir()
+        broken = bytearray(whole)
+        broken[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        (folder / f"a{suffix}").write_bytes(broken)
+        for path in find_episodes([folder]):
+            repair(path)
+        after = contents(folder)
+        for path in find_episodes([folder]):
+            repair(path)
+        assert contents(folder) == after

@@ -214,7 +214,8 @@ def test_recovering_seals_what_a_kill_left(tmp_path: Path) -> None:
     episode = recover(recording)
     assert_holds_rows(episode, 10)
     assert "10 rows recovered" in str(episode.recovered)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+    assert episode.unread_bytes == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "a.recording"]
     assert Episode.open(tmp_path / "a.parquet").recovered is None
 
 
@@ -250,6 +251,7 @@ def test_recovering_a_cut_recording_keeps_the_unread_bytes(tmp_path: Path) -> No
     episode = recover(recording)
     assert_holds_rows(episode, 10)
     assert "incomplete or damaged" in str(episode.recovered)
+    assert episode.unread_bytes > 0
     assert recording.exists()
 
 
@@ -489,3 +491,48 @@ def test_what_a_library_says_of_bytes_of_the_file_is_printable(folder: Path, tmp
     with pytest.raises(EpisodeError, match="reading it as Parquet failed") as raised:
         Episode.open(tmp_path / "e.parquet")
     assert str(raised.value).isprintable()
+
+
+def flip_a_picture(recording: Path, row: int) -> None:
+    whole = bytearray(recording.read_bytes())
+    whole[whole.index(Episode.open(recording).encoded_frame(row)) + 40] ^= 1
+    recording.write_bytes(whole)
+
+
+def test_rows_that_cannot_be_sealed_are_told_and_stay_in_the_recording(tmp_path: Path) -> None:
+    writer = EpisodeWriter(tmp_path / "a.parquet", HEADER)
+    for index in range(17):
+        writer.write(make_row(index))
+    flip_a_picture(tmp_path / "a.recording", 7)
+    with pytest.raises(EpisodeError, match=r"a\.parquet has 5 of the 17 rows.*a\.recording.*episodes repair"):
+        writer.close()
+    assert writer.rows == 5
+    assert_holds_rows(Episode.open(tmp_path / "a.parquet"), 5)
+    assert (tmp_path / "a.recording").exists()
+
+
+def test_a_recording_of_which_nothing_can_be_sealed_stays_alone(tmp_path: Path) -> None:
+    writer = EpisodeWriter(tmp_path / "a.parquet", HEADER)
+    for index in range(17):
+        writer.write(make_row(index))
+    flip_a_picture(tmp_path / "a.recording", 2)
+    with pytest.raises(EpisodeError, match="no half second of it can be read"):
+        writer.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.recording"]
+
+
+def test_a_recording_that_vanished_is_told(tmp_path: Path) -> None:
+    writer = EpisodeWriter(tmp_path / "a.parquet", HEADER)
+    writer.write(make_row(0))
+    (tmp_path / "a.recording").unlink()
+    with pytest.raises(EpisodeError, match=r"a\.recording cannot be read"):
+        writer.close()
+
+
+def test_a_recording_that_somebody_else_takes_hold_of_does_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.contract.episode.claim", lambda file: False)
+    with pytest.raises(EpisodeError, match="taken hold of by another program"):
+        EpisodeWriter(tmp_path / "a.parquet", HEADER)
+    assert list(tmp_path.iterdir()) == []

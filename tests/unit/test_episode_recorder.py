@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from agent.contract.controls import Controls
-from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.episode import EncodedRow, Episode, EpisodeHeader, EpisodeRow, EpisodeWriter, encode_row
 from agent.contract.errors import EpisodeError
 from agent.contract.observation import Frame
 from agent.observers import episode_writer
@@ -98,6 +98,55 @@ def test_in_lockstep_nothing_is_dropped(tmp_path: Path, gate: threading.Event) -
     assert_nothing_shifted(Episode.open(tmp_path / "a.parquet"), list(range(3 * QUEUE_ROWS)))
 
 
+def test_in_lockstep_a_kill_costs_a_second_at_most_however_slow_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, go_on = itertools.count(), threading.Event()
+
+    def stall(descriptor: int) -> None:
+        if next(synced) >= 2:  # the calls before: the new file's name, the first half second of rows
+            go_on.wait()
+
+    monkeypatch.setattr(os, "fsync", stall)
+    taken = 0
+
+    def drive() -> None:
+        nonlocal taken
+        with EpisodeRecorder(tmp_path / "a.parquet", HEADER, blocking=True) as recorder:
+            for index in range(40):
+                recorder.on_tick(make_record(index))
+                taken += 1
+
+    driving = threading.Thread(target=drive)
+    driving.start()
+    before = -1
+    while before != taken or not taken:
+        before = taken
+        time.sleep(0.2)
+    on_the_disk = len(Episode.open(tmp_path / "a.recording"))
+    go_on.set()
+    driving.join()
+    assert on_the_disk >= 5
+    assert before - on_the_disk <= HEADER.rate_hz
+    assert_nothing_shifted(Episode.open(tmp_path / "a.parquet"), list(range(40)))
+
+
+def test_more_than_a_second_that_waits_for_the_disk_is_told_at_once_and_once(
+    tmp_path: Path, gate: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = []
+    with EpisodeRecorder(tmp_path / "a.parquet", HEADER) as recorder:
+        for rows in (range(5), range(5, 20)):
+            for index in rows:
+                recorder.on_tick(make_record(index))
+            told.append(caplog.text.count("more than a second of the drive waits"))
+        gate.set()
+    assert told == [0, 1]
+    assert recorder.dropped == 0
+    assert recorder.problem is None, "nothing was lost"
+    assert_nothing_shifted(Episode.open(tmp_path / "a.parquet"), list(range(20)))
+
+
 def test_a_full_disk_is_reported_once_and_every_lost_row_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -143,3 +192,32 @@ def test_recording_trouble_does_not_hide_why_the_drive_ended(tmp_path: Path, mon
     with pytest.raises(KeyboardInterrupt):
         drive()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_row_that_cannot_be_compressed_is_counted_and_the_others_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out_of_memory(row: EpisodeRow) -> EncodedRow:
+        if row.frame.index in (2, 4):
+            raise MemoryError
+        return encode_row(row)
+
+    monkeypatch.setattr(episode_writer, "encode_row", run_out_of_memory)
+    recorder = EpisodeRecorder(tmp_path / "a.parquet", HEADER)
+
+    def drive() -> None:
+        with recorder:
+            for index in range(7):
+                recorder.on_tick(make_record(index))
+
+    def drive_with_trouble() -> None:
+        with pytest.raises(EpisodeError, match="2 ticks were not recorded"):
+            drive()
+
+    leaving = threading.Thread(target=drive_with_trouble, daemon=True)
+    leaving.start()
+    leaving.join(10)
+    assert not leaving.is_alive(), "waits for a thread that has ended"
+    assert "picture of tick 2 could not be compressed (MemoryError())" in str(recorder.problem)
+    assert recorder.dropped == 2
+    assert_nothing_shifted(Episode.open(tmp_path / "a.parquet"), [0, 1, 3, 5, 6])
