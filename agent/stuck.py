@@ -14,6 +14,10 @@ from agent.contract.profile import Stuck
 
 _log = logging.getLogger(__name__)
 
+FREE_S = 15.0
+"""How long it has to move before attempts are counted afresh: a car that is reversed off a wall moves, and may drive
+into the same wall again a few seconds later."""
+
 _SMALL = (48, 27)  # pictures are compared at this size: grass that flickers by a pixel is no movement
 
 
@@ -52,6 +56,7 @@ class StuckWatch:
         self._since_s: float | None = None  # when the present window began
         self._recovers_until_s: float | None = None
         self._in_a_row = 0
+        self._moves_since_s: float | None = None  # after an attempt
         self._hopeless = False
         self._recovery = NEUTRAL
 
@@ -63,7 +68,7 @@ class StuckWatch:
     def hand_over(self) -> None:
         """Leave it to a person who drives now."""
         self.look_away()
-        self._in_a_row, self._hopeless = 0, False
+        self._in_a_row, self._moves_since_s, self._hopeless = 0, None, False
 
     def watch(self, observation: Observation, controls: Controls, time_s: float) -> Controls:
         """Return the controls to send: those given, or what brings the car off.
@@ -82,9 +87,7 @@ class StuckWatch:
         if self._since_s is None or time_s - self._since_s < self._stuck.after_s:
             return NEUTRAL if self._hopeless else controls
         if self._moves():
-            if self._in_a_row:
-                _log.warning("moves again")
-            self._in_a_row, self._hopeless = 0, False
+            self._note_movement(time_s)
             return controls
         if self._hopeless:
             return NEUTRAL
@@ -104,12 +107,23 @@ class StuckWatch:
     def _moves(self) -> bool:
         return sum(change for _, change in self._changes) >= self._stuck.least_change_per_s * self._stuck.after_s
 
+    def _note_movement(self, time_s: float) -> None:
+        if not self._in_a_row:
+            return
+        if self._moves_since_s is None:
+            self._moves_since_s = time_s
+            _log.warning("moves again")
+        # With neutral controls it was somebody else who moved it: that is a new beginning too.
+        if self._hopeless or time_s - self._moves_since_s >= FREE_S:
+            self._in_a_row, self._moves_since_s, self._hopeless = 0, None, False
+
     def _restart_window(self, time_s: float) -> None:
         self._changes.clear()
         self._since_s = time_s
 
     def _recover(self, controls: Controls, time_s: float) -> Controls:
         stuck = self._stuck
+        self._moves_since_s = None
         if not self._in_a_row:
             self.events += 1
         found = f"stuck: the picture has hardly changed for {stuck.after_s:g} s"

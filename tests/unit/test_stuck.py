@@ -6,7 +6,7 @@ import pytest
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.observation import Observation
 from agent.contract.profile import Stuck, StuckAction
-from agent.stuck import StuckWatch
+from agent.stuck import FREE_S, StuckWatch
 
 WANTED = Controls(0.5, 1.0, 0.0)
 RATE_HZ = 10
@@ -101,12 +101,26 @@ def test_it_gives_up_after_some_attempts_and_says_so_once(caplog: pytest.LogCapt
     assert drive.watch.events == 2
 
 
-def test_attempts_are_counted_afresh_once_it_has_moved() -> None:
+def test_attempts_are_counted_afresh_once_it_has_moved_for_long() -> None:
     drive = Drive(action="reset", after_s=1.0, for_s=0.5, attempts=2)
     for _ in range(5):
         drive.go(1.3)
-        drive.go(3.0, moving=True)
+        drive.go(FREE_S + 3.0, moving=True)
     assert (drive.watch.events, drive.resets, drive.watch.given_up) == (5, 5, 0)
+
+
+def test_a_car_that_drives_into_the_same_wall_again_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    """Reversing moves it, and so does driving back: once, each attempt was the first, without an end."""
+    drive = Drive(action="reverse", after_s=4.0, for_s=1.5, attempts=3)
+    away = 0.0  # from the wall
+    sent = [WANTED]
+    for _ in range(120 * RATE_HZ):
+        speed = -6.0 if sent[-1].throttle else 4.0 * sent[-1].brake
+        before, away = away, max(0.0, away + speed / RATE_HZ)
+        sent.append(drive.step(moving=away != before, noise=0))
+    assert (drive.watch.events, drive.watch.attempts, drive.watch.given_up) == (1, 3, 1)
+    assert set(sent[-300:]) == {NEUTRAL}
+    assert caplog.messages[-1].endswith("3 attempts were in vain; controls are neutral until it moves")
 
 
 def test_what_was_not_seen_is_no_standstill() -> None:
