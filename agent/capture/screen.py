@@ -1,5 +1,6 @@
 """A part of the screen as a camera: a window that is followed, a monitor, or a fixed region."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,10 +17,12 @@ from agent.pacing import clock_ns
 FROZEN_S = 0.5
 """A picture that has not changed for this long is taken for a frozen game: 25 pictures at 50 a second."""
 
-RETRY_S = 2.0
-"""How often a frozen picture is believed again, for as long as it takes to call it frozen once more.
+RETRY_AFTER_S = (2.0, 4.0, 8.0)
+"""After how long without driving a frozen picture is believed again, for as long as it takes to call it frozen once
+more.
 
-A game at rest shows the same picture over and over too, and only moving its car can tell it from a frozen one."""
+A game at rest shows the same picture over and over too, and only moving its car can tell it from a frozen one. After
+the last of these tries it takes a picture that has changed."""
 
 BLACK_LEVEL = 8
 """A picture without a brighter value than this, of 255, is black: a minimised or protected window, a loading screen."""
@@ -182,10 +185,20 @@ class ScreenSource:
             raise BlindError(
                 "the picture is black" + (" (a Wayland session shows X programs nothing)" if is_wayland() else "")
             )
-        still_s = (captured_ns - self._changed_ns) / 1e9
-        if still_s % RETRY_S >= self._frozen_s:
-            raise FrozenError(f"the picture has not changed for {self._frozen_s:g} s")
+        self._check_for_life((captured_ns - self._changed_ns) / 1e9)
         return Frame(pixels, captured_ns, self._index)
+
+    def _check_for_life(self, still_s: float) -> None:
+        """Refuse a picture that has been the same for so long, but for the few times when it is believed again."""
+        began_s = 0.0
+        for pause_s in (*RETRY_AFTER_S, math.inf):
+            ends_s = began_s + self._frozen_s
+            if still_s < ends_s:
+                return
+            began_s = ends_s + pause_s
+            if still_s < began_s:
+                then = "not driven by until it does" if math.isinf(pause_s) else f"tried again after {pause_s:g} s"
+                raise FrozenError(f"the picture has not changed for {ends_s:g} s ({then})")
 
     def _opened(self) -> Grabber:
         if self._grabber is None:

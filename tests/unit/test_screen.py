@@ -1,5 +1,6 @@
 """The screen as a camera, on a screen and a desktop made of arrays: what is followed, and what is not driven by."""
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from agent.capture.desktop import Window, WindowState, find_window
-from agent.capture.screen import FROZEN_S, RETRY_S, ScreenSource
+from agent.capture.screen import FROZEN_S, RETRY_AFTER_S, ScreenSource
 from agent.contract.errors import BlindError, CaptureError, GameError
 from agent.contract.observation import Pixels
 from agent.contract.profile import Capture, Region
@@ -163,23 +164,31 @@ def test_one_bright_dot_is_a_picture() -> None:
         source.read()
 
 
-def test_a_picture_that_stands_still_is_given_up_and_tried_again() -> None:
+@pytest.mark.parametrize("frozen_s", [FROZEN_S, 3.0])
+def test_a_picture_that_stands_still_is_believed_again_a_few_times_and_no_more(frozen_s: float) -> None:
+    """It was once every 2 s for ever: a minute's freeze was driven on for 15 s of it."""
     world = World()
-    sighted = []
+    world.source._frozen_s = frozen_s
+    step_s, seconds = 0.05, 120
+    sighted, said = [], []
     with world.source as source:
         source.read()
-        for _ in range(100):
-            world.after(0.05, change=False)
+        for _ in range(round(seconds / step_s)):
+            world.after(step_s, change=False)
             try:
                 source.read()
                 sighted.append(True)
-            except BlindError:
+            except BlindError as blind:
                 sighted.append(False)
-        world.after(0.05)
+                said.append(str(blind))
+        world.after(step_s)
         source.read()
-    first_blind = sighted.index(False)
-    assert (first_blind + 1) * 0.05 == pytest.approx(FROZEN_S, abs=0.051)
-    assert sum(sighted) / len(sighted) == pytest.approx(FROZEN_S / RETRY_S, abs=0.06)
+    assert (sighted.index(False) + 1) * step_s == pytest.approx(frozen_s, abs=step_s + 1e-3)
+    tries = 1 + len(RETRY_AFTER_S)
+    assert sum(sighted) * step_s == pytest.approx(tries * frozen_s, abs=tries * step_s)
+    assert sum(before and not after for before, after in itertools.pairwise(sighted)) == tries
+    assert said[0] == f"the picture has not changed for {frozen_s:g} s (tried again after 2 s)"
+    assert said[-1].endswith("(not driven by until it does)")
 
 
 def test_a_person_may_look_at_a_standing_picture() -> None:
