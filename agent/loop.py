@@ -3,9 +3,11 @@
 import gc
 import logging
 import math
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +15,7 @@ import numpy as np
 
 from agent.capture.base import FrameSource
 from agent.contract.controls import NEUTRAL, Controls
-from agent.contract.errors import AgentError, BlindError, FrozenError
+from agent.contract.errors import AgentError, BlindError, FrozenError, UnexpectedError
 from agent.contract.observation import Frame, Observation
 from agent.contract.preprocess import preprocess
 from agent.controllers.base import Controller
@@ -206,8 +208,9 @@ def drive(
         The summary.
 
     Raises:
-        AgentError: If a frame, a prediction or the controller fails on the way, which ``summary.fault`` says too; or
-            if one of them, or an observer, cannot be opened.
+        AgentError: If a frame, a prediction or the controller fails on the way, which ``summary.fault`` says too, as
+            an ``UnexpectedError`` where it is nothing that they are known to fail by; or if one of them, or an
+            observer, cannot be opened.
     """
     summary = summary or DriveSummary(pacer.stats)
     summary.stuck = stuck
@@ -229,7 +232,19 @@ def drive(
         except AgentError as exc:
             summary.fault = str(exc)
             raise
+        except Exception as exc:
+            summary.fault = _describe_unexpected(exc)
+            raise UnexpectedError(summary.fault) from exc
     return summary
+
+
+def _describe_unexpected(exc: Exception) -> str:
+    place = traceback.extract_tb(exc.__traceback__)[-1]
+    what = f"{type(exc).__name__}: {' '.join(str(exc).split())}"
+    return (
+        f"unexpected {what} ({Path(place.filename).name}, line {place.lineno}), which should not happen. Report it, "
+        "with what --verbose says of it."
+    )
 
 
 @contextmanager

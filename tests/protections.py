@@ -151,9 +151,23 @@ PROTECTIONS = (
     Protection(
         "a frozen picture is noticed",
         "agent/capture/screen.py",
-        "if still_s % RETRY_S >= self._frozen_s:",
-        "if False:",
+        "            if still_s < began_s:",
+        "            if False:",
         SCREEN,
+    ),
+    Protection(
+        "a frozen picture is not tried for ever",
+        "agent/capture/screen.py",
+        "in (*RETRY_AFTER_S, math.inf):",
+        "in (*RETRY_AFTER_S, *((8.0,) * 20)):",
+        f"{SCREEN} -k a_few_times",
+    ),
+    Protection(
+        "attempts are counted until it has moved for long",
+        "agent/stuck.py",
+        "time_s - self._moves_since_s >= FREE_S",
+        "True",
+        "tests/unit/test_stuck.py -k same_wall",
     ),
     Protection(
         "NaN is never sent",

@@ -15,6 +15,7 @@
     │   └── BlindError    ... at present; the next attempt may succeed
     │       └── FrozenError   ... because the picture stands still
     ├── ControllerError   the virtual gamepad is missing or went away
+    ├── UnexpectedError   something in the program itself that it does not know
     └── TrainingError     data or settings no network can be trained from
 
 A caller's own mistake (a negative rate passed to a constructor) is a ``ValueError``, not one of these.
@@ -79,6 +80,10 @@ class FrozenError(BlindError):
 
 class ControllerError(AgentError):
     """A controller cannot reach the game."""
+
+
+class UnexpectedError(AgentError):
+    """The program itself failed while driving, in a way that it does not know; its ``__cause__`` says how."""
 
 
 class TrainingError(AgentError):

@@ -20,7 +20,10 @@ import pytest
 from agent.cli import main
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.episode import Episode
+from agent.contract.observation import Observation
 from agent.contract.spec import GRAPH_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec, OutputSpec
+from agent.engines.base import Prediction
+from agent.engines.constant import ConstantEngine
 from agent.games import registry
 from agent.games.base import Simulator
 from agent.observers.video import VideoWriter
@@ -594,6 +597,27 @@ def test_a_fault_ends_the_drive_with_its_summary_and_3(
     assert report["fault"] == report["laps"][0]["fault"] == "the game died: RuntimeError: the wheels came off"
     assert report["timing"]["ticks"] > 5
     assert output.err.splitlines()[-1] == f"fault, controls neutral: {report['fault']}"
+    (episode,) = tmp_path.glob("*.parquet")
+    assert len(Episode.open(episode)) == report["laps"][0]["predictions"]
+
+
+def test_a_bug_ends_the_drive_like_any_other_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infer, passes = ConstantEngine.infer, itertools.count()
+
+    def fail(engine: ConstantEngine, observation: Observation) -> Prediction:
+        if next(passes) == 60:  # the network is warmed up before
+            raise RuntimeError("nobody expected this")
+        return infer(engine, observation)
+
+    monkeypatch.setattr(ConstantEngine, "infer", fail)
+    assert main(["drive", *CONSTANT, "--json", "--record", str(tmp_path)]) == 3
+    output = capsys.readouterr()
+    report = json.loads(output.out)
+    assert report["fault"].startswith("unexpected RuntimeError: nobody expected this (test_cli.py, line ")
+    assert output.err.splitlines()[-1] == f"fault, controls neutral: {report['fault']}"
+    assert "Traceback" not in output.err
     (episode,) = tmp_path.glob("*.parquet")
     assert len(Episode.open(episode)) == report["laps"][0]["predictions"]
 

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from agent.contract.controls import NEUTRAL, Controls
-from agent.contract.errors import BlindError, CaptureError, ControllerError, ControlsError, EngineError, FrozenError
+from agent.contract.errors import (
+    BlindError,
+    CaptureError,
+    ControllerError,
+    ControlsError,
+    EngineError,
+    FrozenError,
+    UnexpectedError,
+)
 from agent.contract.observation import Frame, Observation
 from agent.contract.profile import Stuck
 from agent.contract.spec import ModelSpec
@@ -149,7 +157,7 @@ def test_leaving_in_the_middle_is_neutral(failure: BaseException) -> None:
     _, source, pacer = setup([0, 1], then=failure)
     controller, watcher = MemoryController(), Watcher()
     summary = DriveSummary(pacer.stats)
-    with pytest.raises(type(failure)):
+    with pytest.raises(UnexpectedError if isinstance(failure, RuntimeError) else type(failure)):
         drive(source, controller, FakeEngine(), pacer, [watcher], summary=summary)
     assert list(controller.sent)[-2:] == [Controls(0.5, 0.25, 0.0), NEUTRAL]
     assert (source.events, watcher.closed) == (["open", "close"], 1)
@@ -438,6 +446,16 @@ def test_what_ended_the_drive_is_in_the_summary() -> None:
     with pytest.raises(CaptureError):
         drive(source, MemoryController(), FakeEngine(), pacer, summary=summary)
     assert summary.to_dict()["fault"] == "the game was closed"
+
+
+def test_a_bug_is_a_fault_too_and_says_where_it_is() -> None:
+    _, source, pacer = setup([0], then=RuntimeError("two\nlines"))
+    summary = DriveSummary(pacer.stats)
+    with pytest.raises(UnexpectedError) as caught:
+        drive(source, MemoryController(), FakeEngine(), pacer, summary=summary)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert summary.fault == str(caught.value)
+    assert summary.fault.startswith("unexpected RuntimeError: two lines (test_loop.py, line ")
 
 
 def test_a_person_who_has_taken_over_drives_and_is_recorded_as_such() -> None:
