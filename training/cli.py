@@ -429,6 +429,7 @@ def _fit(arguments: argparse.Namespace) -> None:
     config = FitConfig(
         data=tuple(arguments.data),
         out=arguments.out,
+        name=arguments.game,
         backbone=arguments.backbone,
         init=_weights_file(arguments.init),
         width_px=arguments.width,

@@ -77,6 +77,14 @@ def test_the_line_a_fit_prints_holds_no_nan(
     assert line == {"model": str(tmp_path / "run" / "best"), "last": {"step": 1.0, "co_pressed": 0.25}}
 
 
+def test_a_model_is_named_after_its_game(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    configs = []
+    monkeypatch.setattr(fit, "fit", lambda config, *_, **__: configs.append(config) or fit.FitResult(config.out, [{}]))
+    for game in ("carracing", "supertuxkart"):
+        assert main(["fit", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--game", game]) == 0
+    assert [config.name for config in configs] == ["carracing", "supertuxkart"]
+
+
 def test_collecting_up_to_the_held_out_tracks_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "data"
     assert main(["collect", "--out", str(out), "--seed-start", "999999", "--episodes", "2"]) == 1
