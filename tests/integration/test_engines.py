@@ -238,6 +238,12 @@ def test_openvino_takes_a_number_of_threads(exported: tuple[Path, Any]) -> None:
     assert engine._compiled.get_property("INFERENCE_NUM_THREADS") == 1
 
 
+def test_openvino_leaves_its_threads_to_the_system(exported: tuple[Path, Any]) -> None:
+    # Pinned to a core each, they wait there for the game while the other core is free.
+    engine = OpenVinoEngine(exported[0])
+    assert engine._compiled.get_property("ENABLE_CPU_PINNING") is False
+
+
 def test_openvino_imports_no_training_library_and_reports_to_nobody(tmp_path: Path) -> None:
     probe = (
         "import sys, agent.engines.openvino;"
