@@ -1,6 +1,8 @@
 """What a benchmark found out: sums, tables, a picture."""
 
-from collections.abc import Iterable, Mapping
+import importlib.metadata
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +20,14 @@ STAGES = ("capture", "preprocess", "infer", "map", "send")
 SCREEN_WIDTH_PX, SCREEN_HEIGHT_PX = 1280, 720
 
 _PLOTTED = (("capture", "preprocess"), ("infer",), ("map", "send"))
+# By the beginning of an engine's name: the packages it runs on, as far as they are installed.
+_PACKAGES: dict[str, tuple[str, ...]] = {
+    "openvino": ("openvino",),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml"),
+    "tensorflow": ("tensorflow", "onnx"),
+    "tf": ("tensorflow", "keras"),
+    "keras": ("tensorflow", "keras"),
+}
 _CHAIN = "the fastest pass of OpenVINO over 1 x 1 convolutions in the cache"
 
 
@@ -46,6 +56,7 @@ class EngineTimes:
         decisions_per_s: One after the other, without pause.
         startup_s: From the start of a process to its first decision: Python, imports, loading, a forward pass.
         peak_memory_mb: Largest resident memory of that process; None where the system does not tell.
+        installed_mb: Of the packages it runs on, with all they require; None where none of them is installed.
         limit_share: Multiply-adds a second of the median forward pass as a share of this machine's peak in the engine's
             precision; None where the peak is unknown.
         game_frames_per_s: What the game beside it could draw; None without one.
@@ -57,6 +68,7 @@ class EngineTimes:
     decisions_per_s: float
     startup_s: float
     peak_memory_mb: float | None
+    installed_mb: float | None
     limit_share: float | None
     game_frames_per_s: float | None
 
@@ -120,13 +132,14 @@ class BenchReport:
 
         beside_game = self.game_alone_frames_per_s is not None
         cost = Table("engine", title="share of this machine's limit, cost")
-        for heading in ["of limit", "start-up s", "memory MB"] + ["game frames/s"] * beside_game:
+        for heading in ["of\nlimit", "start-up\ns", "memory\nMB", "installed\nMB"] + ["game\nframes/s"] * beside_game:
             cost.add_column(heading, justify="right")
         for engine in self.engines:
             cells = [
                 _or_dash(engine.limit_share, "{:.0%}"),
                 f"{engine.startup_s:.1f}",
                 _or_dash(engine.peak_memory_mb, "{:.0f}"),
+                _or_dash(engine.installed_mb, "{:.0f}"),
             ]
             cost.add_row(engine.name, *cells, *[_or_dash(engine.game_frames_per_s, "{:.1f}")] * beside_game)
         yield cost
@@ -238,6 +251,7 @@ def summarise(
         decisions_per_s=len(decisions_s) / float(decisions_s.sum()),
         startup_s=startup_s,
         peak_memory_mb=peak_memory,
+        installed_mb=installed_mb(_PACKAGES.get(name.partition("-")[0], ())),
         limit_share=share,
         game_frames_per_s=game_frames_per_s,
     )
@@ -248,6 +262,30 @@ def precision_of(engine: str) -> str | None:
     if engine.endswith(("-cuda", "-directml", "-coreml")):
         return None
     return next((precision for precision in PRECISIONS if engine.endswith(f"-{precision}")), "f32")
+
+
+def installed_mb(packages: Sequence[str]) -> float | None:
+    """Return the size of installed packages and of all they require, extras left out; None if there are none.
+
+    Args:
+        packages: By name. Those that are not installed count nothing.
+    """
+    wanted, sizes = list(packages), dict[str, int]()
+    while wanted:
+        name = re.sub(r"[-_.]+", "-", wanted.pop()).lower()
+        if name in sizes:
+            continue
+        try:
+            package = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        paths = [Path(str(file.locate())) for file in package.files or ()]
+        sizes[name] = sum(path.stat().st_size for path in paths if path.is_file())
+        for line in package.requires or ():
+            required = re.match(r"[\w.-]+", line)
+            if required and "extra ==" not in line:
+                wanted.append(required[0])
+    return sum(sizes.values()) / 1e6 if sizes else None
 
 
 def _or_dash(value: float | None, template: str) -> str:

@@ -202,11 +202,11 @@ def make_engine(arguments: argparse.Namespace, game: str) -> "Engine":
         )
     if spec.game != game:
         note(f"{folder} was trained on {spec.game}, not on {game}: expect little")
-    if name == "auto":
-        from agent.engines.choice import choose_engine
-
-        return choose_engine(spec, threads, lambda candidate: load_engine(candidate, folder, threads), note)
     try:
+        if name == "auto":
+            from agent.engines.choice import choose_engine
+
+            return choose_engine(spec, threads, lambda candidate: load_engine(candidate, folder, threads), note)
         return load_engine(name, folder, threads)
     except ImportError as exc:
         raise EngineError(

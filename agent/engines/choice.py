@@ -46,11 +46,12 @@ def choose_engine(
         spec: Of the model.
         threads: Asked for on the command line; part of what is remembered.
         load: Loads an engine by name.
-        say: Receives one line: what was chosen and why.
+        say: Receives one line: what was chosen and why, and what does not run here and why.
         memory: File of remembered choices; None for the user's cache folder.
 
     Raises:
-        EngineError: If no candidate runs; it says why not the last.
+        EngineError, ImportError: If no candidate runs; it says why not the last.
+        WeightsError: If a file of a candidate is damaged.
     """
     memory = user_cache_path("hoodcam") / MEMORY_FILE if memory is None else memory
     names = candidates(spec)
@@ -62,23 +63,24 @@ def choose_engine(
         except (EngineError, ImportError):
             pass  # what ran then does not now: measure anew
     times_ms: dict[str, float] = {}
-    failure: Exception = EngineError("there is no engine to choose from.")
+    failures: dict[str, Exception] = {}
     for name in names:
         if name == "openvino" and "openvino-bf16" in times_ms:
             continue
         try:
             engine = load(name)
         except (EngineError, ImportError) as exc:
-            failure = exc
+            failures[name] = exc
             continue
         times_ms[name] = _time_pass_ms(engine)
         engine.close()
     if not times_ms:
-        raise failure
+        raise list(failures.values())[-1]
     order = sorted(times_ms, key=lambda name: times_ms[name])
     measured = ", ".join(f"{name} {times_ms[name]:.0f} ms" for name in order)
     _remember(memory, key, order[0])
-    say(f"{order[0]} is the fastest engine here (a pass: {measured}); remembered in {memory}")
+    missing = "".join(f"; {name} does not run: {failure}" for name, failure in failures.items())
+    say(f"{order[0]} is the fastest engine here (a pass: {measured}); remembered in {memory}{missing}")
     return load(order[0])
 
 

@@ -36,3 +36,16 @@ def test_a_baseline_predicts_what_the_engine_predicts(name: str) -> None:
     baseline = make_baseline(name, MODEL, None)
     np.testing.assert_allclose(baseline.infer(observation), OpenVinoEngine(MODEL).infer(observation), atol=1e-4)
     baseline.close()
+
+
+@pytest.mark.slow
+def test_beside_the_game_its_own_rate_is_reported_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--engines", "openvino-int8", "--rounds", "2", "--threads", "1", "--beside-game"]) == 0
+    text = capsys.readouterr().out
+    assert "frames/s" in text
+    assert "the game alone: " in text
+    assert main(["bench", "--engines", "openvino-int8", "--rounds", "2", "--beside-game", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    (engine,) = report["engines"]
+    assert 0 < engine["game_frames_per_s"] < 60
+    assert 0 < report["game_alone_frames_per_s"] < 60, "it is a real-time game of 50 pictures a second"

@@ -174,12 +174,29 @@ def test_model_with_other_outputs(model: Path, capsys: pytest.CaptureFixture[str
     assert "expected steering, throttle, brake" in line
 
 
+@pytest.mark.parametrize(
+    ("engine", "module", "advice"),
+    [
+        ("tensorflow", "tensorflow", "pip install '.[training]'"),
+        ("onnxruntime", "onnxruntime", "pip install '.[onnxruntime]'"),
+        ("openvino-int8", "openvino", "choose another with --engine"),
+        ("auto", "openvino", "choose another with --engine"),
+    ],
+)
 def test_engine_whose_library_is_missing(
-    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    engine: str,
+    module: str,
+    advice: str,
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "agent.engines.tensorflow", None)  # as without the training extra
-    line = fail(capsys, "evaluate", "--tracks", "1", "--weights", model, "--engine", "tensorflow")
-    assert "pip install '.[training]'" in line
+    monkeypatch.setattr("agent.engines.choice.user_cache_path", lambda name: tmp_path / "cache")
+    monkeypatch.setitem(sys.modules, f"agent.engines.{module}", None)  # as where it is not installed
+    line = fail(capsys, "evaluate", "--tracks", "1", "--weights", model, "--engine", engine)
+    assert f"the engine {engine} cannot be imported" in line
+    assert advice in line
 
 
 @pytest.mark.parametrize(("set_by_user", "expected"), [(None, "3"), ("0", "0")])

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +14,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import onnx
+import openvino
 import pytest
 from safetensors.numpy import load_file
 
@@ -32,6 +36,7 @@ from agent.engines.openvino import OpenVinoEngine
 from training.export import export_model
 from training.quantize import approve_int8, quantize_model
 
+ROOT = Path(__file__).parents[2]
 HEIGHT_PX, WIDTH_PX = 40, 64
 INT8_FILES = (INT8_WEIGHTS_FILE, INT8_GRAPH_FILE, PROBE_FILE)
 
@@ -177,6 +182,52 @@ def test_an_engine_that_computes_int8_wrongly_is_refused(copy: Path) -> None:
     (copy / SPEC_FILE).write_text(replace(spec, quantization=replace(spec.quantization, probe=other)).to_json())
     with pytest.raises(EngineError, match=r"openvino-int8 computes int8 wrongly on this machine: steering"):
         OpenVinoEngine(copy, "int8")
+
+
+AUTO = """
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from agent.commands.common import make_engine
+
+print(make_engine(Namespace(engine="auto", threads=1, weights=Path(sys.argv[1])), "carracing").name)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="redirects the user's cache folder by XDG_CACHE_HOME")
+@pytest.mark.skipif(
+    "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
+    reason="needs a CPU with bfloat16 to take it away from",
+)
+def test_without_the_instructions_auto_drives_in_float_and_says_why(copy: Path, tmp_path_factory: Any) -> None:
+    approve_int8(copy, write_comparison(copy / "comparison.json"))
+    # OpenVINO's kernels then take the CPU for one of before 2013, which has neither VNNI nor bfloat16.
+    taken_away = {"ONEDNN_MAX_CPU_ISA": "SSE41", "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+    run = subprocess.run(
+        [sys.executable, "-c", AUTO, copy],
+        cwd=ROOT,
+        env={**os.environ, **taken_away},
+        capture_output=True,
+        text=True,
+    )
+    assert (run.returncode, run.stdout.strip()) == (0, "openvino"), run.stderr
+    (line,) = run.stderr.splitlines()
+    assert "openvino is the fastest engine here" in line
+    assert "openvino-int8 does not run: OpenVINO" in line
+    assert "openvino-bf16 does not run: OpenVINO" in line
+
+
+def test_an_engine_that_would_compute_int8_in_float_is_refused(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_model = openvino.Core.compile_model
+
+    def without_low_precision(core: Any, model: Any, device: str, settings: dict[Any, Any]) -> Any:
+        return compile_model(core, model, device, {**settings, "LP_TRANSFORMS_MODE": False})
+
+    monkeypatch.setattr(openvino.Core, "compile_model", without_low_precision)
+    with pytest.raises(EngineError, match=r"0 of 2 int8 convolutions in 8 bits.*Use --engine openvino\."):
+        OpenVinoEngine(copy, "int8")
+    OpenVinoEngine(copy).close()
 
 
 def test_new_float_weights_put_the_int8_ones_away(copy: Path) -> None:

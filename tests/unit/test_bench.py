@@ -21,7 +21,7 @@ from agent.bench import (
     interleave,
     run_bench,
 )
-from agent.bench_report import STAGES, BenchReport, Spread, precision_of, summarise
+from agent.bench_report import STAGES, BenchReport, Spread, installed_mb, precision_of, summarise
 from agent.contract.controls import Controls
 from agent.contract.errors import EngineError
 from agent.contract.observation import Observation
@@ -329,6 +329,37 @@ def test_a_plot_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EngineError, match=r"bench\.png cannot be written"):
         report().plot(tmp_path / "file" / "bench.png")
+
+
+# --- installed size ---------------------------------------------------------------------------------------------------
+
+
+def package(folder: Path, name: str, size: int, requires: Sequence[str] = ()) -> None:
+    """Lay out an installed package of one file."""
+    (folder / f"{name}.bin").write_bytes(bytes(size))
+    about = folder / f"{name}-1.0.dist-info"
+    about.mkdir()
+    needs = "".join(f"Requires-Dist: {each}\n" for each in requires)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}")
+    (about / "RECORD").write_text(f"{name}.bin,,\n{name}.gone,,\n")
+
+
+def test_the_installed_size_counts_what_a_runtime_requires_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(tmp_path, "Some_Runtime", 5_000_000, ["Some.Arrays>=1", "tests; extra == 'test'", "gone; os_name == 'x'"])
+    package(tmp_path, "some_arrays", 2_000_000, ["some-runtime"])
+    package(tmp_path, "tests", 1_000_000)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert installed_mb(["some-runtime", "some_arrays"]) == pytest.approx(7.0)
+    assert installed_mb(["not-there-at-all"]) is None
+
+
+@pytest.mark.parametrize("engine", ["openvino", "openvino-int8", "onnxruntime", "tensorflow", "keras-predict"])
+def test_an_engines_installed_size_is_stated(engine: str) -> None:
+    times = summarise(engine, turns([0.1]), 1.0, None, 1_000_000, PEAKS)
+    assert times.installed_mb is not None
+    assert 50 < times.installed_mb < 5000
 
 
 # --- processes -------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.contract.errors import EngineError
+from agent.contract.errors import EngineError, WeightsError
 from agent.contract.observation import Observation
 from agent.contract.spec import ModelSpec, Quantization
 from agent.engines import choice
@@ -81,6 +81,29 @@ def test_the_fastest_is_chosen_said_and_remembered(monkeypatch: pytest.MonkeyPat
     assert machine.choose(APPROVED, memory) == "openvino-int8"
     assert machine.clock.now_s == before, "a remembered choice is not measured again"
     assert machine.said == []
+
+
+def test_an_engine_that_does_not_run_here_is_named_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = Machine(monkeypatch, openvino=90)
+    assert machine.choose(APPROVED, tmp_path / "engines.json") == "openvino"
+    (line,) = machine.said
+    assert "openvino is the fastest engine here (a pass: openvino 90 ms)" in line
+    assert "openvino-int8 does not run: no openvino-int8 here" in line
+    assert "openvino-bf16 does not run: no openvino-bf16 here" in line
+
+
+def test_a_damaged_file_is_told_and_not_driven_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine = Machine(monkeypatch, openvino=90)
+
+    def load(name: str) -> SlowEngine:
+        if name == "openvino-int8":
+            raise WeightsError("weights-int8.safetensors has SHA-256 0")
+        return machine.load(name)
+
+    with pytest.raises(WeightsError, match="SHA-256"):
+        choose_engine(APPROVED, None, load, machine.said.append, tmp_path / "engines.json")
 
 
 def test_where_int8_is_slower_float_is_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
