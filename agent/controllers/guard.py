@@ -33,10 +33,11 @@ from agent.controllers.base import EXPIRY_S, ButtonController
 from agent.pacing import clock_ns
 from agent.process import no_interrupts, raise_priority
 
-SILENCE_S = 0.08
+SILENCE_S = 0.06
 """How long the guard may take to answer before it is killed: a guard that hangs holds the controls where they are.
 
-It answers within 2 ms. The agent notices at its next tick: at 30 ticks a second that too is neutral within 200 ms."""
+It answers within 2 ms. The agent notices at its next tick but one: at 30 ticks a second that is neutral after 120 ms at
+most, which leaves 80 for an agent that has no processor time itself just then."""
 _LAST_CHANCE_S = 0.02  # an agent that had no processor time itself would else judge a guard that had none either
 
 _HANDS_S = 0.01  # how often a person's gamepad is read: well within any control period
