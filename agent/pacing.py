@@ -21,6 +21,8 @@ a time, and this one, the system's QueryPerformanceCounter, does not.
 _NS = 1e9
 _REMEMBERED_TICKS = 60 * 60 * 60  # an hour at 60 Hz; percentiles of a longer drive are those of its last hour
 
+_FIRST_REMEMBERED = 256
+
 # How late a tick may start, as a share of the period, before its slot is given up. A tick that is a hair late should
 # run at once (waiting for the next slot would halve the rate); one that is very late would be followed by the next
 # almost immediately, and the gamepad would see a burst. A quarter keeps every interval at 3/4 of the period or more.
@@ -120,13 +122,22 @@ class _Section:
 
 
 class _Recent:
-    """The newest values of a series in an array of fixed size."""
+    """The newest values of a series in an array that grows up to a fixed size.
+
+    Not of its full size from the start: a lap's account is kept to the end of the drive, and with large pages the
+    system gives an array its whole memory at its first value, 6 MB a lap.
+    """
 
     def __init__(self, capacity: int) -> None:
-        self._array = np.empty(capacity, np.float64)
+        self._capacity = capacity
+        self._array = np.empty(min(capacity, _FIRST_REMEMBERED), np.float64)
         self._count = 0
 
     def add(self, value: float) -> None:
+        if self._count == len(self._array) < self._capacity:
+            grown = np.empty(min(self._capacity, 2 * len(self._array)), np.float64)
+            grown[: self._count] = self._array
+            self._array = grown
         self._array[self._count % len(self._array)] = value
         self._count += 1
 
@@ -224,6 +235,11 @@ class TickStats:
                 self._sections[name] = _Recent(self._remembered_ticks)
             self._sections[name].add(seconds)
 
+    @property
+    def interval_errors_s(self) -> npt.NDArray[np.float64]:
+        """By how much each interval missed the nominal period, in seconds, shape (intervals,), in no order."""
+        return np.abs(self._intervals.values() - self.period_s)
+
     def summarise(self) -> Timing:
         """Return the account so far."""
         intervals = self._intervals.values()
@@ -236,7 +252,7 @@ class TickStats:
             rate_hz=self.rate_hz,
             interval_mean_s=float(intervals.mean()) if intervals.size else 0.0,
             interval_sd_s=float(intervals.std()) if intervals.size else 0.0,
-            interval_p99_error_s=_percentile(np.abs(intervals - self.period_s), 99),
+            interval_p99_error_s=_percentile(self.interval_errors_s, 99),
             latency_p50_s=_percentile(latencies, 50),
             latency_p90_s=_percentile(latencies, 90),
             latency_p99_s=_percentile(latencies, 99),

@@ -39,6 +39,7 @@ def test_several_laps_are_pooled_and_the_pause_between_them_does_not_count() -> 
     assert overall["missed_share"] == pytest.approx(1 / 8)
     assert overall["interval_mean_s"] == pytest.approx(intervals.mean())
     assert overall["interval_sd_s"] == pytest.approx(intervals.std())
+    assert overall["interval_p99_error_s"] == pytest.approx(np.percentile(np.abs(intervals - 0.04), 99))
     assert overall["latency_max_s"] == pytest.approx(0.04)
 
 
