@@ -639,6 +639,12 @@ def test_a_bug_ends_the_drive_like_any_other_fault(
     assert len(Episode.open(episode)) == report["laps"][0]["predictions"]
 
 
+def _heed_signals() -> None:
+    """Undo what tests inherit that run in a shell's background (no SIGINT) or under nohup (no SIGHUP)."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs Unix' signals")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_ctrl_c_ends_a_drive_with_its_summary_and_130(tmp_path: Path, name: str) -> None:
@@ -651,7 +657,7 @@ def test_ctrl_c_ends_a_drive_with_its_summary_and_130(tmp_path: Path, name: str)
         text=True,
         cwd=REPOSITORY,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # tests that nohup runs would inherit its own
+        preexec_fn=_heed_signals,
     )
     deadline = time.monotonic() + 30
     while not seen.exists():  # written at the first tick
