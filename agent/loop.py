@@ -22,6 +22,7 @@ from agent.controllers.base import Controller
 from agent.engines.base import Engine
 from agent.observers.base import TickObserver, TickRecord
 from agent.pacing import Pacer, Tick, TickStats, clock_ns
+from agent.process import prompt_wakeups
 from agent.stuck import StuckWatch
 
 _log = logging.getLogger(__name__)
@@ -220,6 +221,7 @@ def drive(
         watchers = [stack.enter_context(_Watcher(observer, summary.problems)) for observer in observers]
         stack.enter_context(source)
         stack.enter_context(controller)
+        stack.enter_context(prompt_wakeups())
         try:
             for tick in pacer.ticks():
                 if until():

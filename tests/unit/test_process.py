@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
-from agent.process import age_s, peak_memory_mb, pin_to, raise_priority
+from agent.process import _SLICE_NS, _scheduling, age_s, peak_memory_mb, pin_to, prompt_wakeups, raise_priority
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -112,3 +112,12 @@ def test_the_priority_is_raised_or_it_is_said_why_not(allowed: bool, monkeypatch
     problem = raise_priority()
     assert asked == [-10]
     assert problem is None if allowed else problem is not None and "limits.conf" in problem
+
+
+@pytest.mark.skipif(_scheduling() is None, reason="the system does not tell how a thread is scheduled")
+def test_short_slices_are_asked_for_and_given_back() -> None:
+    before = _scheduling()
+    assert before is not None
+    with prompt_wakeups():
+        assert _scheduling() in (before._replace(runtime_ns=_SLICE_NS), before)  # before Linux 6.12 there is no slice
+    assert _scheduling() == before
