@@ -179,7 +179,8 @@ class GuardedController:
         return self._by_hand
 
     def _tell(self, what: str, details: tuple[Any, ...]) -> None:
-        self._listen()
+        if self._is_silent():
+            self._listen()
         if self._is_silent():
             self._listen(_LAST_CHANCE_S)
         if self._is_silent():
@@ -191,13 +192,17 @@ class GuardedController:
                 f"the guard of the controls has not answered for {limit_ms:.0f} ms, expected 2: it was stopped, or the "
                 "machine is overloaded. It was killed, which unplugs its gamepad. Start the drive again."
             )
+        if self._process is None:
+            raise _not_running()
         try:
             self._link.send((what, details, self._reports))
         except (EOFError, OSError) as exc:
+            self._listen()  # it may have said why
             self._let_go()
             raise _gone() from exc
         self._told += 1
         self._unanswered.append(time.monotonic())
+        self._listen()  # not before: controls do not wait for it
 
     def _is_silent(self) -> bool:
         return bool(self._unanswered) and time.monotonic() - self._unanswered[0] > SILENCE_S
@@ -213,7 +218,7 @@ class GuardedController:
     def _listen(self, wait_s: float = 0.0, at_most: int | None = None) -> None:
         """Take in what the guard has to say, waiting so long for the first of it."""
         if self._process is None:
-            raise ControllerError("the guard is not running, expected to be used inside its `with` block.")
+            raise _not_running()
         try:
             while at_most != 0 and self._link.poll(wait_s):
                 self._hear(*self._link.recv())
@@ -237,6 +242,10 @@ class GuardedController:
             if expired > self.expired:
                 self.expired = expired
                 _log.warning("nothing came for %.0f ms: the guard let go of the controls", self.expiry_s * 1e3)
+
+
+def _not_running() -> ControllerError:
+    return ControllerError("the guard is not running, expected to be used inside its `with` block.")
 
 
 def _gone() -> ControllerError:
@@ -307,9 +316,9 @@ class _Service:
         self._link.send(("neutral",))
 
     def _receive(self) -> tuple[Controls | None, bool]:
-        """Take in all messages; return the newest controls, unless they have expired, and whether this is the end."""
-        controls, ends = None, False
-        while self._link.poll():
+        """Take in all messages (there is one); return controls that have not expired, and whether this is the end."""
+        controls, ends, there_is_more = None, False, True
+        while there_is_more:
             what, details, self._read = self._link.recv()
             self._heard += 1
             if what == "tap":
@@ -322,6 +331,7 @@ class _Service:
                 self._expires_s = made_s + expiry_s
             else:
                 ends = True
+            there_is_more = self._link.poll()
         return (controls if _now_s() < self._expires_s else None), ends
 
     def _follow(self, controls: Controls | None) -> None:
