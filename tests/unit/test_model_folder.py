@@ -128,7 +128,11 @@ EXECUTING = {
 }  # fmt: skip
 
 
-INSTALLED = {("agent/games/supertuxkart.py", "CDLL"), ("training/experts/supertuxkart.py", "CDLL")}
+INSTALLED = {
+    ("agent/games/supertuxkart.py", "CDLL"),
+    ("agent/process.py", "CDLL"),
+    ("training/experts/supertuxkart.py", "CDLL"),
+}
 """Where a library is opened that is loaded already: C's own, and the installed binding of SuperTuxKart."""
 
 
