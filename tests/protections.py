@@ -41,15 +41,15 @@ PROTECTIONS = (
     Protection(
         "controls expire in the guard",
         "agent/controllers/guard.py",
-        "self._expires_s = made_s + expiry_s",
-        "self._expires_s = math.inf",
+        "self._expires_s = made_s + expiry_s\n                return",
+        "self._expires_s = math.inf\n                return",
         f"{GUARD} -k silent_agent",
     ),
     Protection(
         "controls expire from their making on",
         "agent/controllers/guard.py",
-        "self._expires_s = made_s + expiry_s",
-        "self._expires_s = _now_s() + expiry_s",
+        "            if _now_s() < made_s + expiry_s:\n                self._expires_s",
+        "            made_s = _now_s()\n            if True:\n                self._expires_s",
         f"{GUARD} -k waited_for_too_long",
     ),
     Protection(
@@ -90,9 +90,51 @@ PROTECTIONS = (
     Protection(
         "what a killed guard held is let go of",
         "agent/controllers/guard.py",
-        "            self._process.join()\n            self._let_go()\n",
-        "            self._process.join()\n",
+        "        self._process.join()\n        self._let_go()\n",
+        "        self._process.join()\n",
         f"{GUARD} -k does_not_answer",
+    ),
+    Protection(
+        "a slow loop looks at the guard at once",
+        "agent/controllers/guard.py",
+        "if self._told_s - before_s <= SILENCE_S:",
+        "if True:",
+        f"{GUARD} -k slow_loop_does_not",
+    ),
+    Protection(
+        "what is logged in the guard is written by a thread of its own",
+        "agent/controllers/guard.py",
+        "    _log_without_waiting()\n",
+        "",
+        f"{GUARD} -k terminal_that_takes_nothing",
+    ),
+    Protection(
+        "a tap expires like controls",
+        "agent/controllers/guard.py",
+        "            if _now_s() < made_s + expiry_s:\n                name",
+        "            if True:\n                name",
+        f"{GUARD} -k tap_that_waited",
+    ),
+    Protection(
+        "a button is not held for a silent agent",
+        "agent/controllers/guard.py",
+        "                if math.isinf(self._expires_s):",
+        "                if False:",
+        f"{GUARD} -k no_controls_came",
+    ),
+    Protection(
+        "a button comes up whoever drives",
+        "agent/controllers/guard.py",
+        "        elif ended:",
+        "        elif False:",
+        f"{GUARD} -k comes_up",
+    ),
+    Protection(
+        "a guard is not left behind by Ctrl-C as it starts",
+        "agent/controllers/guard.py",
+        "        except BaseException:  # Ctrl-C",
+        "        except AgentError:  # Ctrl-C",
+        f"{GUARD} -k ctrl_c_while",
     ),
     Protection(
         "a person is asked, and wins",
@@ -423,6 +465,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="WORDS", default="", help="those with these words in their name")
     chosen = [each for each in PROTECTIONS if parser.parse_args().only in each.name]
+    if not chosen:
+        parser.error("no protection has these words in its name")
     missed = 0
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"

@@ -57,7 +57,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return EXIT_DONE
     times = math.ceil(arguments.count / len(faults))
     outcomes: list[Outcome] = []
-    latency_s: dict[str, float] = {}
+    latencies_s: list[float] = []
     interrupted = False
     with progress_bar("faults") as bar:
         task = bar.add_task("", total=times * len(faults))
@@ -65,19 +65,24 @@ def _run(arguments: argparse.Namespace) -> int:
             for outcome in inject(faults, times):
                 outcomes.append(outcome)
                 bar.advance(task)
-            latency_s = _percentiles(guard_latencies_s(_SENDS))
+            latencies_s = guard_latencies_s(_SENDS)
         except KeyboardInterrupt:
             interrupted = True
     broken = [outcome for outcome in outcomes if not outcome.kept]
     rows = [row for fault in faults if (row := _row(fault, outcomes))]
+    latency_s = _percentiles(latencies_s) if latencies_s else {}
+    expired = _SENDS - len(latencies_s)
     if arguments.json:
         facts = {"limit_s": LIMIT_S, "injected": len(outcomes), "broken": len(broken), "interrupted": interrupted}
-        say_json({**facts, "guard_latency_s": latency_s or None, "faults": rows})
+        say_json({**facts, "guard_latency_s": {**latency_s, "expired": expired} if latency_s else None, "faults": rows})
     else:
         _print_table(rows)
         if latency_s:
             figures = ", ".join(f"{name} {seconds * 1e3:.2f} ms" for name, seconds in latency_s.items())
-            say(f"the guard passes controls on after {figures} ({_SENDS} times, {RATE_HZ:.0f} a second)")
+            say(
+                f"the guard passes controls on after {figures} ({_SENDS} times, {RATE_HZ:.0f} a second; "
+                f"{expired} expired on their way)"
+            )
         say(f"{len(outcomes)} faults injected, {len(broken)} that broke the promise (neutral within {LIMIT_S:g} s)")
     for outcome in broken:
         note(f"broken: {outcome.fault}: {_describe(outcome)}")

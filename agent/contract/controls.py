@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -29,11 +29,11 @@ class Controls:
     brake: float = 0.0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in self.__slots__:  # several times a tick: dataclasses.fields() takes three times as long
+            value = getattr(self, name)
             if not math.isfinite(value):
                 raise ControlsError(
-                    f"{field.name} is {value}, expected a finite number: the network's output is unusable. "
+                    f"{name} is {value}, expected a finite number: the network's output is unusable. "
                     "Check the weights with `python -m agent replay`."
                 )
 

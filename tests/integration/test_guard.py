@@ -1,7 +1,9 @@
 """Whatever becomes of the agent, the car is let go: each fault is injected into a real process."""
 
 import functools
+import logging
 import math
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -9,16 +11,17 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import ControllerError
 from agent.controllers.base import EXPIRY_S, expiry_for
-from agent.controllers.guard import GuardedController
+from agent.controllers.guard import SILENCE_S, GuardedController, Hands
 
 FULL = Controls(1.0, 1.0, 0.0)
 
@@ -75,6 +78,17 @@ def wait_until(happened: Callable[[], bool]) -> None:
             return
         time.sleep(0.01)
     pytest.fail("it did not happen within 10 s")
+
+
+def tell_guard(controller: GuardedController, number: int) -> None:
+    assert controller.pid is not None
+    os.kill(controller.pid, number)
+
+
+def stop_the_guard_with_the_pad_pressed(controller: GuardedController, log: Path) -> None:
+    controller.send(FULL)
+    wait_until(lambda: shown(log) == [FULL])
+    tell_guard(controller, signal.SIGSTOP)
 
 
 def guard(log: Path, fails_at: int | None = None) -> GuardedController:
@@ -135,12 +149,12 @@ AGENT = """
     import ctypes, functools, os, signal, sys, time
     from pathlib import Path
     sys.path.insert(0, {tests!r})
-    from test_guard import FULL, LoggingController, shown, wait_until
+    from test_guard import FULL, ChattyHands, LoggingController, opened, shown, wait_until
     from agent.controllers.guard import GuardedController
 
     if __name__ == "__main__":
         log = Path({log!r})
-        with GuardedController(functools.partial(LoggingController, log)) as controller:
+        with GuardedController(functools.partial(LoggingController, log), {hands}) as controller:
             controller.send(FULL)
             wait_until(lambda: shown(log) == [FULL])
             {fault}
@@ -152,7 +166,7 @@ AGENT = """
 def test_an_agent_that_is_no_more_is_let_go_of(log: Path, tmp_path: Path, fault: str) -> None:
     script = tmp_path / "agent_to_be_harmed.py"
     tests = str(Path(__file__).parent)
-    script.write_text(textwrap.dedent(AGENT).format(log=str(log), tests=tests, fault=FAULTS[fault]))
+    script.write_text(textwrap.dedent(AGENT).format(log=str(log), tests=tests, hands=None, fault=FAULTS[fault]))
     process = subprocess.Popen([sys.executable, str(script)])
     try:
         wait_until(lambda: shown(log)[:1] == [FULL])
@@ -164,8 +178,7 @@ def test_an_agent_that_is_no_more_is_let_go_of(log: Path, tmp_path: Path, fault:
 
 def test_a_guard_that_was_killed_is_told(log: Path) -> None:
     with guard(log) as controller:
-        assert controller.pid is not None
-        os.kill(controller.pid, signal.SIGTERM)  # which it ignores
+        tell_guard(controller, signal.SIGTERM)  # which it ignores
         controller.send(FULL)
         wait_until(lambda: shown(log)[-1:] == [FULL])
         controller._process.kill()
@@ -192,19 +205,20 @@ def send_for_ever(controller: GuardedController) -> None:
         time.sleep(0.01)
 
 
+def opened(make: Callable[..., Hands], *args: Path) -> Callable[[], AbstractContextManager[Hands]]:
+    """Return what the guard opens: hands that have nothing to close."""
+    return functools.partial(_open, make, *args)
+
+
+def _open(make: Callable[..., Hands], *args: Path) -> AbstractContextManager[Hands]:
+    return nullcontext(make(*args))
+
+
 class FileHands:
     """A person whose controls are in a file: nothing, or steering, and whether they reach the game by themselves."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        pass
 
     @property
     def reach_the_game(self) -> bool:
@@ -231,9 +245,7 @@ def put(path: Path, text: str) -> None:
 
 def test_a_person_wins_whatever_the_agent_does(log: Path, hands: Path) -> None:
     by_hand = Controls(-0.7)
-    with GuardedController(
-        functools.partial(LoggingController, log), functools.partial(FileHands, hands)
-    ) as controller:
+    with GuardedController(functools.partial(LoggingController, log), opened(FileHands, hands)) as controller:
         controller.send(FULL)
         wait_until(lambda: shown(log)[-1:] == [NEUTRAL])  # and from here on the agent says nothing
         put(hands, "-0.7")
@@ -250,9 +262,7 @@ def test_a_person_wins_whatever_the_agent_does(log: Path, hands: Path) -> None:
 
 
 def test_keys_that_reach_the_game_by_themselves_are_not_pressed_twice(log: Path, hands: Path) -> None:
-    with GuardedController(
-        functools.partial(LoggingController, log), functools.partial(FileHands, hands)
-    ) as controller:
+    with GuardedController(functools.partial(LoggingController, log), opened(FileHands, hands)) as controller:
         controller.send(FULL)
         put(hands, "-0.7 keys")
         wait_until(lambda: controller.by_hand() == Controls(-0.7))
@@ -283,10 +293,7 @@ def test_a_guard_that_does_not_answer_is_killed_and_what_it_held_is_let_go_of(lo
     let_go = []
     controller = GuardedController(functools.partial(LoggingController, log), None, lambda: let_go.append(True))
     with controller:
-        controller.send(FULL)
-        wait_until(lambda: shown(log) == [FULL])
-        assert controller.pid is not None
-        os.kill(controller.pid, signal.SIGSTOP)
+        stop_the_guard_with_the_pad_pressed(controller, log)
         with pytest.raises(ControllerError, match=r"has not answered for .* It was killed"):
             send_for_ever(controller)
         assert let_go == [True]
@@ -299,10 +306,7 @@ def test_a_guard_that_is_stopped_as_the_drive_ends_is_not_waited_for(log: Path) 
     with GuardedController(
         functools.partial(LoggingController, log), None, lambda: let_go.append(time.monotonic())
     ) as controller:
-        controller.send(FULL)
-        wait_until(lambda: shown(log) == [FULL])
-        assert controller.pid is not None
-        os.kill(controller.pid, signal.SIGSTOP)
+        stop_the_guard_with_the_pad_pressed(controller, log)
         ends_s = time.monotonic()
     assert let_go, "nobody else lets go of the keys of a guard that was killed"
     assert let_go[0] - ends_s < 1.0  # and not only after a join of 2 s; typically 0.1
@@ -311,13 +315,10 @@ def test_a_guard_that_is_stopped_as_the_drive_ends_is_not_waited_for(log: Path) 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
 def test_controls_that_waited_for_too_long_are_not_applied(log: Path) -> None:
     with guard(log) as controller:
-        controller.send(FULL)
-        wait_until(lambda: shown(log) == [FULL])
-        assert controller.pid is not None
-        os.kill(controller.pid, signal.SIGSTOP)
+        stop_the_guard_with_the_pad_pressed(controller, log)
         controller.send(Controls(-0.5, 1.0, 0.0))
         time.sleep(2 * EXPIRY_S)
-        os.kill(controller.pid, signal.SIGCONT)
+        tell_guard(controller, signal.SIGCONT)
         wait_until(lambda: shown(log)[-1] == NEUTRAL)
         assert shown(log) == [FULL, NEUTRAL]
 
@@ -330,14 +331,6 @@ class MovingHands:
     def __init__(self) -> None:
         self._began_s = time.monotonic()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        pass
-
     def __call__(self) -> Controls | None:
         now_s = time.monotonic() - self._began_s
         return Controls(0.5 + 0.3 * math.sin(100 * now_s), 1.0) if now_s < 6.0 else Controls()
@@ -345,7 +338,7 @@ class MovingHands:
 
 def test_a_person_who_steers_for_long_is_followed_while_the_agent_hangs(log: Path) -> None:
     """Reports that nobody reads once filled the pipe after some 280 of them, and the guard waited there for ever."""
-    with GuardedController(functools.partial(LoggingController, log), MovingHands) as controller:
+    with GuardedController(functools.partial(LoggingController, log), opened(MovingHands)) as controller:
         time.sleep(6.5)  # in which the agent says and reads nothing
         assert shown(log)[-1] == Controls()
         controller.send(FULL)
@@ -356,7 +349,7 @@ def test_a_person_who_steers_for_long_is_followed_while_the_agent_hangs(log: Pat
 def test_ctrl_z_stops_the_agent_and_not_its_guard(log: Path, tmp_path: Path) -> None:
     script = tmp_path / "agent_to_be_stopped.py"
     tests = str(Path(__file__).parent)
-    script.write_text(textwrap.dedent(AGENT).format(log=str(log), tests=tests, fault="time.sleep(60)"))
+    script.write_text(textwrap.dedent(AGENT).format(log=str(log), tests=tests, hands=None, fault="time.sleep(60)"))
     process = subprocess.Popen([sys.executable, str(script)], process_group=0)
     try:
         wait_until(lambda: shown(log)[:1] == [FULL])
@@ -365,3 +358,118 @@ def test_ctrl_z_stops_the_agent_and_not_its_guard(log: Path, tmp_path: Path) -> 
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+class ChattyHands:
+    """A person who does not drive, and of whom there is more to be said than a terminal that is held takes."""
+
+    reach_the_game = False
+
+    def __call__(self) -> Controls | None:
+        logging.getLogger(__name__).warning("x" * 4096)
+        return None
+
+
+def test_a_terminal_that_takes_nothing_does_not_hold_the_guard(log: Path, tmp_path: Path) -> None:
+    script = tmp_path / "agent_on_a_held_terminal.py"
+    tests = str(Path(__file__).parent)
+    text = textwrap.dedent(AGENT).format(
+        log=str(log), tests=tests, hands="opened(ChattyHands)", fault="time.sleep(1.0); os._exit(3)"
+    )
+    script.write_text(text)
+    process = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE)  # and nobody reads it
+    try:
+        wait_until(lambda: shown(log)[:1] == [FULL])
+        wait_until(lambda: shown(log)[-1] == NEUTRAL)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+def test_a_slow_loop_does_not_wait_for_its_next_tick_to_notice_a_guard_that_is_stopped(log: Path) -> None:
+    """At 5 ticks a second it was killed two ticks after, 420 ms."""
+    with guard(log) as controller:
+        stop_the_guard_with_the_pad_pressed(controller, log)
+        time.sleep(2 * SILENCE_S)
+        with pytest.raises(ControllerError, match="has not answered"):
+            controller.send(FULL)
+
+
+class RestingHands:
+    """A person who drives straight on, and does not move."""
+
+    reach_the_game = False
+
+    def __call__(self) -> Controls | None:
+        return Controls(0.0, 0.5)
+
+
+class LatchingController(LoggingController):
+    """Shows buttons with the next controls alone, as a gamepad does."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._held = ""
+
+    def send(self, controls: Controls) -> None:
+        self._write(controls, self._held or "up")
+
+    def hold(self, name: str) -> None:
+        self._held = name
+
+    def release(self, name: str) -> None:
+        self._held = ""
+
+
+def test_a_button_comes_up_while_a_person_drives_and_the_agent_hangs(log: Path) -> None:
+    with GuardedController(functools.partial(LatchingController, log), opened(RestingHands)) as controller:
+        controller.tap("y", 0.1)
+        controller.send(FULL)
+        wait_until(lambda: log.read_text().endswith(" y\n"))
+        wait_until(lambda: log.read_text().endswith(" up\n"))  # and from here on the agent says nothing
+        assert shown(log)[-1] == Controls(0.0, 0.5)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+def test_a_tap_that_waited_for_too_long_is_not_done(log: Path) -> None:
+    with guard(log) as controller:
+        stop_the_guard_with_the_pad_pressed(controller, log)
+        controller.tap("y", 1.0)
+        time.sleep(2 * EXPIRY_S)
+        tell_guard(controller, signal.SIGCONT)
+        wait_until(lambda: shown(log)[-1] == NEUTRAL)
+        time.sleep(0.1)
+        assert "+y" not in log.read_text()
+
+
+def test_a_button_is_let_go_of_though_no_controls_came_before_it(log: Path) -> None:
+    with guard(log) as controller:
+        controller.tap("y", 60.0)
+        wait_until(lambda: "-y" in log.read_text())
+
+
+def test_an_answer_that_nobody_counted_on_does_no_harm() -> None:
+    """Ctrl-C between writing a message and counting it left an answer too many, and the way out failed on it."""
+    controller = GuardedController(functools.partial(LoggingController, Path("unused")))
+    controller._hear("report", (1, 0, None))
+    assert controller.expired == 0
+
+
+def test_ctrl_c_while_the_guard_starts_leaves_none(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    controller = guard(log)
+    hear, interrupts = controller._hear, iter([KeyboardInterrupt])
+
+    def interrupted_once(*report: Any) -> None:
+        for interrupt in interrupts:
+            raise interrupt
+        hear(*report)
+
+    monkeypatch.setattr(controller, "_hear", interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        controller.__enter__()
+    left = [child for child in multiprocessing.active_children() if child.name == "guard"]
+    for child in left:
+        child.kill()  # nothing else would: pytest waits for it, and it ignores what ends others
+    assert not left
+    assert controller.pid is None

@@ -1,4 +1,4 @@
-"""Ten minutes at 30 Hz: what a drive takes from the system does not grow. An hour: README, "Tests"."""
+"""Ten minutes at 30 Hz: what a drive takes from the system does not grow. An hour: docs/safety.md."""
 
 import json
 import subprocess

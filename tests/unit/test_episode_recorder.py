@@ -157,7 +157,9 @@ def test_a_full_disk_is_reported_once_and_every_lost_row_counted(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", disk_full_for_two_seconds)
-    recorder = EpisodeRecorder(tmp_path / "a.parquet", HEADER, blocking=True)
+    recorder = EpisodeRecorder(
+        tmp_path / "a.parquet", HEADER
+    )  # whose queue holds all of it: a test that fails must not hang
 
     def drive() -> None:
         with recorder:
