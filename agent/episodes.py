@@ -87,13 +87,13 @@ def find_episodes(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             found += [each for each in sorted(path.rglob("*")) if each.suffix in (SEALED_SUFFIX, RECORDING_SUFFIX)]
+        elif not path.exists():
+            raise EpisodeError(f"{path} does not exist, expected an episode or a folder of them. Check the path.")
         elif path.suffix not in (SEALED_SUFFIX, RECORDING_SUFFIX):
             raise EpisodeError(
                 f"{path} is no episode by its name, expected one ending in {SEALED_SUFFIX} or {RECORDING_SUFFIX}, or a "
                 "folder of them."
             )
-        elif not path.exists():
-            raise EpisodeError(f"{path} does not exist, expected an episode. Check the path.")
         else:
             found.append(path)
     return list(dict.fromkeys(found))

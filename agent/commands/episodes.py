@@ -43,7 +43,8 @@ def add_to(commands: Any) -> None:
         "verify",
         _verify,
         "read every byte and decode every picture",
-        "Names each file that is not sound, what is wrong with it and where.\n"
+        "Names each file that is not sound, what is wrong and where: cut off (a recording that was killed;\n"
+        "`repair` seals it), odd (it can be read, but what it says cannot be), damaged, foreign (another format).\n"
         "exit code: 0 if all are sound or being recorded at present, 1 otherwise.",
         "python -m agent episodes verify episodes data/expert",
     )

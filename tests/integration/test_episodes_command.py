@@ -280,6 +280,7 @@ def test_the_table_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize(("name", "message"), [("a.txt", "no episode by its name"), ("a.parquet", "does not exist")])
 def test_paths_that_are_none(name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").touch()
     assert main(["episodes", "info", str(tmp_path / name)]) == 1
     assert message in capsys.readouterr().err
 
