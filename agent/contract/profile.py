@@ -142,6 +142,32 @@ class PadMap:
 
 
 @dataclass(frozen=True, slots=True)
+class SteeringRamp:
+    """How a game turns the wheel while a key is held: not at once, and back while none is.
+
+    Attributes:
+        half_s: From the centre half way to full lock.
+        full_s: From the centre to full lock.
+        centre_s: From full lock back to the centre.
+    """
+
+    half_s: float
+    full_s: float
+    centre_s: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.half_s < self.full_s or self.centre_s <= 0:
+            raise ValueError(f"{self} is no ramp, expected 0 < half_s < full_s and 0 < centre_s")
+
+    def turned(self, value: float, held: bool, seconds: float) -> float:
+        """Return where the wheel is, from 0 to 1, so long after it was at ``value``; for times well below a ramp's."""
+        if not held:
+            return max(0.0, value - seconds / self.centre_s)
+        half = 0.5 / self.half_s if value < 0.5 else 0.5 / (self.full_s - self.half_s)
+        return min(1.0, value + seconds * half)
+
+
+@dataclass(frozen=True, slots=True)
 class KeyMap:
     """Which keys drive, for games and systems without a virtual gamepad; names as pynput knows them, or a character.
 
@@ -152,6 +178,7 @@ class KeyMap:
         brake: Brakes.
         pulse_s: The shortest time a key is held or let go of: more than one of the game's pictures takes, for it looks
             at the keyboard once a picture. The default is seen at 30 pictures a second.
+        steering_ramp: How the game turns the wheel while a key is held; None: at once.
     """
 
     left: str = "left"
@@ -159,6 +186,7 @@ class KeyMap:
     throttle: str = "up"
     brake: str = "down"
     pulse_s: float = 0.035
+    steering_ramp: SteeringRamp | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from agent.contract.profile import (
     PadMap,
     Rectangle,
     Region,
+    SteeringRamp,
     Stuck,
 )
 from agent.contract.untrusted import is_finite, is_plain_name, is_plain_text, read_plain_file
@@ -106,6 +107,7 @@ def _profile(top: "_Table", name: str) -> GameProfile:
         keys=KeyMap(
             **{name: keys.line(name, getattr(default_keys, name)) for name in ("left", "right", "throttle", "brake")},
             pulse_s=keys.number("pulse_s", 0.005, 1.0, default_keys.pulse_s),
+            steering_ramp=_ramp(keys),
         ),
         model=top.name("model"),
         stuck=_stuck(stuck) if "stuck" in top else None,
@@ -120,7 +122,9 @@ def _profile(top: "_Table", name: str) -> GameProfile:
 
 def _capture(table: "_Table") -> Capture:
     try:
-        region = Region(*map(int, table.numbers("region", 4))) if "region" in table else None
+        region = (
+            Region(*map(int, table.numbers("region", 4, "[left, top, width, height]"))) if "region" in table else None
+        )
     except GameError as exc:
         raise GameError(f"{table.where()}: {exc}") from exc
     return Capture(
@@ -129,6 +133,17 @@ def _capture(table: "_Table") -> Capture:
         region=region,
         needs_focus=table.flag("needs_focus", True),
     )
+
+
+def _ramp(keys: "_Table") -> SteeringRamp | None:
+    if "steering_ramp_s" not in keys:
+        return None
+    meaning = "seconds to half lock, to full lock and back to the centre"
+    values = keys.numbers("steering_ramp_s", 3, meaning)
+    try:
+        return SteeringRamp(*values)
+    except ValueError:
+        keys.refuse("steering_ramp_s", f"is {values}", f"{meaning}, the second more than the first")
 
 
 def _stuck(table: "_Table") -> Stuck:
@@ -235,7 +250,7 @@ class _Table:
             self.refuse(key, f"is {shortened(value)}", f"a number from {low:g} to {high:g}")
         return float(value)
 
-    def numbers(self, key: str, count: int) -> list[float]:
+    def numbers(self, key: str, count: int, meaning: str) -> list[float]:
         values = self._value(key, None)
         if (
             not isinstance(values, list)
@@ -243,7 +258,7 @@ class _Table:
             or not all(is_finite(value) and abs(value) <= _MAX_PIXELS for value in values)
         ):
             found = f"is {shortened(values)}"
-            self.refuse(key, found, f"{count} numbers: [left, top, width, height], {_MAX_PIXELS} at most")
+            self.refuse(key, found, f"{count} numbers: {meaning}, {_MAX_PIXELS} at most")
         return values
 
     def table(self, key: str) -> "_Table":

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from agent.contract.controls import Controls
 from agent.contract.errors import ControllerError
-from agent.contract.profile import KeyMap
-from agent.controllers.keyboard import Keyboard, KeyPulse, release_keys
+from agent.contract.profile import KeyMap, SteeringRamp
+from agent.controllers.keyboard import Keyboard, KeyPulse, KeyRamp, release_keys
 
 KEYS = KeyMap()
 
@@ -65,6 +65,45 @@ def test_a_game_in_step_with_the_pulses_sees_a_tenth_of_the_throttle(phase: int)
 @pytest.mark.parametrize(("share", "always"), [(0.0, False), (0.04, False), (0.96, True), (1.0, True)])
 def test_ends_of_the_range_are_steady_and_at_once(share: float, always: bool) -> None:
     assert play([0.5] * 3 + [share] * 100)[3:] == [always] * 100
+
+
+RAMP = SteeringRamp(half_s=0.085, full_s=0.225, centre_s=0.1)  # SuperTuxKart's
+
+
+def steer(key: "KeyPulse | KeyRamp", share: float, pictures_per_s: float) -> float:
+    """Return the mean steering of a game that looks at a key once a picture, and turns its wheel by the ramp."""
+    value, held, next_look_s, values = 0.0, False, 0.0, []
+    for step in range(4000):
+        down = key.step(share, step * STEP_S)
+        if step * STEP_S >= next_look_s:
+            held, next_look_s = down, next_look_s + 1 / pictures_per_s
+        value = RAMP.turned(value, held, STEP_S)
+        values.append(value)
+    return sum(values[200:]) / len(values[200:])
+
+
+@pytest.mark.parametrize("pictures_per_s", [31.0, 47.0, 60.0])
+@pytest.mark.parametrize("share", [0.2, 0.35, 0.5, 0.65, 0.8])
+def test_a_wheel_that_the_game_turns_gradually_is_where_it_should_be(share: float, pictures_per_s: float) -> None:
+    assert steer(KeyRamp(RAMP, 0.025), share, pictures_per_s) == pytest.approx(share, abs=0.15)
+
+
+def test_a_share_of_the_time_is_not_that_share_of_such_a_wheel() -> None:
+    # What drove SuperTuxKart at first: half of the steering was asked for, and the kart went nearly straight on.
+    assert steer(KeyPulse(KEYS.pulse_s), 0.5, 47.0) < 0.15
+
+
+def test_full_and_no_steering_are_at_once_for_such_a_wheel_too() -> None:
+    key = KeyRamp(RAMP, 0.025)
+    assert key.step(1.0, 0.0)
+    assert not key.step(0.0, 0.005)
+    assert key.step(0.97, 0.010)
+
+
+def test_a_game_with_a_ramp_gets_it_for_its_steering_keys_alone() -> None:
+    with Keyboard(KeyMap(steering_ramp=RAMP), FakeKeys) as keyboard:
+        kinds = {name: type(pulse) for name, pulse in keyboard._pulses.items()}
+    assert kinds == {"left": KeyRamp, "right": KeyRamp, "up": KeyPulse, "down": KeyPulse}
 
 
 def test_keys_follow_the_controls_and_are_up_in_the_end() -> None:

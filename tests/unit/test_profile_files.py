@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.contract.errors import GameError
-from agent.contract.profile import Capture, KeyMap, PadMap, Rectangle, Region, Stuck
+from agent.contract.profile import Capture, KeyMap, PadMap, Rectangle, Region, SteeringRamp, Stuck
 from agent.games import profile_files, registry
 from agent.games.profile_files import SHIPPED, load_profile, profile_paths
 
@@ -75,6 +75,7 @@ steering_slew_per_s = 4
 [keys]
 left = "a"
 pulse_s = 0.2
+steering_ramp_s = [0.1, 0.3, 0.2]
 [stuck]
 action = "press"
 press = "backspace"
@@ -85,7 +86,7 @@ attempts = 5
     profile = load_profile(write(tmp_path, text))
     assert profile.capture == Capture("Game", 1, Region(10, 20, 1280, 720), needs_focus=False)
     assert profile.pad == PadMap("right_x", "right_y_up", "button_b", 0.2, 0.0, 0.0, 4.0)
-    assert profile.keys == KeyMap(left="a", pulse_s=0.2)
+    assert profile.keys == KeyMap(left="a", pulse_s=0.2, steering_ramp=SteeringRamp(0.1, 0.3, 0.2))
     assert (profile.controller, profile.model_name) == ("keyboard", "other")
     assert profile.stuck == Stuck("press", 4.0, 5.0, 0.3, "backspace", 5)
 
@@ -121,6 +122,7 @@ attempts = 5
         (LEAST.replace("A game", r"\u001b[2J"), r"title is .*expected a text"),
         (LEAST.replace("A game", "A" * 301), r"title is .*expected a text"),
         (LEAST.replace("not verified", r"\u0000"), r"notes is .*expected a text"),
+        (LEAST + "[keys]\nsteering_ramp_s = [0.2, 0.1, 0.1]", "keys.steering_ramp_s is .*the second more than"),
         (LEAST + '[keys]\nleft = "\\u0007"', "keys.left is .*expected a text"),
         (LEAST + f"[capture]\nregion = [{10**400}, 2, 3, 4]", "capture.region is .*expected 4 numbers"),
         (LEAST + "[capture]\nregion = [1, 2, 100001, 4]", "capture.region is .*100000 at most"),
