@@ -157,6 +157,13 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--no-auxiliary", action="store_true", help="do not predict telemetry during training")
     fit.add_argument("--no-flip", action="store_true", help="do not mirror pictures")
     fit.add_argument(
+        "--colours",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="change light and colours, for roads that no episode shows: 0 not at all, 1 much (default: 0)",
+    )
+    fit.add_argument(
         "--mask",
         type=_mask,
         action="append",
@@ -443,6 +450,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         auxiliary=not arguments.no_auxiliary,
         masks=None if arguments.mask is None else tuple(mask for mask in arguments.mask if mask is not None),
         flip=not arguments.no_flip,
+        colours=arguments.colours,
         bfloat16=not arguments.float32,
         validation_episodes=arguments.validation_episodes,
         tracks=arguments.tracks,

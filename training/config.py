@@ -46,7 +46,8 @@ class FitConfig:
             output's loss is divided by that output's own variance.
         masks: Parts of the frame to hide instead of the profile's own, as (left, top, width, height) in fractions; None
             keeps the profile's.
-        flip: Whether half of the pictures are mirrored left to right.
+        flip: Whether half of the pictures are mirrored left to right, where the game's profile says what to mirror.
+        colours: How much the pictures' light and colours are changed, see ``training.augment``; 0: not at all.
         bfloat16: Whether to compute in bfloat16 (variables stay float32).
         validation_episodes: The first episodes, in order of folders and file names, are never trained on: how many.
         tracks: Tracks driven in closed loop at every ``drive_every``-th checkpoint; the best is exported. 0: none.
@@ -79,6 +80,7 @@ class FitConfig:
     auxiliary_weight: float = 0.5
     masks: tuple[tuple[float, float, float, float], ...] | None = None
     flip: bool = True
+    colours: float = 0.0
     bfloat16: bool = True
     validation_episodes: int = 2
     tracks: int = 0
@@ -109,6 +111,8 @@ class FitConfig:
             )
         if not 0 < self.learning_rate < 1:
             raise TrainingError(f"learning_rate is {self.learning_rate}, expected a number between 0 and 1.")
+        if not 0 <= self.colours <= 1:
+            raise TrainingError(f"colours is {self.colours}, expected a number from 0 to 1.")
         if not 0 <= self.ema < 1:
             raise TrainingError(f"ema is {self.ema}, expected a momentum of at least 0 and below 1.")
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.contract.profile import Rectangle
-from training.augment import flip_picture, flip_signs
+from training.augment import change_colours, flip_picture, flip_signs
 from training.buffers import Buffer, equal_shares
 from training.distribution import ALONE, Team
 from training.network import AUXILIARY
@@ -56,8 +56,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         batch_per_output: Have a batch of ``batch_size`` for each output, one after the other, each of it drawn from the
             output's own feed (or from the only one): what the helper step takes.
         mirrored: Parts of the picture to mirror in a flip; empty never flips.
+        colours: How much colours are changed, see :func:`training.augment.change_colours`.
         auxiliary: Whether the auxiliary columns are among the targets.
-        seed: Of order and flips.
+        seed: Of order, flips and colours.
         round_: Which round's.
         team: Which part of each batch this process is to have.
     """
@@ -70,6 +71,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         steps: int,
         batch_per_output: bool = False,
         mirrored: Sequence[Rectangle] = (),
+        colours: float = 0.0,
         auxiliary: bool = False,
         seed: int = 0,
         round_: int = 0,
@@ -92,6 +94,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
             self._scales = [1 / mean] * feeds
         self._steps = steps
         self._mirrored = tuple(mirrored)
+        self._colours = colours
         self._auxiliary = auxiliary
         self._seed = seed
         self._round = round_
@@ -103,10 +106,14 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         return self._steps
 
     def __getitem__(self, index: int) -> tuple[npt.NDArray[np.uint8], Targets, Targets]:
-        draw = self.draw(self._round * self._steps + index).part(self._part)
+        step = self._round * self._steps + index
+        draw = self.draw(step).part(self._part)
         pictures = np.stack([decode(self._samples.pictures[k]) for k in draw.chosen])
         for row in np.flatnonzero(draw.flipped):
             flip_picture(pictures[row], self._mirrored)
+        if self._colours:
+            for picture, sample in zip(pictures, draw.chosen, strict=True):
+                change_colours(picture, self._colours, np.random.default_rng([self._seed, step, int(sample)]))
         names = self._samples.output_names
         targets = {name: draw.labels[:, k : k + 1] for k, name in enumerate(names)}
         weights = {name: draw.weights[:, k] for k, name in enumerate(names)}

@@ -354,6 +354,7 @@ class _Run:
             config.steps_per_round,
             batch_per_output=config.step == "helper",
             mirrored=self._mirrored,
+            colours=config.colours,
             auxiliary=bool(self._auxiliary),
             seed=config.seed,
             round_=round_,

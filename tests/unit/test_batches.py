@@ -11,7 +11,7 @@ from agent.contract.preprocess import paint_black
 from agent.contract.profile import Rectangle
 from agent.contract.spec import STEERING_THROTTLE_BRAKE
 from agent.games.carracing import PROFILE, CarRacing
-from training.augment import flip_picture, flip_signs
+from training.augment import change_colours, flip_picture, flip_signs
 from training.balancing.registry import balancing_rule
 from training.buffers import make_buffers
 from training.dataset import Batches
@@ -148,6 +148,32 @@ def test_a_flip_mirrors_the_picture_and_the_signs_together() -> None:
                 assert np.array_equal(changed, numbers * [1, -1])
                 flipped += 1
     assert 3 <= flipped <= 17
+
+
+def test_changed_colours_leave_the_labels_and_are_the_same_when_a_run_is_resumed() -> None:
+    samples = make_samples(40)
+    plain, changed, again = batches(samples), batches(samples, colours=1.0), batches(samples, colours=1.0)
+    for k in range(len(plain)):
+        assert np.array_equal(plain[k][1]["steering"], changed[k][1]["steering"])
+        assert np.array_equal(changed[k][0], again[k][0])
+        for before, after in zip(plain[k][0], changed[k][0], strict=True):
+            assert not np.array_equal(before, after)
+
+
+def test_colours_change_by_no_more_than_they_are_to() -> None:
+    grey = np.full((2, 3, 3), 127, np.uint8)
+    seen = []
+    for seed in range(200):
+        picture = grey.copy()
+        change_colours(picture, 1.0, np.random.default_rng(seed))
+        assert (picture == picture[0, 0]).all(), "every pixel in the same way"
+        seen.append(picture[0, 0].astype(int))
+    # Most contrast, so that 127.5 stays, least and most of a tint, and brightness.
+    assert np.min(seen) >= 1.3 * 0.8 * 127 - 0.3 * 127.5 - 30
+    assert np.max(seen) <= 1.3 * 1.2 * 127 - 0.3 * 127.5 + 30
+    assert np.ptp(seen, axis=0) == pytest.approx(100, abs=26)
+    change_colours(grey, 0.0, np.random.default_rng(0))
+    assert (grey == 127).all()
 
 
 def test_signs_by_name() -> None:
