@@ -18,6 +18,7 @@ from agent.commands import (
     faults,
     film,
     games,
+    occlusion,
     pace,
     play,
     record,
@@ -106,6 +107,21 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (drive, play, record, doctor, games, evaluate, film, compare, replay, episodes, bench, pace, faults):
+    for command in (
+        drive,
+        play,
+        record,
+        doctor,
+        games,
+        evaluate,
+        film,
+        compare,
+        replay,
+        occlusion,
+        episodes,
+        bench,
+        pace,
+        faults,
+    ):
         command.add_to(commands)
     return parser
