@@ -20,6 +20,8 @@ ANIMATION_FRAMES = 625
 """An animated picture is held in memory until it is written: 400 MB at half size. A lap of 20 s at 30 Hz fits."""
 
 _PANEL_HEIGHT_PX = 40
+_LEAST_WIDTH_PX = 320  # of a picture: less is not worth looking at
+_TEXT_SCALE = 0.4
 _BACKGROUND = (32, 32, 32)
 _TRACK = (72, 72, 72)
 _TEXT = (220, 220, 220)
@@ -138,7 +140,7 @@ class VideoWriter(FilmFile):
     Args:
         path: Where to, see ``FilmFile``.
         rate_hz: Ticks per second, so that the video plays at the speed of the drive.
-        scale: Size of the picture relative to the frame.
+        scale: Size of the picture relative to the frame; more, up to 1, where that makes it 320 px wide.
 
     Raises:
         ValueError: As ``FilmFile``; or if the scale is not positive.
@@ -151,7 +153,9 @@ class VideoWriter(FilmFile):
         self._scale = scale
 
     def on_tick(self, record: TickRecord) -> None:
-        self.write(compose(record.frame.pixels, record.controls, self._scale))
+        pixels = record.frame.pixels
+        scale = max(self._scale, min(1.0, _LEAST_WIDTH_PX / pixels.shape[1]))
+        self.write(compose(pixels, record.controls, scale))
 
 
 def compose(pixels: Pixels, controls: Controls, scale: float) -> Pixels:
@@ -188,7 +192,10 @@ def _panel(width: int, controls: Controls) -> Pixels:
         length = third - 2 * margin
         start = left + round(origin * length)
         end = start + round(value * (1 - origin) * length)
-        cv2.putText(panel, f"{name} {value:.2f}", (left, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.4, _TEXT, 1, cv2.LINE_AA)
+        text = f"{name} {value:.2f}"
+        (text_px, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, _TEXT_SCALE, 1)
+        scale = _TEXT_SCALE * min(1.0, length / text_px)
+        cv2.putText(panel, text, (left, 15), cv2.FONT_HERSHEY_SIMPLEX, scale, _TEXT, 1, cv2.LINE_AA)
         cv2.rectangle(panel, (left, top), (left + length, bottom), _TRACK, cv2.FILLED)
         if start != end:
             cv2.rectangle(panel, (min(start, end), top), (max(start, end), bottom), colour, cv2.FILLED)

@@ -4,6 +4,7 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -158,6 +159,23 @@ def test_bars_grow_with_the_controls() -> None:
     full, half = (coloured(Controls(0.0, throttle, 0.0), 1, slice(None)) for throttle in (1.0, 0.5))
     assert full == pytest.approx(2 * half, abs=2)
     assert coloured(Controls(0.0, 0.0, 1.0), 2, slice(None)) == full
+
+
+@pytest.mark.parametrize("width", [160, 240, 320, 600])
+def test_the_words_stay_beside_each_other_in_a_narrow_picture(width: int) -> None:
+    panel = compose(np.zeros((90, width, 3), np.uint8), Controls(-0.55, 1.0, 1.0), 1.0)[-40:]
+    third = width // 3
+    for edge in (third, 2 * third):
+        gap = panel[:, edge - third // 16 + 1 : edge + third // 16]
+        assert gap.size
+        assert (gap == panel[0, 0]).all()
+
+
+def test_a_small_window_is_not_filmed_smaller_still(tmp_path: Path) -> None:
+    path = tmp_path / "drive.mp4"
+    with VideoWriter(path, 25.0) as video:
+        video.on_tick(replace(make_record(), frame=Frame(np.zeros((180, 320, 3), np.uint8), 0, 0)))
+    assert read_frames(path)[0].shape == (180 + 40, 320, 3)
 
 
 def test_pictures_of_odd_size_become_even() -> None:
