@@ -134,7 +134,7 @@ def test_the_network_drives_what_it_sees_through_a_gamepad(
     sys.stdout.write(json.dumps({"lap": lap, "timing": timing, "captured": report["captured"]}) + "\n")
     assert lap["progress"] > 0.05  # how far depends on what else this machine does: 10 % where it was busy, 66 % alone
     assert lap["episode_return"] > 0  # the road was left no sooner than tiles were found
-    # Where this machine gives the game no time to draw, its picture stands still, and is not driven by: 22 of 232 at worst.
+    # A busy machine lets the game draw nothing for a while, and what stands still is not driven by: 22 of 232 at worst.
     assert report["blind_ticks"] < timing["ticks"] / 2
     assert 0 < timing["latency_p50_s"] < timing["latency_p99_s"] < 1
 
