@@ -3,17 +3,18 @@
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from waiting import Environment, wait_for
+from waiting import Environment
 
+from agent.contract.errors import CaptureError
 from agent.controllers.gamepad import UINPUT
+from agent.virtual_desktop import virtual_desktop
 
 HERE = Path(__file__).parent
-NEEDED = {"Xvfb": "xvfb", "openbox": "openbox", "xdotool": "xdotool"}
 PAD_LIBRARY = "libumockdev-preload.so.0"
 
 
@@ -25,42 +26,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+def display() -> Iterator[Environment]:
     """The environment of an X server of 1280 x 1024 px with a window manager."""
-    missing = [package for program, package in NEEDED.items() if shutil.which(program) is None]
-    if missing:
-        pytest.skip(f"needs `apt install {' '.join(missing)}`")
-    reading, writing = os.pipe()
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1280x1024x24", "-nolisten", "tcp"],
-        pass_fds=[writing],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        number = answer.readline().strip()
-    environment = {
-        **{key: value for key, value in os.environ.items() if key not in ("WAYLAND_DISPLAY", "SDL_VIDEODRIVER")},
-        "DISPLAY": f":{number}",
-        "XDG_RUNTIME_DIR": str(tmp_path_factory.mktemp("runtime")),
-    }
-    manager = subprocess.Popen(["openbox"], env=environment, stderr=subprocess.DEVNULL)
-    wait_for("window manager", lambda: "openbox" in _manager_name(environment).lower())
-    yield environment
-    for process in (manager, server):
-        process.terminate()
-        process.wait()
-
-
-def _manager_name(environment: Environment) -> str:
-    script = (
-        "from Xlib import display, X; d = display.Display(); r = d.screen().root\n"
-        "w = r.get_full_property(d.intern_atom('_NET_SUPPORTING_WM_CHECK'), X.AnyPropertyType)\n"
-        "n = w and d.create_resource_object('window', w.value[0]).get_full_property("
-        "d.intern_atom('_NET_WM_NAME'), X.AnyPropertyType)\n"
-        "print(n and n.value)"
-    )
-    return subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True).stdout
+    if shutil.which("xdotool") is None:
+        pytest.skip("needs `apt install xdotool`")
+    with ExitStack() as stack:
+        try:
+            environment = stack.enter_context(virtual_desktop())
+        except CaptureError as exc:
+            pytest.skip(str(exc))
+        yield environment
 
 
 @pytest.fixture

@@ -1,37 +1,33 @@
-"""An unmodified 3D game under Xvfb: its window is found, its frames flow, and its kart does what the keys say."""
+"""An unmodified 3D game under Xvfb: its window is found, its frames flow, and its kart is driven by keys."""
 
-import os
-import shutil
-import signal
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 from waiting import Environment, wait_for
 
 from agent.capture.desktop import open_desktop
 from agent.capture.screen import ScreenSource
 from agent.contract.controls import NEUTRAL, Controls
-from agent.contract.errors import BlindError
+from agent.contract.errors import BlindError, GameError
 from agent.contract.observation import Frame
 from agent.controllers.keyboard import Keyboard
 from agent.games.registry import find_game
+from agent.games.supertuxkart_window import race_in_window
 
 pytestmark = [pytest.mark.game, pytest.mark.slow]
 
+ROOT = Path(__file__).resolve().parents[2]
+WEIGHTS = ROOT / "model_weights" / "supertuxkart"
 PROFILE = find_game("supertuxkart").profile
-EFFECTS_OFF = [
-    f"--disable-{effect}"
-    for effect in (
-        *("dynamic-lights", "glow", "bloom", "light-shaft", "dof", "particles", "animated-characters"),
-        *("motion-blur", "mlaa", "ssao", "ibl", "hd-textures"),
-    )
-]
 STILL = 2.0  # mean change of a grey level from picture to picture; leaves move, and so does the exhaust
 AHEAD = (slice(40, 150), slice(100, 380))  # of the 480 x 270 window: the scene above the kart
 
@@ -39,30 +35,14 @@ AHEAD = (slice(40, 150), slice(100, 380))  # of the 480 x 270 window: the scene 
 @pytest.fixture
 def race(display: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A race that has been started, seen through its window."""
-    program = shutil.which("supertuxkart", path=f"{os.environ['PATH']}:/usr/games")
-    if program is None:
-        pytest.skip("needs `apt install supertuxkart` (700 MB)")
     monkeypatch.setenv("DISPLAY", display["DISPLAY"])
-    environment = {
-        **display,
-        "HOME": str(tmp_path),
-        "XDG_CONFIG_HOME": str(tmp_path / "config"),
-        "LIBGL_ALWAYS_SOFTWARE": "1",
-        "LP_NUM_THREADS": "1",
-        "ALSOFT_DRIVERS": "null",
-    }
-    options = ["--windowed", "--screensize=480x270", "--no-sound", "--anisotropic=0", *EFFECTS_OFF]
-    process = subprocess.Popen(
-        [program, *options, "--track=lighthouse", "--numkarts=1", "--race-now", "--laps=1"],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    wait_for("the game's window", lambda: titles_with("SuperTuxKart"), 120)
-    yield
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(race_in_window("lighthouse", display, tmp_path, 480, 270))
+        except GameError as exc:
+            pytest.skip(str(exc))
+        wait_for("the game's window", lambda: titles_with("SuperTuxKart"), 120)
+        yield
 
 
 def titles_with(text: str) -> list[str]:
@@ -116,3 +96,29 @@ def test_the_kart_moves_under_throttle_and_turns_under_steering(race: None) -> N
     assert moving > 5 * at_rest
     assert left > 1  # steering left, the scene moves right
     assert right < -1
+
+
+@pytest.mark.skipif(not WEIGHTS.is_dir(), reason="needs model_weights/supertuxkart")
+def test_one_command_drives_a_race_to_its_end_and_takes_everything_down(tmp_path: Path) -> None:
+    before = {process.pid for process in psutil.process_iter()}
+    film = tmp_path / "lap.mp4"
+    options = ["--track", "zengarden", "--video", str(film), "--json"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "supertuxkart_live.py"), *options],
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    drive, timing = report["drive"], report["drive"]["timing"]
+    sys.stdout.write(
+        f"zengarden in {report['race_s']:.1f} s; {drive['predictions_per_second']:.1f} decisions a second, latency p50 "
+        f"{timing['latency_p50_s'] * 1e3:.0f} ms, p99 {timing['latency_p99_s'] * 1e3:.0f} ms, the game beside it drew "
+        f"{report['game_pictures_per_second']:.1f} pictures a second\n"
+    )
+    assert 20 < report["race_s"] < 70
+    assert drive["fault"] is None
+    assert film.stat().st_size > 100_000
+    left = [process.name() for process in psutil.process_iter(["name"]) if process.pid not in before]
+    assert not {"Xvfb", "openbox", "supertuxkart"} & set(left)
