@@ -1,0 +1,97 @@
+"""TORCS' settings as a player would have changed them, and the game's own account of its laps."""
+
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from agent.contract.errors import GameError
+from agent.games.torcs_window import Session, _is_menu, _write_settings, session_in_window
+
+SETTINGS = {
+    "config/raceman/practice.xml": """
+        <section name="Tracks"><section name="1"><attstr name="name" val="g-track-1"/></section></section>
+        <section name="Practice"><attnum name="laps" val="20"/></section>
+        <section name="Drivers"><section name="1"><attnum name="idx" val="4"/></section></section>""",
+    "drivers/human/preferences.xml": """
+        <section name="mouse"><attnum name="steer sensitivity" val="0.8"/></section>
+        <section name="Preferences"><section name="Drivers"><section name="1"/></section></section>""",
+    "config/screen.xml": """<section name="Screen Properties"><attnum name="x" val="640"/></section>""",
+    "config/graph.xml": """<section name="Display Mode"><section name="Player"/></section>""",
+}
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The game's own files, as far as they matter."""
+    folder = tmp_path / "data"
+    for name, sections in SETTINGS.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"<params>{sections}</params>", encoding="utf-8")
+    track = folder / "tracks" / "oval" / "e-track-5"
+    track.mkdir(parents=True)
+    (track / "e-track-5.xml").touch()
+    monkeypatch.setattr("agent.games.torcs_window._DATA", folder)
+    return folder
+
+
+def value(folder: Path, name: str, *path: str) -> str | None:
+    found = ElementTree.parse(folder / name).getroot()
+    for each in path:
+        found = next(child for child in found if child.get("name") == each)
+    return found.get("val")
+
+
+def test_settings_are_those_of_the_game_but_for_what_a_player_would_change(data: Path, tmp_path: Path) -> None:
+    _write_settings(tmp_path / "own", "e-track-5", "oval", laps=3)
+    practice = ("config/raceman/practice.xml", "Practice", "laps")
+    assert value(tmp_path / "own", *practice) == "3"
+    assert value(data, *practice) == "20", "the game's own file is left alone"
+    assert value(tmp_path / "own", "config/raceman/practice.xml", "Tracks", "1", "category") == "oval"
+    assert value(tmp_path / "own", "config/raceman/practice.xml", "Drivers", "1", "idx") == "1"
+    assert value(tmp_path / "own", "drivers/human/preferences.xml", "mouse", "steer sensitivity") == "0.05"
+    assert (
+        value(tmp_path / "own", "drivers/human/preferences.xml", "Preferences", "Drivers", "1", "auto reverse") == "yes"
+    )
+    assert value(tmp_path / "own", "config/screen.xml", "Screen Properties", "x") == "320"
+    assert value(tmp_path / "own", "config/graph.xml", "Display Mode", "Player", "camera") == "1"
+
+
+def test_laps_are_those_that_the_game_writes_down_in_the_end(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    session = Session(process, tmp_path)
+    assert session.laps_s == []
+    path = tmp_path / ".torcs" / "results" / "practice" / "results-2026-11-24.xml"
+    path.parent.mkdir(parents=True)
+    numbers = '<attnum name="time" val="61.5"/><attnum name="top speed" val="20"/>'
+    text = f'<params><section name="1">{numbers}</section></params>'
+    path.write_text(text[:40], encoding="utf-8")
+    assert session.laps_s == [], "it is being written"
+    path.write_text(text.replace("</params>", '<attnum name="time" val="0"/></params>'), encoding="utf-8")
+    assert session.laps_s == [61.5]
+
+
+def test_menus_are_told_from_races() -> None:
+    menu, race = np.zeros((2, 180, 320, 3), np.int16)
+    menu[..., 0], menu[60:70, 100:200] = 60, (0, 0, 255)
+    race[:90], race[90:] = (200, 160, 120), (40, 60, 45)
+    assert _is_menu(menu)
+    assert not _is_menu(race)
+
+
+def test_a_missing_game_and_an_unknown_track_are_told(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_, **__: sys.executable)
+    with (
+        pytest.raises(GameError, match="no track 'nosuch', expected one of: e-track-5"),
+        session_in_window("nosuch", {}, tmp_path),
+    ):
+        pytest.fail("there is no such track")
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    with pytest.raises(GameError, match="apt install torcs"), session_in_window("e-track-5", {}, tmp_path):
+        pytest.fail("there is no game")
