@@ -123,13 +123,14 @@ _THROTTLE = 0.36  # about 45 km/h
 _FAR, _NEAR, _DAMPING = 1.2, 1.2, 4.0
 _STILL = 0.4  # grey levels that a standing car's picture changes by
 _REVERSE_S = 2.5
+_BRAKE_FIRST_S = 1.5
 _PATIENCE_S = 6.0
 
 
 def _play(ends: Callable[[], bool]) -> None:
     profile = find_game("torcs").profile
     assert profile.capture is not None, "the profile of a game in a window"
-    reverse_until_s = time.monotonic()
+    reverse_until_s = time.monotonic() + _BRAKE_FIRST_S
     last, far_before, change = None, 0.0, 5.0
     with ScreenSource(profile.capture, frozen_s=float("inf")) as source, Keyboard(profile.keys) as keyboard:
         while not ends():
@@ -147,7 +148,7 @@ def _play(ends: Callable[[], bool]) -> None:
             now_s = time.monotonic()
             if change < _STILL and now_s > reverse_until_s + _PATIENCE_S:
                 reverse_until_s = now_s + _REVERSE_S
-            if now_s < reverse_until_s:
+            if now_s < reverse_until_s:  # at the beginning too: no output that never varies can be learnt
                 keyboard.send(Controls(0.0, 0.0, 1.0))
             else:
                 keyboard.send(Controls(steering, _THROTTLE * min(1.0, max(0.5, 1.2 - abs(far))), 0.0).clip())
