@@ -1,6 +1,7 @@
 """What fuzzing began with and found is parsed again: an answer or one documented line, in bounded time and memory."""
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,8 +56,9 @@ def _grow(data: bytes, folder: Path) -> None:
 
 def _take_long(data: bytes, folder: Path) -> None:
     del folder
-    if data == b"big":
-        sum(index * index for index in range(20_000_000))
+    began_s = time.process_time()
+    while data == b"big" and time.process_time() - began_s < 1.1:  # however fast this machine is
+        pass
 
 
 def _steer_a_terminal(data: bytes, folder: Path) -> None:
