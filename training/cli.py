@@ -164,6 +164,13 @@ def _parser() -> argparse.ArgumentParser:
         help="change light and colours, for roads that no episode shows: 0 not at all, 1 much (default: 0)",
     )
     fit.add_argument(
+        "--erase",
+        type=_at_least_zero,
+        default=0,
+        metavar="N",
+        help="paint up to N random rectangles over every picture, for roads that no episode shows (default: 0)",
+    )
+    fit.add_argument(
         "--mask",
         type=_mask,
         action="append",
@@ -184,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     fit.add_argument(
         "--patience",
-        type=_patience,
+        type=_at_least_zero,
         default=0,
         metavar="N",
         help="stop early after N drives in a row without a better return: on driving, not on loss; without --tracks "
@@ -289,7 +296,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _patience(text: str) -> int:
+def _at_least_zero(text: str) -> int:
     return whole(text, 0)
 
 
@@ -451,6 +458,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         masks=None if arguments.mask is None else tuple(mask for mask in arguments.mask if mask is not None),
         flip=not arguments.no_flip,
         colours=arguments.colours,
+        erase=arguments.erase,
         bfloat16=not arguments.float32,
         validation_episodes=arguments.validation_episodes,
         tracks=arguments.tracks,

@@ -48,6 +48,7 @@ class FitConfig:
             keeps the profile's.
         flip: Whether half of the pictures are mirrored left to right, where the game's profile says what to mirror.
         colours: How much the pictures' light and colours are changed, see ``training.augment``; 0: not at all.
+        erase: Rectangles painted over a picture at most, see ``training.augment``; 0: none.
         bfloat16: Whether to compute in bfloat16 (variables stay float32).
         validation_episodes: The first episodes, in order of folders and file names, are never trained on: how many.
         tracks: Tracks driven in closed loop at every ``drive_every``-th checkpoint; the best is exported. 0: none.
@@ -81,6 +82,7 @@ class FitConfig:
     masks: tuple[tuple[float, float, float, float], ...] | None = None
     flip: bool = True
     colours: float = 0.0
+    erase: int = 0
     bfloat16: bool = True
     validation_episodes: int = 2
     tracks: int = 0
@@ -101,7 +103,7 @@ class FitConfig:
         for name in ("width_px", "height_px", "batch_size", "steps", "steps_per_round", "drive_every", "buffer_size"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}, expected at least 1.")
-        for name in ("validation_episodes", "tracks", "tracks_start", "patience", "seed"):
+        for name in ("erase", "validation_episodes", "tracks", "tracks_start", "patience", "seed"):
             if getattr(self, name) < 0:
                 raise TrainingError(f"{name} is {getattr(self, name)}, expected at least 0.")
         if self.tracks_start + self.tracks > HELD_OUT_SEED:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.contract.profile import Rectangle
-from training.augment import change_colours, flip_picture, flip_signs
+from training.augment import change_colours, erase_parts, flip_picture, flip_signs
 from training.buffers import Buffer, equal_shares
 from training.distribution import ALONE, Team
 from training.network import AUXILIARY
@@ -57,8 +57,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
             output's own feed (or from the only one): what the helper step takes.
         mirrored: Parts of the picture to mirror in a flip; empty never flips.
         colours: How much colours are changed, see :func:`training.augment.change_colours`.
+        erase: How many parts are painted over at most, see :func:`training.augment.erase_parts`.
         auxiliary: Whether the auxiliary columns are among the targets.
-        seed: Of order, flips and colours.
+        seed: Of order, flips, colours and erased parts.
         round_: Which round's.
         team: Which part of each batch this process is to have.
     """
@@ -72,6 +73,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         batch_per_output: bool = False,
         mirrored: Sequence[Rectangle] = (),
         colours: float = 0.0,
+        erase: int = 0,
         auxiliary: bool = False,
         seed: int = 0,
         round_: int = 0,
@@ -95,6 +97,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self._steps = steps
         self._mirrored = tuple(mirrored)
         self._colours = colours
+        self._erase = erase
         self._auxiliary = auxiliary
         self._seed = seed
         self._round = round_
@@ -111,9 +114,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         pictures = np.stack([decode(self._samples.pictures[k]) for k in draw.chosen])
         for row in np.flatnonzero(draw.flipped):
             flip_picture(pictures[row], self._mirrored)
-        if self._colours:
+        if self._colours or self._erase:
             for picture, sample in zip(pictures, draw.chosen, strict=True):
-                change_colours(picture, self._colours, np.random.default_rng([self._seed, step, int(sample)]))
+                rng = np.random.default_rng([self._seed, step, int(sample)])
+                change_colours(picture, self._colours, rng)
+                erase_parts(picture, self._erase, rng)
         names = self._samples.output_names
         targets = {name: draw.labels[:, k : k + 1] for k, name in enumerate(names)}
         weights = {name: draw.weights[:, k] for k, name in enumerate(names)}

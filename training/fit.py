@@ -200,7 +200,7 @@ class _Run:
             config.width_px,
             spec.outputs,
             auxiliary=self._auxiliary,
-            fused_batch_norm=True,
+            fast_layers=True,
         )
         with self._together():
             self._optimizer = _AveragingAdamW(
@@ -355,6 +355,7 @@ class _Run:
             batch_per_output=config.step == "helper",
             mirrored=self._mirrored,
             colours=config.colours,
+            erase=config.erase,
             auxiliary=bool(self._auxiliary),
             seed=config.seed,
             round_=round_,

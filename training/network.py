@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from agent.contract.errors import TrainingError, WeightsError
 from agent.contract.spec import STEERING_THROTTLE_BRAKE, OutputSpec
+from training.fast_layers import FAST_LAYERS
 
 BACKBONES = ("xception", "pilotnet", "mobilenet_v2")
 """What ``build_network`` accepts as a backbone."""
@@ -32,32 +33,6 @@ _PILOTNET_CONVOLUTIONS = ((24, 5, 2), (36, 5, 2), (48, 5, 2), (64, 3, 1), (64, 3
 _UNNAMED = re.compile(r"(conv2d|batch_normalization|add)(_\d+)?")
 
 
-class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
-    """BatchNormalization that trains with TensorFlow's fused kernel.
-
-    Same mathematics, variables and names; the statistics are computed in float32 whatever the compute type. Keras
-    composes the layer from separate operations instead, with a float32 copy of the activations under mixed precision:
-    training Xception at 240 x 135 in batches of 16 in bfloat16 took 104 ms a sample with the plain layer and 88 ms with
-    this one (2 cores of an AMD EPYC with AVX512-BF16).
-    """
-
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalise with the batch's own statistics and move the moving ones when training; else as Keras does."""
-        if not (training and self.trainable) or mask is not None:
-            return super().call(inputs, training=training, mask=mask)
-        import tensorflow as tf  # only here: on another Keras backend it need not be installed
-
-        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            inputs, self.gamma, self.beta, epsilon=self.epsilon, is_training=True
-        )
-        # The kernel returns the unbiased variance (divided by n - 1); Keras moves by the biased one.
-        count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
-        variance = variance * (count - 1.0) / count
-        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
-        return outputs
-
-
 def build_network(
     backbone: str = "xception",
     height_px: int = 270,
@@ -65,7 +40,7 @@ def build_network(
     outputs: Sequence[OutputSpec] = STEERING_THROTTLE_BRAKE,
     init: str | Path = "none",
     auxiliary: Sequence[str] = (),
-    fused_batch_norm: bool = False,
+    fast_layers: bool = False,
 ) -> Any:
     """Build the network; its weights fit every input size, because global pooling ends the backbone.
 
@@ -79,7 +54,7 @@ def build_network(
         init: ``none`` for random weights, ``imagenet`` for Keras' own pretrained backbone (downloaded), or a file that
             ``save_weights`` wrote.
         auxiliary: Names of further numbers that one extra head predicts, in training only. Empty for no such head.
-        fused_batch_norm: Whether to train with ``FusedBatchNormalization``; ignored where Keras' backend is not
+        fast_layers: Whether to train with the layers of ``training.fast_layers``; ignored where Keras' backend is not
             TensorFlow. Weights are interchangeable.
 
     Returns:
@@ -97,7 +72,7 @@ def build_network(
     if not isinstance(init, Path) and init not in ("none", "imagenet"):
         raise TrainingError(f"init is {init!r}, expected 'none', 'imagenet' or the path of a weights file.")
     body = _build_backbone(backbone, height_px, width_px, init == "imagenet")
-    body = _clone(body, backbone, fused_batch_norm and keras.backend.backend() == "tensorflow")
+    body = _clone(body, backbone, fast_layers and keras.backend.backend() == "tensorflow")
     observation = keras.Input((height_px, width_px, 3), name="observation")
     # float32 even under mixed precision: the bytes are scaled before anything is rounded.
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="scale")(observation)
@@ -236,19 +211,18 @@ def _build_pilotnet(shape: tuple[int, int, int]) -> Any:
     return keras.Model(pictures, features)
 
 
-def _clone(body: Any, name: str, fused_batch_norm: bool) -> Any:
+def _clone(body: Any, name: str, fast_layers: bool) -> Any:
     """Copy a backbone under its name, with layer names that do not depend on what was built before."""
     seen: Counter[str] = Counter()
 
     def clone_layer(layer: Any) -> Any:
         config = layer.get_config()
         if unnamed := _UNNAMED.fullmatch(layer.name):
-            kind = unnamed.group(1)
-            config["name"] = f"{kind}_{seen[kind]}"
-            seen[kind] += 1
-        if fused_batch_norm and type(layer) is keras.layers.BatchNormalization:
-            return FusedBatchNormalization.from_config(config)
-        return type(layer).from_config(config)
+            word = unnamed.group(1)
+            config["name"] = f"{word}_{seen[word]}"
+            seen[word] += 1
+        kind = FAST_LAYERS.get(type(layer), type(layer)) if fast_layers else type(layer)
+        return kind.from_config(config)
 
     copy = keras.models.clone_model(body, clone_function=clone_layer)
     copy.set_weights(body.get_weights())

@@ -26,21 +26,21 @@ class Variant:
     Attributes:
         name: In the report.
         bfloat16: Whether it computes in bfloat16, with float32 variables.
-        fused_batch_norm: Whether it uses ``FusedBatchNormalization``.
+        fast_layers: Whether it uses the layers of ``training.fast_layers``.
         helper: Whether it does the helper step, with a batch for each output.
     """
 
     name: str
     bfloat16: bool
-    fused_batch_norm: bool
+    fast_layers: bool
     helper: bool = False
 
 
 VARIANTS = (
-    Variant(PLAIN, bfloat16=False, fused_batch_norm=False),
-    Variant("plain bfloat16", bfloat16=True, fused_batch_norm=False),
-    Variant("joint step", bfloat16=True, fused_batch_norm=True),
-    Variant("helper step", bfloat16=True, fused_batch_norm=True, helper=True),
+    Variant(PLAIN, bfloat16=False, fast_layers=False),
+    Variant("plain bfloat16", bfloat16=True, fast_layers=False),
+    Variant("joint step", bfloat16=True, fast_layers=True),
+    Variant("helper step", bfloat16=True, fast_layers=True, helper=True),
 )
 """The last two compute as ``fit`` does by default and with ``--step helper``, without its moving average, clipping and
 training-only head. On other backends than TensorFlow there is no helper step, and the joint one has plain layers."""
@@ -114,7 +114,7 @@ def time_in_turns(
 
 def _make_step(variant: Variant, backbone: str, height_px: int, width_px: int, batch: int) -> Callable[[], None]:
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16" if variant.bfloat16 else "float32")
-    model: Any = build_network(backbone, height_px, width_px, fused_batch_norm=variant.fused_batch_norm)
+    model: Any = build_network(backbone, height_px, width_px, fast_layers=variant.fast_layers)
     names = [output.name for output in STEERING_THROTTLE_BRAKE]
     losses = dict.fromkeys(names, keras.losses.mean_squared_error)
     optimizer = keras.optimizers.AdamW(1e-4)

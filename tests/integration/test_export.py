@@ -91,7 +91,7 @@ def assert_exported_alike(model: Any, spec: ModelSpec, folder: Path) -> None:
 )
 def test_exported_backbones_predict_as_keras_does(tmp_path: Path, backbone: str, height_px: int, width_px: int) -> None:
     keras.utils.set_random_seed(0)
-    model = build_network(backbone, height_px, width_px, fused_batch_norm=True)
+    model = build_network(backbone, height_px, width_px, fast_layers=True)
     assert_exported_alike(model, spec_for(backbone, height_px, width_px), tmp_path)
 
 
@@ -135,7 +135,7 @@ def test_networks_trained_in_bfloat16_are_exported_in_float32(tmp_path: Path) ->
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     try:
-        model = build_network("pilotnet", 27, 48, fused_batch_norm=True)
+        model = build_network("pilotnet", 27, 48, fast_layers=True)
         export_model(model, spec_for("pilotnet", 27, 48), tmp_path)
     finally:
         keras.mixed_precision.set_dtype_policy(before)

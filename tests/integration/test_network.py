@@ -12,7 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 from agent.contract.errors import TrainingError, WeightsError
 from agent.contract.spec import STEERING_THROTTLE_BRAKE, OutputSpec
-from training.network import FusedBatchNormalization, build_network, load_weights, named_variables, save_weights
+from training.fast_layers import FusedBatchNormalization, MatmulSeparableConv2D
+from training.network import build_network, load_weights, named_variables, save_weights
 
 TINY = {"backbone": "pilotnet", "height_px": 27, "width_px": 48}
 
@@ -138,8 +139,37 @@ def test_fused_batch_norm_keeps_its_statistics_in_float32(bfloat16: None) -> Non
     np.testing.assert_allclose(fused.moving_variance.numpy(), exact.var((0, 1, 2)), rtol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"strides": 2, "padding": "same"},
+        {"dilation_rate": (2, 2), "use_bias": False},
+        {"depth_multiplier": 2, "activation": "relu"},
+    ],
+)
+def test_matmul_separable_convolution_trains_as_keras_does(settings: dict[str, Any]) -> None:
+    generator = np.random.default_rng(4)
+    features = tf.constant(generator.normal(0.0, 1.0, (2, 9, 7, 5)), tf.float32)
+    plain, ours = (kind(6, 3, **settings) for kind in (keras.layers.SeparableConv2D, MatmulSeparableConv2D))
+    for layer in (plain, ours):
+        layer.build(features.shape)
+    values = [generator.normal(0.0, 0.5, variable.shape).astype(np.float32) for variable in plain.variables]
+    for layer in (plain, ours):
+        layer.set_weights(values)
+    for expected, actual in zip(train_on(plain, features), train_on(ours, features), strict=True):
+        for one, other in zip(tf.nest.flatten(expected), tf.nest.flatten(actual), strict=True):
+            np.testing.assert_allclose(other, one, atol=1e-4)
+
+
+def test_fast_xception_has_no_slow_layer_left() -> None:
+    kinds = {type(layer) for layer in build_network(height_px=90, width_px=160, fast_layers=True)._flatten_layers()}
+    assert {FusedBatchNormalization, MatmulSeparableConv2D} <= kinds
+    assert not {keras.layers.BatchNormalization, keras.layers.SeparableConv2D} & kinds
+
+
 def test_fused_networks_differ_in_nothing_but_the_kernel(tmp_path: Path) -> None:
-    plain, fused = build_network(**TINY), build_network(**TINY, fused_batch_norm=True)
+    plain, fused = build_network(**TINY), build_network(**TINY, fast_layers=True)
     kinds = {type(layer) for layer in fused._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)}
     assert kinds == {FusedBatchNormalization}
     save_weights(plain, tmp_path / "weights.safetensors")

@@ -1,5 +1,7 @@
 """Batches, flips and metrics on pictures made here."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from agent.contract.preprocess import paint_black
 from agent.contract.profile import Rectangle
 from agent.contract.spec import STEERING_THROTTLE_BRAKE
 from agent.games.carracing import PROFILE, CarRacing
-from training.augment import change_colours, flip_picture, flip_signs
+from training.augment import change_colours, erase_parts, flip_picture, flip_signs
 from training.balancing.registry import balancing_rule
 from training.buffers import make_buffers
 from training.dataset import Batches
@@ -150,14 +152,40 @@ def test_a_flip_mirrors_the_picture_and_the_signs_together() -> None:
     assert 3 <= flipped <= 17
 
 
-def test_changed_colours_leave_the_labels_and_are_the_same_when_a_run_is_resumed() -> None:
+@pytest.mark.parametrize(("setting", "share_changed"), [({"colours": 1.0}, 1.0), ({"erase": 3}, 0.75)])
+def test_changed_pictures_keep_their_labels_and_are_the_same_when_a_run_is_resumed(
+    setting: dict[str, Any], share_changed: float
+) -> None:
     samples = make_samples(40)
-    plain, changed, again = batches(samples), batches(samples, colours=1.0), batches(samples, colours=1.0)
+    plain, changed, again = batches(samples), batches(samples, **setting), batches(samples, **setting)
+    differing = []
     for k in range(len(plain)):
         assert np.array_equal(plain[k][1]["steering"], changed[k][1]["steering"])
         assert np.array_equal(changed[k][0], again[k][0])
-        for before, after in zip(plain[k][0], changed[k][0], strict=True):
-            assert not np.array_equal(before, after)
+        differing += [not np.array_equal(*pair) for pair in zip(plain[k][0], changed[k][0], strict=True)]
+    assert np.mean(differing) == pytest.approx(share_changed, abs=0.15 if share_changed < 1 else 0)
+
+
+def test_erased_parts_are_rectangles_of_one_colour_and_no_more_than_asked_for() -> None:
+    shares = []
+    for seed in range(300):
+        picture = np.zeros((90, 160, 3), np.uint8)
+        erase_parts(picture, 1, np.random.default_rng(seed))
+        rows, columns = np.nonzero(picture.any(axis=2))
+        shares.append(len(rows) / (90 * 160))
+        if len(rows):
+            part = picture[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+            assert (part == part[0, 0]).all()
+    erased = np.array([share for share in shares if share])
+    assert 0.4 < len(erased) / len(shares) < 0.6, "none or one, as often"
+    assert 0.018 < erased.min() < 0.03  # sides are whole pixels
+    assert 0.13 < erased.max() < 0.152
+    picture = np.zeros((90, 160, 3), np.uint8)
+    erase_parts(picture, 0, np.random.default_rng(0))
+    assert not picture.any()
+    tiny = np.zeros((1, 40, 3), np.uint8)  # flatter than any rectangle
+    for seed in range(20):
+        erase_parts(tiny, 3, np.random.default_rng(seed))
 
 
 def test_colours_change_by_no_more_than_they_are_to() -> None:
