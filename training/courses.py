@@ -22,9 +22,7 @@ TRACKS = {
 }  # fmt: skip
 """The tracks that may be trained on, of the games whose tracks have names.
 
-Left out beside those for judging and validation: fortmagma and stk_enterprise, where the built-in driver finishes the
-plain race (479 and 621 steps of 0.1 s) but was lost in the disturbed ones, without drift and nitro (73 % of the time
-off the track; 86 % the other way round), and mines, which ends the binding (0.7.4 with Debian's data of 1.4: a
+Left out beside those for judging and validation: mines, which ends the binding (0.7.4 with Debian's data of 1.4: a
 segmentation fault in the first picture).
 """
 

@@ -29,6 +29,8 @@ LIMIT_STEPS = {
     # Not the grader's: about one and a half times what the built-in driver needs, as tight as its own limits are.
     "snowmountain": 750,
     "sandtrack": 750,
+    "fortmagma": 720,
+    "stk_enterprise": 930,
 }
 """Steps of 0.1 s after which a lap counts as not finished."""
 OTHER_LIMIT_STEPS = 1500
