@@ -8,7 +8,7 @@ and its inner frame of a 640 x 360 window was 638 x 339 px (Xvfb, openbox 3.6).
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,10 +50,18 @@ class Desktop(Protocol):
     """The windows of the session that this process belongs to."""
 
     def windows(self) -> list[Window]:
-        """Return every window with a title that is or can be on the screen."""
+        """Return every window with a title that is or can be on the screen.
+
+        Raises:
+            CaptureError: If the session has ended.
+        """
 
     def look(self, handle: int) -> WindowState | None:
-        """Return how a window stands now, or None if it is gone."""
+        """Return how a window stands now, or None if it is gone.
+
+        Raises:
+            CaptureError: If the session has ended.
+        """
 
     def close(self) -> None:
         """Let go of the session."""
@@ -110,6 +118,7 @@ class _X11Desktop:
 
         self._x: Any = X
         self._gone = (error.BadWindow, error.BadDrawable, error.BadMatch)
+        self._ended = (error.ConnectionClosedError, OSError)
         try:
             self._display: Any = display.Display()
         except (error.DisplayError, OSError) as exc:
@@ -123,21 +132,34 @@ class _X11Desktop:
         self._wm_state, self._active = intern("WM_STATE"), intern("_NET_ACTIVE_WINDOW")
 
     def windows(self) -> list[Window]:
-        return list(self._walk(self._root))
+        with self._session():
+            return list(self._walk(self._root))
 
     def look(self, handle: int) -> WindowState | None:
         window = self._display.create_resource_object("window", handle)
         try:
-            region = self._region(window)
-            viewable = window.get_attributes().map_state == self._x.IsViewable
-            active = self._root.get_full_property(self._active, self._x.AnyPropertyType)
+            with self._session():
+                region = self._region(window)
+                viewable = window.get_attributes().map_state == self._x.IsViewable
+                active = self._root.get_full_property(self._active, self._x.AnyPropertyType)
         except self._gone:
             return None
         focused = None if active is None else active.value[0] == handle
         return WindowState(region, not viewable, focused)
 
     def close(self) -> None:
-        self._display.close()
+        with suppress(*self._ended):
+            self._display.close()
+
+    @contextmanager
+    def _session(self) -> Iterator[None]:
+        try:
+            yield
+        except self._ended as exc:
+            raise CaptureError(
+                f"the X server of the display {os.environ.get('DISPLAY')!r} is gone ({exc}), expected it to run on. "
+                "Log in again, or start Xvfb again."
+            ) from exc
 
     def _walk(self, parent: Any) -> Iterator[Window]:
         with suppress(*self._gone):  # windows come and go while they are listed

@@ -1,6 +1,9 @@
 """Keys as a steering wheel, heard whatever window has the focus, and hotkeys; through pynput."""
 
+import contextlib
+import sys
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,6 +26,7 @@ class _Listening:
             ControllerError: If keys cannot be heard here.
         """
         self._listener = import_keyboard().Listener(on_press=self.press, on_release=self.release)
+        self._listener.run = partial(_until_the_desktop_ends, self._listener.run)
         self._listener.start()
         self._listener.wait()
         return self
@@ -31,7 +35,8 @@ class _Listening:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._listener is not None:
-            self._listener.stop()
+            with contextlib.suppress(Exception):  # a desktop that is gone: nothing is heard from it any more
+                self._listener.stop()
             self._listener = None
 
     def press(self, key: Any) -> None:
@@ -89,6 +94,17 @@ class Hotkeys(_Listening):
         action = self._actions.get(key_name(key))
         if action is not None:
             action()
+
+
+def _until_the_desktop_ends(listen: Callable[[], None]) -> None:
+    """Listen in pynput's thread, which would print a page about an X server that has gone; the capture tells of it."""
+    if sys.platform != "linux":
+        listen()
+        return
+    from Xlib.error import ConnectionClosedError
+
+    with contextlib.suppress(ConnectionClosedError):
+        listen()
 
 
 def key_name(key: Any) -> str:

@@ -1,10 +1,12 @@
 """The whole way, for real: a game in its own process and window, driven by what is on the screen through a gamepad."""
 
 import json
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from agent.contract.episode import Episode
 from agent.contract.errors import BlindError, CaptureError
 from agent.contract.profile import Capture
 from agent.games.carracing import CarRacing
+from agent.virtual_desktop import virtual_desktop
 
 pytestmark = pytest.mark.game
 
@@ -224,3 +227,29 @@ def test_a_person_at_the_keys_is_recorded(play: Play, on_display: Environment, t
     assert set(throttle.tolist()) >= {0.0, 1.0}
     assert report["marks"] == episode.telemetry["mark"].sum() == 1
     assert episode.frame(0).pixels.shape == (800, 1000, 3)
+
+
+def test_a_desktop_that_goes_away_ends_a_recording_with_one_line(tmp_path: Path) -> None:
+    try:
+        desktop = ExitStack()
+        environment = desktop.enter_context(virtual_desktop(640, 480))
+    except CaptureError as exc:
+        pytest.skip(str(exc))
+    with desktop, subprocess.Popen(agent("play"), env=environment, stderr=subprocess.DEVNULL) as game:
+        command = agent("record", "--game", "carracing-window", "--input", "keyboard", "--out", str(tmp_path))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DISPLAY", environment["DISPLAY"])
+            wait_for("the game's window", windows)
+        recording = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        assert recording.stderr is not None
+        said = recording.stderr.readline()
+        assert said.startswith("F9"), said
+        time.sleep(1)  # into the recording
+        subprocess.run(["pkill", "-KILL", "-f", "Xvfb -displayfd .* 640x480x24"], check=True)
+        said += recording.communicate(timeout=60)[1]
+        game.kill()
+    assert recording.returncode == 1, said
+    assert "Traceback" not in said
+    assert re.search(r"^error: the X server of the display .* is gone", said.splitlines()[-1]), said
