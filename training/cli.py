@@ -164,6 +164,15 @@ def _parser() -> argparse.ArgumentParser:
         help="change light and colours, for roads that no episode shows: 0 not at all, 1 much (default: 0)",
     )
     fit.add_argument(
+        "--importance",
+        type=_importance,
+        action="append",
+        default=[],
+        metavar="OUTPUT=X",
+        help="what an output's loss counts against the others', after each was divided by how much its labels vary; "
+        "repeatable. Lower it for one whose few rare values drown the others (default: 1 for each)",
+    )
+    fit.add_argument(
         "--erase",
         type=_at_least_zero,
         default=0,
@@ -345,6 +354,14 @@ def _picture_or_page(text: str) -> Path:
     return path
 
 
+def _importance(text: str) -> tuple[str, float]:
+    output, _, number = text.partition("=")
+    try:
+        return output, float(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not OUTPUT=NUMBER, such as throttle=0.1") from None
+
+
 def _mask(text: str) -> tuple[float, float, float, float] | None:
     if text == "none":
         return None
@@ -459,6 +476,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         flip=not arguments.no_flip,
         colours=arguments.colours,
         erase=arguments.erase,
+        importance=tuple(arguments.importance),
         bfloat16=not arguments.float32,
         validation_episodes=arguments.validation_episodes,
         tracks=arguments.tracks,

@@ -1,6 +1,7 @@
 """Everything that decides the outcome of a training run, in one frozen record."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -44,6 +45,7 @@ class FitConfig:
         auxiliary: Whether telemetry is predicted too, in training only.
         auxiliary_weight: Weight of its loss, which is divided by the variance of all telemetry taken together; each
             output's loss is divided by that output's own variance.
+        importance: By output, what its loss counts against the others'; 1 where it is not named.
         masks: Parts of the frame to hide instead of the profile's own, as (left, top, width, height) in fractions; None
             keeps the profile's.
         flip: Whether half of the pictures are mirrored left to right, where the game's profile says what to mirror.
@@ -79,6 +81,7 @@ class FitConfig:
     ema: float = 0.99
     auxiliary: bool = True
     auxiliary_weight: float = 0.5
+    importance: tuple[tuple[str, float], ...] = ()
     masks: tuple[tuple[float, float, float, float], ...] | None = None
     flip: bool = True
     colours: float = 0.0
@@ -113,6 +116,9 @@ class FitConfig:
             )
         if not 0 < self.learning_rate < 1:
             raise TrainingError(f"learning_rate is {self.learning_rate}, expected a number between 0 and 1.")
+        for output, importance in self.importance:
+            if not (math.isfinite(importance) and importance >= 0):
+                raise TrainingError(f"the importance of {output} is {importance}, expected a number of at least 0.")
         if not 0 <= self.colours <= 1:
             raise TrainingError(f"colours is {self.colours}, expected a number from 0 to 1.")
         if not 0 <= self.ema < 1:

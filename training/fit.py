@@ -103,6 +103,11 @@ def fit(
         rate_hz=profile.rate_hz,
         masks=masks,
     )
+    if unknown := dict(config.importance).keys() - set(spec.output_names):
+        raise TrainingError(
+            f"there is no output {', '.join(sorted(unknown))} to give an importance to, expected one of "
+            f"{', '.join(spec.output_names)}. Correct --importance."
+        )
     team.check(config.batch_size)
     if team.is_first:
         _claim_folder(config)
@@ -186,9 +191,11 @@ class _Run:
             warmup_steps=config.warmup_steps,
             alpha=0.02,
         )
-        self._variance = loss_scales(training.labels)
         losses: dict[str, Any] = {output.name: keras.losses.mean_squared_error for output in spec.outputs}
-        weights = {output.name: float(1 / v) for output, v in zip(spec.outputs, self._variance, strict=True)}
+        importance = dict.fromkeys(spec.output_names, 1.0) | dict(config.importance)
+        scales = zip(spec.output_names, loss_scales(training.labels), strict=True)
+        self._loss_weights = {name: importance[name] / float(scale) for name, scale in scales}
+        weights = dict(self._loss_weights)
         if self._auxiliary:
             losses[AUXILIARY] = _known_squared_error
             known = training.auxiliary[~np.isnan(training.auxiliary)]
@@ -289,7 +296,7 @@ class _Run:
             rows.append(np.concatenate([keras.ops.convert_to_numpy(predicted[name]) for name in names], axis=1))
         predictions = np.concatenate(rows)
         metrics = measure_outputs(predictions, self._validation.labels[chosen], names)
-        loss = sum(metrics[name].rmse ** 2 / float(v) for name, v in zip(names, self._variance, strict=True))
+        loss = sum(metrics[name].rmse ** 2 * self._loss_weights[name] for name in names)
         flat = {f"{name}_{key}": value for name, m in metrics.items() for key, value in asdict(m).items()}
         if {"throttle", "brake"} <= set(names):
             pressed = predictions[:, [names.index("throttle"), names.index("brake")]] > CO_PRESSED
@@ -478,9 +485,8 @@ def _claim_folder(config: FitConfig) -> None:
         ours = json.loads(config.to_json())
         try:
             # A run begun by an earlier version did without the settings added since: what their defaults do.
-            theirs = {
-                entry.name: entry.default for entry in fields(FitConfig) if entry.default is not MISSING
-            } | json.loads(path.read_text())
+            added = {entry.name: entry.default for entry in fields(FitConfig) if entry.default is not MISSING}
+            theirs = json.loads(json.dumps(added)) | json.loads(path.read_text())
         except (ValueError, TypeError) as exc:
             raise TrainingError(f"{path} is damaged ({exc}). Restore it or choose another --out.") from exc
         differing = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))

@@ -78,6 +78,25 @@ def test_an_output_that_hardly_ever_changes_does_not_outweigh_the_others() -> No
     assert 1.0 / throttle < 100 / steering, "one moment in 300 is not to be all that a step learns from"
 
 
+def test_an_output_counts_for_what_it_is_said_to(episodes: Path, tmp_path: Path) -> None:
+    plain = FitConfig.debug((episodes,), tmp_path / "plain")
+    named = replace(plain, out=tmp_path / "named", importance=(("throttle", 0.0), ("steering", 2.0)))
+    rows = [fit(config, PROFILE, report=silently, verbose=0).history[0] for config in (plain, named)]
+    samples = load(find_episodes(plain.data)[1:], make_spec(plain.width_px, plain.height_px))
+    steering, throttle, brake = 1 / loss_scales(samples.labels)
+    for row, counts in zip(rows, ((steering, throttle, brake), (2 * steering, 0, brake)), strict=True):
+        errors = [row[f"{name}_rmse"] ** 2 for name in ("steering", "throttle", "brake")]
+        assert row["validation_loss"] == pytest.approx(np.dot(errors, counts), rel=1e-4)
+        heads = sum(c * row[f"{n}_loss"] for n, c in zip(("steering", "throttle", "brake"), counts, strict=True))
+        rest = row["loss"] - heads
+        assert rest > 0
+        assert rest / row["auxiliary_loss"] == pytest.approx(
+            plain.auxiliary_weight / max(1e-4, float(samples.auxiliary[~np.isnan(samples.auxiliary)].var())), rel=1e-3
+        )
+    with pytest.raises(TrainingError, match="no output gas to give an importance to, expected one of steering"):
+        fit(replace(plain, out=tmp_path / "typo", importance=(("gas", 1.0),)), PROFILE, report=silently, verbose=0)
+
+
 def interrupt(line: str) -> None:
     """Stop after the first round, as Ctrl-C would."""
     if line.startswith("round 1"):
@@ -325,7 +344,7 @@ def test_patience_counts_drives_not_rounds(scores: list[float], since: int) -> N
 
 def test_a_run_with_other_settings_is_not_overwritten(episodes: Path, tmp_path: Path) -> None:
     older = json.loads(FitConfig((episodes,), tmp_path, steps=7).to_json())
-    del older["patience"]  # written before there was such a setting
+    del older["patience"], older["importance"]  # written before there were such settings
     (tmp_path / "config.json").write_text(json.dumps(older))
     with pytest.raises(TrainingError, match=r"other settings \(steps\)"):
         fit(FitConfig((episodes,), tmp_path), PROFILE, report=silently, verbose=0)
@@ -355,6 +374,9 @@ def test_a_damaged_checkpoint_is_told_in_one_line(whole: tuple[FitConfig, FitRes
         {"balance": "v9"},
         {"step": "joined"},
         {"buffer_size": 0},
+        {"erase": -1},
+        {"importance": (("brake", -0.1),)},
+        {"importance": (("brake", math.inf),)},
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
