@@ -164,6 +164,13 @@ def _parser() -> argparse.ArgumentParser:
         help="change light and colours, for roads that no episode shows: 0 not at all, 1 much (default: 0)",
     )
     fit.add_argument(
+        "--freeze",
+        default="",
+        metavar="LAYER",
+        help="keep this layer of the backbone and all before it as --init has them, which makes steps cheaper: add_2 "
+        "is the end of Xception's entry flow, add_10 of its middle one (default: train all)",
+    )
+    fit.add_argument(
         "--importance",
         type=_importance,
         action="append",
@@ -471,6 +478,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         learning_rate=arguments.learning_rate,
         warmup_steps=arguments.warmup_steps,
         ema=arguments.ema,
+        freeze=arguments.freeze,
         auxiliary=not arguments.no_auxiliary,
         masks=None if arguments.mask is None else tuple(mask for mask in arguments.mask if mask is not None),
         flip=not arguments.no_flip,

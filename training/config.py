@@ -42,6 +42,7 @@ class FitConfig:
         warmup_steps: Steps of the warm-up.
         weight_decay: AdamW's.
         ema: Momentum of the exponential moving average of the weights; what is validated and exported.
+        freeze: Name of a layer of the backbone: it and all before it stay as ``init`` has them. Empty: all are trained.
         auxiliary: Whether telemetry is predicted too, in training only.
         auxiliary_weight: Weight of its loss, which is divided by the variance of all telemetry taken together; each
             output's loss is divided by that output's own variance.
@@ -79,6 +80,7 @@ class FitConfig:
     warmup_steps: int = 100
     weight_decay: float = 1e-4
     ema: float = 0.99
+    freeze: str = ""
     auxiliary: bool = True
     auxiliary_weight: float = 0.5
     importance: tuple[tuple[str, float], ...] = ()

@@ -30,7 +30,7 @@ from training.dataset import Batches
 from training.distribution import ALONE, Team
 from training.export import export_model
 from training.metrics import measure_outputs
-from training.network import AUXILIARY, build_network, load_weights, save_weights
+from training.network import AUXILIARY, build_network, freeze_backbone, load_weights, save_weights
 from training.samples import Samples, decode, find_episodes, load_samples, preprocess_episodes
 from training.steps import HelperTrained, StepTimer, check_backend
 
@@ -220,6 +220,8 @@ class _Run:
                 ema_overwrite_frequency=None,
             )
             self.model: Any = build(init=config.init if config.init in ("none", "imagenet") else Path(config.init))
+            if config.freeze:
+                freeze_backbone(self.model, config.freeze)
             if config.step == "helper":
                 self.model = HelperTrained(self.model.input, self.model.output, name=self.model.name)
                 self.model.prepare(weights, losses)
@@ -228,6 +230,8 @@ class _Run:
                 self.model.compile(optimizer=self._optimizer, loss=losses, loss_weights=weights)
             self._optimizer.build(self.model.trainable_variables)
         self.averaged: Any = build()
+        if config.freeze:
+            freeze_backbone(self.averaged, config.freeze)
 
     def help_train(self, history: list[Row]) -> FitResult:
         """Do this process's part of the rounds; what they are worth is read from the first process's checkpoints."""

@@ -97,6 +97,23 @@ def test_an_output_counts_for_what_it_is_said_to(episodes: Path, tmp_path: Path)
         fit(replace(plain, out=tmp_path / "typo", importance=(("gas", 1.0),)), PROFILE, report=silently, verbose=0)
 
 
+def test_frozen_layers_stay_as_they_were_and_the_others_learn(episodes: Path, tmp_path: Path) -> None:
+    plain = FitConfig.debug((episodes,), tmp_path / "plain")
+    fit(plain, PROFILE, report=silently, verbose=0)
+    first = plain.out / "checkpoint" / "weights.safetensors"
+    config = replace(plain, out=tmp_path / "frozen", init=str(first), freeze="block2_act", steps=3)
+    fit(config, PROFILE, report=silently, verbose=0)
+    before, after = (load_file(out / "checkpoint" / "weights.safetensors") for out in (plain.out, config.out))
+    exported, kept = (load_file(out / "last" / "weights.safetensors") for out in (config.out, plain.out))
+    frozen = {key for key in before if key.startswith(("pilotnet/block0", "pilotnet/block1", "pilotnet/block2"))}
+    assert len(frozen) == 3 * 5  # a kernel and the normalisation's four
+    assert {key for key in before if np.array_equal(before[key], after[key])} == frozen
+    assert all(np.allclose(exported[key], before[key], rtol=1e-3, atol=1e-6) for key in frozen), "statistics too"
+    assert not np.allclose(exported["pilotnet/block3_conv/kernel"], kept["pilotnet/block3_conv/kernel"], atol=1e-6)
+    with pytest.raises(TrainingError, match="no layer 'block9' to freeze up to, expected one of its"):
+        fit(replace(config, out=tmp_path / "typo", freeze="block9"), PROFILE, report=silently, verbose=0)
+
+
 def interrupt(line: str) -> None:
     """Stop after the first round, as Ctrl-C would."""
     if line.startswith("round 1"):
