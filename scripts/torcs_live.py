@@ -176,7 +176,9 @@ def _beside(options: list[str], seconds: float, work: Callable[[Callable[[], boo
     """Run a command of the agent beside some work, which is to end when told or the command has; return its output."""
     command = [sys.executable, "-m", "agent", *options, "--game", "torcs", "--seconds", str(seconds)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    # A session of its own, as the game has: Linux shares the processors out by sessions (autogroups), whatever the nice
+    # values, and the desktop that the pictures go through is in ours.
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         work(lambda: process.poll() is not None)
     finally:
