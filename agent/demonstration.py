@@ -27,6 +27,10 @@ SAMPLES_PER_S = 250
 DISCARDED_S = 5.0
 """What the discard key takes back: somebody who has just crashed needs about as long to reach it."""
 
+KEYS_AVERAGED_S = 0.15
+"""Over how long what a person does with keys is averaged: keys are all or nothing, and a person who wants a little taps
+them. From a picture on, and so with what they did about it; some pulses of :class:`KeyMap`'s 35 ms fit in."""
+
 _REMEMBERED_S = 2.0
 _ALIKE = 0.05  # controls that differ by less are the same
 _STRAIGHT = 0.05  # a steering below this counts as straight on
@@ -48,22 +52,34 @@ class ControlTrack:
         """Return the controls of a moment: between two samples on the line from one to the other, else the nearest."""
         with self._lock:
             samples = list(self._samples)
-        after = bisect_right(samples, stamp_ns, key=lambda sample: sample[0])
-        if not samples:
-            return NEUTRAL
-        if after == 0 or after == len(samples):
-            return samples[min(after, len(samples) - 1)][1]
-        (first_ns, first), (second_ns, second) = samples[after - 1 : after + 1]
-        share = (stamp_ns - first_ns) / (second_ns - first_ns)
+        return _at(samples, stamp_ns)
 
-        def between(a: float, b: float) -> float:
-            return a + share * (b - a)
+    def mean(self, from_ns: int, seconds: float) -> Controls:
+        """Return the mean of what was sampled from a moment on for so long; the moment's own if nothing was."""
+        with self._lock:
+            samples = list(self._samples)
+        until_ns = from_ns + round(seconds * 1e9)
+        those = [controls.to_array() for stamp_ns, controls in samples if from_ns <= stamp_ns < until_ns]
+        return Controls(*map(float, np.mean(those, axis=0))) if those else _at(samples, from_ns)
 
-        return Controls(
-            between(first.steering, second.steering),
-            between(first.throttle, second.throttle),
-            between(first.brake, second.brake),
-        )
+
+def _at(samples: list[tuple[int, Controls]], stamp_ns: int) -> Controls:
+    after = bisect_right(samples, stamp_ns, key=lambda sample: sample[0])
+    if not samples:
+        return NEUTRAL
+    if after == 0 or after == len(samples):
+        return samples[min(after, len(samples) - 1)][1]
+    (first_ns, first), (second_ns, second) = samples[after - 1 : after + 1]
+    share = (stamp_ns - first_ns) / (second_ns - first_ns)
+
+    def between(a: float, b: float) -> float:
+        return a + share * (b - a)
+
+    return Controls(
+        between(first.steering, second.steering),
+        between(first.throttle, second.throttle),
+        between(first.brake, second.brake),
+    )
 
 
 class Sampler:
@@ -161,6 +177,7 @@ class Demonstration:
         started: Whether to record at once, or only from the start key on.
         clock: Monotonic time in nanoseconds, the one that stamps the frames.
         blocking: Wait for the disk instead of dropping frames; for games that wait.
+        averaged_s: A picture's controls are the mean of those from it on for so long; 0: those of its moment.
 
     Attributes:
         counts: What was recorded so far.
@@ -177,6 +194,7 @@ class Demonstration:
         started: bool = True,
         clock: Callable[[], int] = clock_ns,
         blocking: bool = False,
+        averaged_s: float = 0.0,
     ) -> None:
         self.counts = DemonstrationCounts()
         self.paused = False
@@ -187,9 +205,10 @@ class Demonstration:
         self._folder = folder
         self._clock = clock
         self._blocking = blocking
+        self._averaged_s = averaged_s
         self._wanted = started
         self._recorder: EpisodeRecorder | None = None
-        self._pending: Frame | None = None
+        self._pending: deque[Frame] = deque()
         self._last: tuple[int, Controls] | None = None  # the newest row's picture and controls
         self._discard_since_ns: int | None = None
         self._mark = False
@@ -248,7 +267,7 @@ class Demonstration:
         if self._discard_since_ns is not None:
             since_ns, self._discard_since_ns = self._discard_since_ns, None
             if self._recorder is not None:
-                self._pending = None
+                self._pending.clear()
                 self._recorder.discard_since(since_ns)
                 self._count_discarded(since_ns)
 
@@ -259,10 +278,10 @@ class Demonstration:
             self.counts.discarded += 1
 
     def _take_picture(self) -> None:
-        """Record the picture before this one, whose controls are known by now, and take a new one."""
-        if self._pending is not None and self._recorder is not None:
-            self._record(self._pending, self._recorder)
-        self._pending = None
+        """Record the pictures before this one whose controls are known by now, and take a new one."""
+        known_ns = self._clock() - round(self._averaged_s * 1e9)
+        while self._recorder is not None and self._pending and self._pending[0].captured_ns <= known_ns:
+            self._record(self._pending.popleft(), self._recorder)
         if not self.recording or self.paused:
             return
         try:
@@ -270,10 +289,13 @@ class Demonstration:
         except BlindError:
             self.counts.blind += 1
             return
-        self._pending = frame
+        self._pending.append(frame)
 
     def _record(self, frame: Frame, recorder: EpisodeRecorder) -> None:
-        controls = self._track.at(frame.captured_ns)
+        if self._averaged_s:
+            controls = self._track.mean(frame.captured_ns, self._averaged_s)
+        else:
+            controls = self._track.at(frame.captured_ns)
         # The same picture again matters only if the person does something else about it: pulls away from a standstill.
         if self._last is not None and self._last[0] == frame.index and _alike(self._last[1], controls):
             self.counts.repeated += 1
@@ -305,9 +327,8 @@ class Demonstration:
         recorder, self._recorder = self._recorder, None
         if recorder is None:
             return
-        if self._pending is not None:
-            self._record(self._pending, recorder)
-            self._pending = None
+        while self._pending:
+            self._record(self._pending.popleft(), recorder)
         try:
             recorder.__exit__(None, None, None)
         finally:

@@ -1,25 +1,32 @@
 """Records and drives TORCS, unmodified, in its window, on a desktop that nobody sees.
 
-    python scripts/torcs_live.py record --seconds 420 --out episodes/torcs
-    python -m training fit --game torcs --data episodes/torcs --out runs/torcs ...
-    python scripts/torcs_live.py drive --weights runs/torcs/best --video torcs.mp4
+    python scripts/torcs_live.py record --seconds 300 --out episodes/torcs
+    python -m training fit --game torcs --data episodes/torcs --out runs/torcs --no-auxiliary ...
+    python scripts/torcs_live.py correct --seconds 150 --weights runs/torcs/best --out episodes/torcs-corrected
+    python scripts/torcs_live.py drive --weights runs/torcs-corrected/best --video torcs.mp4
 
-`record` has a program drive that sees the window's pictures and presses keys, as a person would, while `python -m agent
-record` looks on. Laps are read from the game's own results, for the report alone. Linux, with
-`apt install torcs xvfb openbox`.
+`record` has a program drive that sees the window's pictures and presses keys, as a person would; what it presses is
+recorded as `python -m agent record` records a person. `correct` has a network drive and records what the program would
+have done. How far round a drive gets is read from the map in the game's picture, and laps from the game's own results,
+both for the report alone. Linux, with `apt install torcs xvfb openbox`.
 """
 
 import argparse
 import json
+import math
 import os
+import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -28,12 +35,19 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from agent.capture.screen import ScreenSource  # noqa: E402
-from agent.contract.controls import Controls  # noqa: E402
+from agent.contract.controls import NEUTRAL, Controls  # noqa: E402
+from agent.contract.episode import EpisodeHeader  # noqa: E402
 from agent.contract.errors import AgentError, BlindError, GameError  # noqa: E402
-from agent.contract.observation import Pixels  # noqa: E402
+from agent.contract.observation import Frame, Pixels  # noqa: E402
+from agent.contract.preprocess import preprocess  # noqa: E402
 from agent.controllers.keyboard import Keyboard  # noqa: E402
+from agent.demonstration import KEYS_AVERAGED_S, ControlTrack, Demonstration, Sampler  # noqa: E402
 from agent.games.registry import find_game  # noqa: E402
-from agent.games.torcs_window import HEIGHT_PX, WIDTH_PX, Session, session_in_window  # noqa: E402
+from agent.games.torcs_window import HEIGHT_PX, WIDTH_PX, Progress, Session, session_in_window  # noqa: E402
+from agent.inputs.base import GameWheel, Input  # noqa: E402
+from agent.inputs.keyboard import KeyboardInput  # noqa: E402
+from agent.loop import warm_up  # noqa: E402
+from agent.pacing import Pacer, clock_ns  # noqa: E402
 from agent.virtual_desktop import virtual_desktop  # noqa: E402
 
 _PERIOD_S = 0.05
@@ -50,13 +64,24 @@ def main() -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     record = commands.add_parser("record", parents=[common], help="a program drives by keys, and is recorded")
     record.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the episodes")
+    record.add_argument(
+        "--disturb", type=float, default=7.0, metavar="T", help="mean time between two (default: 7; 0: none)"
+    )
+    record.add_argument("--seed", type=int, default=0, help="of the disturbances (default: 0)")
     record.set_defaults(run=_record)
+    correct = commands.add_parser("correct", parents=[common], help="a network drives, and the program says better")
+    correct.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the episodes")
+    correct.add_argument("--weights", type=Path, required=True, metavar="DIR", help="model folder")
+    correct.add_argument("--engine", default="openvino", help="what runs the network (default: openvino)")
+    correct.set_defaults(run=_correct)
     drive = commands.add_parser("drive", parents=[common], help="a network drives")
     drive.add_argument("--weights", type=Path, required=True, metavar="DIR", help="model folder")
     drive.add_argument("--engine", default="auto", help="what runs the network (default: auto)")
+    drive.add_argument("--threads", type=int, metavar="N", help="of the network (default: all cores)")
     drive.add_argument("--video", type=Path, metavar="FILE", help="film the drive (.mp4)")
+    drive.add_argument("--record", type=Path, metavar="DIR", help="record the drive into this folder")
     drive.set_defaults(run=_drive)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(namespace=argparse.Namespace(progress=Progress()))
     try:
         report = _session(arguments)
     except AgentError as exc:
@@ -66,7 +91,8 @@ def main() -> int:
         sys.stderr.write("interrupted\n")
         return 130
     laps = ", ".join(f"{seconds:.1f}" for seconds in report["laps_s"]) or "none"
-    sys.stdout.write(json.dumps(report, indent=2) + "\n" if arguments.json else f"laps, s: {laps}\n")
+    text = f"laps, s: {laps}; {report['rounds']:.2f} times round\n"
+    sys.stdout.write(json.dumps(report, indent=2) + "\n" if arguments.json else text)
     return 0
 
 
@@ -77,32 +103,82 @@ def _session(arguments: argparse.Namespace) -> dict[str, Any]:
     ):
         os.environ["DISPLAY"] = environment["DISPLAY"]
         with session_in_window(arguments.track, environment, Path(home), arguments.laps) as session:
-            output = arguments.run(arguments, session)
-        return {"track": arguments.track, "laps_s": session.laps_s, "drive": json.loads(output) if output else None}
+            report = arguments.run(arguments, session)
+            progress = {"rounds": arguments.progress.rounds, "rounds_s": arguments.progress.rounds_s}
+        return {"track": arguments.track, "laps_s": session.laps_s, **progress, **report}
 
 
-def _record(arguments: argparse.Namespace, session: Session) -> str:
-    options = ["record", "--input", "keyboard", "--out", str(arguments.out)]
-    _beside(options, arguments.seconds, lambda ends: _play(lambda: ends() or session.process.poll() is not None))
-    return ""
+def _record(arguments: argparse.Namespace, session: Session) -> dict[str, Any]:
+    """Do what `python -m agent record --input keyboard` does, but in this process: disturbances are not recorded.
+
+    Its hotkeys cannot be used for that: the game changes its camera by them.
+    """
+    profile = find_game("torcs").profile
+    hands = KeyboardInput(profile.keys, wheel=GameWheel(profile.keys.steering_ramp))
+    with Keyboard(profile.keys) as keyboard, _recording(arguments, session, hands) as recording:
+        player, disturbances = _Player(), _Disturbances(arguments.disturb, arguments.seed)
+
+        def play(picture: Pixels) -> None:
+            wanted = player.decide(picture)
+            recording.demonstration.paused = disturbances.are_near() or player.is_lost
+            keyboard.send(disturbances.disturb(wanted))
+
+        recording.run(play)
+    return {"record": asdict(recording.demonstration.counts)}
 
 
-def _drive(arguments: argparse.Namespace, session: Session) -> str:
+def _correct(arguments: argparse.Namespace, session: Session) -> dict[str, Any]:
+    """Have the network drive, and record what the program would have done: it drives itself where it gets too bad."""
+    from agent.commands.common import load_engine
+
+    profile = find_game("torcs").profile
+    player, hands = _Player(), _Intention()
+    program_until_s, taken_over = 0.0, 0
+    with (
+        closing(load_engine(arguments.engine, arguments.weights, None)) as engine,
+        Keyboard(profile.keys) as keyboard,
+        _recording(arguments, session, hands) as recording,
+    ):
+        warm_up(engine)
+
+        def play(picture: Pixels) -> None:
+            nonlocal program_until_s, taken_over
+            hands.controls = player.decide(picture)
+            observation = preprocess(Frame(picture, clock_ns()), engine.spec)
+            driven = Controls.from_prediction(engine.infer(observation)).arbitrate()
+            now_s = time.monotonic()
+            recording.demonstration.paused = player.is_lost
+            if player.is_lost and now_s > program_until_s:
+                program_until_s, taken_over = now_s + _RESCUE_S, taken_over + 1
+            keyboard.send(hands.controls if now_s < program_until_s else driven)
+
+        recording.run(play)
+    return {"record": asdict(recording.demonstration.counts), "taken_over": taken_over}
+
+
+def _drive(arguments: argparse.Namespace, session: Session) -> dict[str, Any]:
     options = ["drive", "--weights", str(arguments.weights), "--engine", arguments.engine, "--no-takeover", "--json"]
     options += ["--video", str(arguments.video)] if arguments.video else []
+    options += ["--threads", str(arguments.threads)] if arguments.threads else []
+    options += ["--record", str(arguments.record)] if arguments.record else []
 
     def watch(ends: Callable[[], bool]) -> None:
-        while not ends() and session.process.poll() is None and not session.laps_s:
-            time.sleep(0.5)
+        with _window() as source:
+            while not ends() and session.process.poll() is None and not session.laps_s:
+                with suppress(BlindError):
+                    arguments.progress.add(source.read().pixels, time.monotonic())
+                time.sleep(0.5)
 
-    return _beside(options, arguments.seconds, watch)
+    return {"drive": json.loads(_beside(options, arguments.seconds, watch))}
 
 
 def _beside(options: list[str], seconds: float, work: Callable[[Callable[[], bool]], None]) -> str:
     """Run a command of the agent beside some work, which is to end when told or the command has; return its output."""
     command = [sys.executable, "-m", "agent", *options, "--game", "torcs", "--seconds", str(seconds)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    # A session of its own, as the game has: Linux shares the processors out by sessions (autogroups), whatever the nice
+    # values, and the desktop that the pictures go through is in ours.
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         work(lambda: process.poll() is not None)
     finally:
@@ -114,49 +190,166 @@ def _beside(options: list[str], seconds: float, work: Callable[[Callable[[], boo
     return output
 
 
+@dataclass(slots=True)
+class _Recording:
+    demonstration: Demonstration
+    sampler: Sampler
+    source: ScreenSource
+    session: Session
+    seconds: float
+    progress: Progress
+
+    def run(self, play: Callable[[Pixels], None]) -> None:
+        """Record and play, tick by tick, until the time or the session is over."""
+        end_s = time.monotonic() + self.seconds
+
+        def each_tick() -> None:
+            self.sampler.check()
+            with suppress(BlindError):
+                picture = self.source.read().pixels
+                self.progress.add(picture, time.monotonic())
+                play(picture)
+
+        def ends() -> bool:
+            return time.monotonic() > end_s or self.session.process.poll() is not None
+
+        with suppress(KeyboardInterrupt):
+            self.demonstration.run(Pacer(_PERIOD_S), ends, each_tick)
+
+
+@contextmanager
+def _recording(arguments: argparse.Namespace, session: Session, hands: Input) -> Iterator[_Recording]:
+    profile, track = find_game("torcs").profile, ControlTrack()
+    header = EpisodeHeader(profile.name, "program", profile.rate_hz, profile_notes=profile.notes, track=arguments.track)
+    with (
+        _window() as recorded,
+        _window() as seen,
+        Sampler(hands, track) as sampler,
+        Demonstration(recorded, track, header, arguments.out, averaged_s=KEYS_AVERAGED_S) as demonstration,
+    ):
+        yield _Recording(demonstration, sampler, seen, session, arguments.seconds, arguments.progress)
+
+
+def _window() -> ScreenSource:
+    capture = find_game("torcs").profile.capture
+    assert capture is not None, "the profile of a game in a window"
+    return ScreenSource(capture, frozen_s=math.inf)
+
+
+class _Intention:
+    """What the program wants, for what it says instead of pressing it."""
+
+    controls = NEUTRAL
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    def read(self) -> Controls:
+        return self.controls
+
+
+class _Disturbances:
+    """Steers off the line now and then, so that coming back is shown too; the steering off is not recorded."""
+
+    def __init__(self, every_s: float, seed: int) -> None:
+        self._every_s = every_s
+        self._random = random.Random(seed)
+        self._steering, self._from_s, self._until_s = 0.0, math.inf, math.inf
+        self._plan()
+
+    def are_near(self) -> bool:
+        """Whether one is on, or so near that it would be in the mean that a picture's controls are."""
+        return time.monotonic() > self._from_s - 2 * KEYS_AVERAGED_S
+
+    def disturb(self, wanted: Controls) -> Controls:
+        """Return what to do instead of what is wanted."""
+        now_s = time.monotonic()
+        if now_s > self._until_s:
+            self._plan()
+        return Controls(self._steering, wanted.throttle, 0.0) if now_s >= self._from_s else wanted
+
+    def _plan(self) -> None:
+        if self._every_s:
+            self._from_s = time.monotonic() + self._every_s * self._random.uniform(0.5, 1.5)
+            self._until_s = self._from_s + self._random.uniform(0.3, 0.7)
+            self._steering = self._random.choice((-1, 1)) * self._random.uniform(0.2, 0.45)
+
+
 # A person in a few lines: it looks for the road in the picture and steers for its middle. In pixels of a window of
 # 320 x 180; found by trial on e-track-5.
 _ROWS = range(140, 70, -1)  # from the bonnet to the horizon, which is at 68
-_WIDTH = 4.6  # of the road, in pixels a row below the horizon
+_WIDTH = 6.5  # of the road at most, in pixels a row below where a straight one ends, which is at 60
 _CAR = (slice(78, 100), slice(145, 176))
 _THROTTLE = 0.36  # about 45 km/h
-_FAR, _NEAR, _DAMPING = 1.2, 1.2, 4.0
+_FAR_ROW, _NEAR_ROW = 79, 100  # the second is where the car is
+_FAR, _DAMPING = 1.6, 5.0
+_MOST = 0.7  # of the steering
+_ASIDE = 0.22  # so far from the middle, it brakes for a moment, and not again for a while
+_BRAKE_S, _NO_BRAKE_S = 0.2, 12.0
+_LOST = 0.5  # so far from the middle it is off the road
+_RESCUE_S = 3.0
 _STILL = 0.4  # grey levels that a standing car's picture changes by
-_REVERSE_S = 2.5
-_BRAKE_FIRST_S = 1.5
+_REVERSE_S = 1.5
 _PATIENCE_S = 6.0
 
 
-def _play(ends: Callable[[], bool]) -> None:
-    profile = find_game("torcs").profile
-    assert profile.capture is not None, "the profile of a game in a window"
-    reverse_until_s = time.monotonic() + _BRAKE_FIRST_S
-    last, far_before, change = None, 0.0, 5.0
-    with ScreenSource(profile.capture, frozen_s=float("inf")) as source, Keyboard(profile.keys) as keyboard:
-        while not ends():
-            next_s = time.monotonic() + _PERIOD_S
-            try:
-                picture = source.read().pixels
-            except BlindError:
-                continue
-            far, near = _look(picture)
-            steering = _FAR * far + _NEAR * near + _DAMPING * (far - far_before)
-            far_before = far
-            scene = picture[100:138:5, ::10, :3].astype(np.float32)
-            change = 0.9 * change + 0.1 * (5.0 if last is None else float(np.abs(scene - last).mean()))
-            last = scene
-            now_s = time.monotonic()
-            if change < _STILL and now_s > reverse_until_s + _PATIENCE_S:
-                reverse_until_s = now_s + _REVERSE_S
-            if now_s < reverse_until_s:  # at the beginning too: no output that never varies can be learnt
-                keyboard.send(Controls(0.0, 0.0, 1.0))
-            else:
-                keyboard.send(Controls(steering, _THROTTLE * min(1.0, max(0.5, 1.2 - abs(far))), 0.0).clip())
-            time.sleep(max(0.0, next_s - time.monotonic()))
+class _Player:
+    """Decides by the pictures alone.
+
+    Attributes:
+        is_lost: Whether it is off the road, or reverses: what it does then is no example.
+    """
+
+    def __init__(self) -> None:
+        self.is_lost = False
+        self._found_s = time.monotonic()
+        self._far, self._change = 0.0, 5.0
+        self._last: npt.NDArray[np.float32] | None = None
+        self._reverse_until_s = time.monotonic()
+        self._brake_from_s = self._reverse_until_s - _BRAKE_S
+
+    def decide(self, picture: Pixels) -> Controls:
+        """Return what to do now."""
+        now_s = time.monotonic()
+        far, near = _look(picture)
+        if far is None:
+            far = self._far
+        steering = _FAR * far + _DAMPING * (far - self._far)
+        self._far = far
+        self.is_lost = near is None or abs(near) > _LOST
+        if not self.is_lost:
+            self._found_s = now_s
+        if self._is_stuck(picture, now_s):
+            self.is_lost = True
+            return Controls(0.0, 0.0, 1.0)
+        if near is not None and abs(near) > _ASIDE and now_s > self._brake_from_s + _BRAKE_S + _NO_BRAKE_S:
+            self._brake_from_s = now_s
+        brakes = now_s - self._brake_from_s < _BRAKE_S
+        throttle = 0.0 if brakes else _THROTTLE * min(1.0, max(0.5, 1.2 - abs(far)))
+        return Controls(min(_MOST, max(-_MOST, steering)), throttle, float(brakes))
+
+    def _is_stuck(self, picture: Pixels, now_s: float) -> bool:
+        scene = picture[100:138:5, ::10, :3].astype(np.float32)
+        self._change = 0.97 * self._change + 0.03 * (
+            5.0 if self._last is None else float(np.abs(scene - self._last).mean())
+        )
+        self._last = scene
+        gets_nowhere = self._change < _STILL or now_s > self._found_s + _PATIENCE_S
+        if gets_nowhere and now_s > self._reverse_until_s + _PATIENCE_S:
+            self._reverse_until_s = now_s + _REVERSE_S
+        return now_s < self._reverse_until_s
 
 
-def _look(picture: Pixels) -> tuple[float, float]:
-    """Return how far the middle of the road is aside of the picture's, far ahead and near; from -1 to 1."""
+def _look(picture: Pixels) -> tuple[float | None, float | None]:
+    """Return how far the middle of the road is aside of the picture's, far ahead and at the car; from -1 to 1.
+
+    None where no road is seen.
+    """
     assert picture.shape[:2] == (HEIGHT_PX, WIDTH_PX), picture.shape
     _, green, red = np.moveaxis(picture[..., :3].astype(np.int16), -1, 0)
     road: npt.NDArray[np.bool_] = green < 1.08 * red + 3
@@ -172,7 +365,7 @@ def _look(picture: Pixels) -> tuple[float, float]:
         right = int(min(gaps[gaps > at], default=WIDTH_PX)) - 1
         if right - left < 4:
             break
-        width = _WIDTH * (y - 68)
+        width = _WIDTH * (y - 60)
         if right - left > 1.15 * width:  # the pits are beside it
             if right < WIDTH_PX - 2:
                 left = int(max(left, right - width))
@@ -180,13 +373,13 @@ def _look(picture: Pixels) -> tuple[float, float]:
                 right = int(min(WIDTH_PX - 1, left + width))
         middles[y] = (left + right) / 2
         middle = int(min(max(middle + np.clip(middles[y] - middle, -10, 10), left), right))
-    far = _mean(middles, max(78, min(middles, default=140) + 2))
-    return far, _mean(middles, 115)
+    far = _mean(middles, max(_FAR_ROW, min(middles, default=140) + 2))
+    return far, _mean(middles, _NEAR_ROW)
 
 
-def _mean(middles: dict[int, float], row: int) -> float:
-    near = [middle for y, middle in middles.items() if abs(y - row) <= 2]
-    return (float(np.mean(near)) - WIDTH_PX / 2) / (WIDTH_PX / 2) if near else 0.0
+def _mean(middles: dict[int, float], row: int) -> float | None:
+    there = [middle for y, middle in middles.items() if abs(y - row) <= 2]
+    return (float(np.mean(there)) - WIDTH_PX / 2) / (WIDTH_PX / 2) if there else None
 
 
 if __name__ == "__main__":

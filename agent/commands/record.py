@@ -112,8 +112,11 @@ def _record_person(arguments: argparse.Namespace, profile: GameProfile) -> int:
     with ExitStack() as stack:
         # A person may wait as long as they like: what they do at a standstill is how driving off is learnt.
         source = stack.enter_context(ScreenSource(where_to_look(arguments, profile), frozen_s=math.inf))
-        sampler = stack.enter_context(Sampler(_choose_input(arguments, profile), track))
-        session = stack.enter_context(Demonstration(source, track, header, arguments.out, started=not arguments.wait))
+        hands, averaged_s = _choose_input(arguments, profile)
+        sampler = stack.enter_context(Sampler(hands, track))
+        session = stack.enter_context(
+            Demonstration(source, track, header, arguments.out, started=not arguments.wait, averaged_s=averaged_s)
+        )
         try:
             actions = (session.start_or_stop, session.pause_or_go_on, session.discard, session.mark)
             stack.enter_context(Hotkeys(dict(zip((key.lower() for key in KEYS.values()), actions, strict=True))))
@@ -150,7 +153,14 @@ def _record_person(arguments: argparse.Namespace, profile: GameProfile) -> int:
     return exit_code(interrupted and arguments.seconds is not None, [])
 
 
-def _choose_input(arguments: argparse.Namespace, profile: GameProfile) -> "Input":
+def _choose_input(arguments: argparse.Namespace, profile: GameProfile) -> "tuple[Input, float]":
+    """Return what the person drives with, and over how long it is to be averaged.
+
+    Keys are taken for what :class:`agent.controllers.keyboard.Keyboard` would press them for: where a game is driven by
+    keys, for the game's own wheel and a share of the time; where it is driven by a pad, for a steady hand on one.
+    """
+    from agent.demonstration import KEYS_AVERAGED_S
+    from agent.inputs.base import GameWheel
     from agent.inputs.gamepad import GamepadInput
     from agent.inputs.keyboard import KeyboardInput
 
@@ -159,4 +169,8 @@ def _choose_input(arguments: argparse.Namespace, profile: GameProfile) -> "Input
         with GamepadInput() as pad:
             chosen = "gamepad" if pad.name is not None else "keyboard"
             note(f"you drive with the {pad.name}" if pad.name is not None else "no gamepad is plugged in: keys it is")
-    return GamepadInput() if chosen == "gamepad" else KeyboardInput(profile.keys)
+    if chosen == "gamepad":
+        return GamepadInput(), 0.0
+    if profile.controller == "gamepad":
+        return KeyboardInput(profile.keys), 0.0
+    return KeyboardInput(profile.keys, wheel=GameWheel(profile.keys.steering_ramp)), KEYS_AVERAGED_S

@@ -21,6 +21,8 @@ _LEAST_SHARE = 0.05  # a key is not tapped for less than this share of the time,
 # second with SuperTuxKart's ramp, for the least error of the mean over 100 ms.
 _OWED_OVER_S = 0.1
 _MOST_OWED_S = 0.03
+# The same of a wheel that is back in the middle within a pulse, as TORCS' is: with less, 0.7 asked for was 0.42 played.
+_MOST_OWED_AT_ONCE_S = 0.07
 
 
 class Keys(Protocol):
@@ -93,12 +95,13 @@ class KeyRamp(KeyPulse):
     def __init__(self, ramp: SteeringRamp, pulse_s: float) -> None:
         super().__init__(pulse_s)
         self._ramp = ramp
+        self._most_owed_s = _MOST_OWED_AT_ONCE_S if ramp.centre_s < pulse_s else _MOST_OWED_S
         self._value = 0.0  # where the game's wheel is by our reckoning
 
     def _pass(self, seconds: float) -> None:
         self._value = self._ramp.turned(self._value, self.down, seconds)
         owed_s = self._owed_s + (self._share - self._value) * seconds
-        self._owed_s = min(_MOST_OWED_S, max(-_MOST_OWED_S, owed_s))
+        self._owed_s = min(self._most_owed_s, max(-self._most_owed_s, owed_s))
 
     def _is_owed(self) -> bool:
         return (self._share - self._value) * _OWED_OVER_S + self._owed_s > 0

@@ -17,14 +17,16 @@ import numpy.typing as npt
 
 from agent.capture.screen import ScreenSource
 from agent.contract.errors import BlindError, CaptureError, GameError
+from agent.contract.observation import Pixels
 from agent.contract.profile import Capture
 from agent.inputs.keyboard import import_keyboard
 
 WIDTH_PX, HEIGHT_PX = 320, 180
 """Twice what the network sees on each side."""
-STEERING_S = 0.05
+STEERING_S = 0.2
 """From the centre to full lock while a key is held: "steer sensitivity" in the game's own settings, 0.8 when installed.
-A pulse of 35 ms, the shortest, would then turn the wheel by a twentieth and let it go again."""
+Bends of 100 m radius take 0.07 of the lock. A pulse of 35 ms, the shortest, turns the wheel by 0.175 of it and lets it
+go at once: 80 ms of that and a pause are such a bend. At 0.8 it would take pulses of half a second."""
 
 TITLE = "torcs-bin"
 
@@ -36,6 +38,10 @@ _CAMERA = (1, 1)  # from behind and above: the second of those that F3 goes thro
 _START_S = 60.0
 _ANSWER_S = 1.5  # within which a menu shows that a key has arrived
 _LOAD_S = 120.0
+_MAP = (slice(10, 66), slice(270, 320))  # of the window's pixels; what the game draws of the track is in its middle
+_MARK, _NO_MARK = 130, 70  # red, and green and blue, of the car's mark on it
+_MARK_PX = 3  # wide and high at most: the scene behind has red things too
+_LEAP = 0.1  # of a round, between two looks, that no car makes
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,51 @@ class Session:
                 continue  # it is being written
             times += [float(number.get("val", "nan")) for number in numbers if number.get("name") == "time"]
         return [each for each in times if each > 0]
+
+
+class Progress:
+    """How far round the track the car is, by its mark on the map in the game's picture.
+
+    Attributes:
+        rounds: Full turns about the map's middle, forwards on any track as long as the car is; a lap is one.
+        rounds_s: After how many seconds each was full.
+    """
+
+    def __init__(self) -> None:
+        self.rounds = 0.0
+        self.rounds_s: list[float] = []
+        self._turned = self._since_s = 0.0
+        self._last: float | None = None
+
+    def add(self, picture: Pixels, time_s: float) -> None:
+        """Look at a picture of the game's window; times never grow less."""
+        place = place_on_map(picture)
+        if place is None:
+            return
+        if self._last is None:
+            self._last, self._since_s = place, time_s
+        step = (place - self._last + 0.5) % 1.0 - 0.5
+        if abs(step) > _LEAP:
+            return
+        self._turned += step
+        self._last = place
+        self.rounds = abs(self._turned)
+        if self.rounds >= len(self.rounds_s) + 1:
+            self.rounds_s.append(time_s - self._since_s)
+
+
+def place_on_map(picture: Pixels) -> float | None:
+    """Return the bearing of the car's mark from the map's middle, in turns, [-0.5, 0.5]; None where it cannot be told.
+
+    Args:
+        picture: Of the window: shape (HEIGHT_PX, WIDTH_PX, 3 or 4), BGR.
+    """
+    blue, green, red = np.moveaxis(picture[_MAP][..., :3], -1, 0)
+    rows, columns = np.nonzero((red > _MARK) & (green < _NO_MARK) & (blue < _NO_MARK))
+    if not rows.size or max(np.ptp(rows), np.ptp(columns)) >= _MARK_PX:
+        return None
+    height, width = red.shape
+    return math.atan2((height - 1) / 2 - rows.mean(), columns.mean() - (width - 1) / 2) / math.tau
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from agent.contract.controls import Controls
+from agent.contract.profile import SteeringRamp
 
 
 class Input(Protocol):
@@ -17,6 +18,36 @@ class Input(Protocol):
 
     def read(self) -> Controls:
         """Return the controls of this moment, clipped; neutral if the device is not there."""
+
+
+class Wheel(Protocol):
+    """What two keys make of a steering wheel."""
+
+    def steer(self, left: bool, right: bool, elapsed_s: float) -> float:
+        """Return the steering, [-1, 1], after these keys were held for ``elapsed_s``."""
+
+
+class GameWheel:
+    """The wheel of a game that is driven by keys: what the game makes of them, and so what pressing them meant.
+
+    It is what :class:`agent.controllers.keyboard.Keyboard` reckons with the other way round: its mean over some pulses
+    is the steering that those pulses play.
+
+    Args:
+        ramp: How the game turns its wheel while a key is held; None: at once.
+    """
+
+    def __init__(self, ramp: SteeringRamp | None) -> None:
+        self._ramp = ramp
+        self._left = self._right = 0.0
+
+    def steer(self, left: bool, right: bool, elapsed_s: float) -> float:
+        """Return the steering, [-1, 1], after these keys were held for ``elapsed_s``."""
+        if self._ramp is None:
+            return float(right - left)
+        self._left = self._ramp.turned(self._left, left, elapsed_s)
+        self._right = self._ramp.turned(self._right, right, elapsed_s)
+        return self._right - self._left
 
 
 class KeySteering:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from agent.contract.controls import Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import KeyMap
-from agent.inputs.base import KeySteering
+from agent.inputs.base import KeySteering, Wheel
 from agent.pacing import clock_ns
 
 
@@ -52,12 +52,13 @@ class KeyboardInput(_Listening):
     Args:
         keys: Which they are.
         clock: Monotonic time in nanoseconds: the wheel turns while a key is held.
+        wheel: What the steering keys turn; None: a steady hand, for a game that is driven by a pad.
     """
 
-    def __init__(self, keys: KeyMap, clock: Callable[[], int] = clock_ns) -> None:
+    def __init__(self, keys: KeyMap, clock: Callable[[], int] = clock_ns, wheel: Wheel | None = None) -> None:
         self._keys = keys
         self._clock = clock
-        self._steering = KeySteering()
+        self._wheel: Wheel = wheel or KeySteering()
         self._down: set[str] = set()
         self._read_ns: int | None = None
 
@@ -75,7 +76,7 @@ class KeyboardInput(_Listening):
         elapsed_s = 0.0 if self._read_ns is None else (now_ns - self._read_ns) / 1e9
         self._read_ns = now_ns
         down, keys = self._down, self._keys
-        steering = self._steering.steer(keys.left in down, keys.right in down, elapsed_s)
+        steering = self._wheel.steer(keys.left in down, keys.right in down, elapsed_s)
         return Controls(steering, float(keys.throttle in down), float(keys.brake in down))
 
 

@@ -1,6 +1,8 @@
 """A person recorded: which control belongs to which picture, what the keys do, and that no frame goes uncounted."""
 
+from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -8,13 +10,15 @@ from typing import Self
 import numpy as np
 import pytest
 
+from agent.commands.record import _choose_input
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter
 from agent.contract.errors import BlindError, ControllerError
 from agent.contract.observation import Frame
-from agent.contract.profile import KeyMap
-from agent.demonstration import DISCARDED_S, ControlTrack, Demonstration, Sampler, describe, state_of
-from agent.inputs.base import KeySteering
+from agent.contract.profile import GameProfile, KeyMap, SteeringRamp
+from agent.controllers.keyboard import KeyPulse
+from agent.demonstration import DISCARDED_S, KEYS_AVERAGED_S, ControlTrack, Demonstration, Sampler, describe, state_of
+from agent.inputs.base import GameWheel, KeySteering
 from agent.inputs.keyboard import KeyboardInput
 from agent.pacing import Pacer, VirtualClock
 
@@ -47,12 +51,14 @@ class FakeSource:
 
 
 class Session:
-    def __init__(self, folder: Path, started: bool = True) -> None:
+    def __init__(self, folder: Path, started: bool = True, averaged_s: float = 0.0) -> None:
         self.clock = VirtualClock(S)
         self.source = FakeSource(self.clock)
         self.track = ControlTrack()
         header = EpisodeHeader("game", "human", RATE_HZ)
-        self.demonstration = Demonstration(self.source, self.track, header, folder, started, self.clock, blocking=True)
+        self.demonstration = Demonstration(
+            self.source, self.track, header, folder, started, self.clock, blocking=True, averaged_s=averaged_s
+        )
         self.tick = 0
         self.steering: Callable[[float], float] = np.sin
 
@@ -96,6 +102,41 @@ def test_a_moment_between_two_samples_lies_on_their_line() -> None:
     assert track.at(50) == Controls(-1.0)
     assert track.at(125) == Controls(-0.5, 0.25)
     assert track.at(200) == track.at(999) == Controls(1.0, 1.0)
+
+
+def test_keys_are_averaged_from_a_picture_on(tmp_path: Path) -> None:
+    session = Session(tmp_path, averaged_s=0.15)
+    session.steering = lambda time_s: float(round(time_s * RATE_HZ) % 2)  # a key that is down every other tick
+    session.run({}, 50)
+    (episode,) = session.episodes()
+    assert len(episode) == session.demonstration.counts.frames == 50
+    down = np.round(episode.captured_ns / S * RATE_HZ) % 2
+    ticks = 3  # within 0.15 s
+    wanted = [down[k : k + ticks].mean() for k in range(50 - ticks)]
+    assert episode.controls[: len(wanted), 0] == pytest.approx(np.array(wanted), abs=0.001)
+    assert episode.controls[:, 0].max() < 0.7
+
+
+def test_pictures_that_wait_for_their_controls_are_recorded_in_the_end_and_taken_back_with_the_rest(
+    tmp_path: Path,
+) -> None:
+    session = Session(tmp_path, averaged_s=0.5)
+    session.run({20: "pause_or_go_on", 25: "pause_or_go_on", 30: "discard"}, 31)
+    assert session.demonstration.counts.discarded == 20, "the others still waited"
+    assert session.demonstration.counts.frames == 1
+    again = Session(tmp_path / "again", averaged_s=0.5)
+    again.run({20: "pause_or_go_on"}, 22)
+    assert [len(episode) for episode in again.episodes()] == [20]
+
+
+def test_the_mean_of_a_time_without_samples_is_what_is_known_of_its_beginning() -> None:
+    track = ControlTrack()
+    assert track.mean(5, 1.0) == NEUTRAL
+    track.add(100, Controls(-1.0))
+    track.add(200, Controls(1.0, 1.0))
+    assert track.mean(150, 1e-9) == Controls(0.0, 0.5)
+    assert track.mean(100, 100e-9) == Controls(-1.0), "its end is not in it"
+    assert track.mean(100, 101e-9) == Controls(0.0, 0.5)
 
 
 def test_start_and_stop_make_an_episode_each(tmp_path: Path) -> None:
@@ -217,6 +258,46 @@ def test_keys_make_a_steady_hand() -> None:
     assert keys.read().steering == pytest.approx(-0.4)
     clock.sleep(1)
     assert keys.read().steering == 0.0
+
+
+def test_keys_turn_the_wheel_that_they_are_given() -> None:
+    clock = VirtualClock()
+    keys = KeyboardInput(KeyMap(), clock, GameWheel(SteeringRamp(0.1, 0.2, 0.05)))
+    keys.read()
+    keys.press(Key("right"))
+    clock.sleep(0.1)
+    assert keys.read().steering == pytest.approx(0.5)
+    keys.press(Key("left"))
+    clock.sleep(0.1)
+    assert keys.read().steering == pytest.approx(0.5), "each key turns it its own way, as in the games"
+    keys.release(Key("right"))
+    clock.sleep(0.05)
+    assert keys.read().steering == pytest.approx(-0.75)
+
+
+def recorded(profile: GameProfile, share: float) -> float:
+    """What `record --input keyboard` makes of a left key that is held so much of the time, as a mean over 20 s."""
+    keys, averaged_s = _choose_input(Namespace(input="keyboard"), profile)
+    assert isinstance(keys, KeyboardInput)
+    assert averaged_s == (0.0 if profile.controller == "gamepad" else KEYS_AVERAGED_S)
+    clock = VirtualClock()
+    keys._clock = clock
+    pulse, heard = KeyPulse(0.035), []
+    for _ in range(4000):
+        (keys.press if pulse.step(share, clock() / S) else keys.release)(Key("left"))
+        clock.sleep(0.005)
+        heard.append(keys.read().steering)
+    return -sum(heard) / len(heard)
+
+
+def test_keys_are_a_share_of_the_time_for_games_on_keys_and_a_steady_hand_for_games_on_a_pad() -> None:
+    on_keys = GameProfile("game", "Game", 20.0, controller="keyboard")
+    assert recorded(on_keys, 0.4) == pytest.approx(0.4, abs=0.01)
+    ramp = SteeringRamp(0.1, 0.2, 0.05)
+    with_ramp = replace(on_keys, keys=KeyMap(steering_ramp=ramp))
+    assert 0.02 < recorded(with_ramp, 0.4) < 0.2, "what pulses of 35 ms turn such a wheel by"
+    pad = replace(with_ramp, controller="gamepad")
+    assert recorded(pad, 0.4) == pytest.approx(0.048, abs=0.002), "KeySteering's, whatever a key would do"
 
 
 class Key:

@@ -10,6 +10,7 @@ from agent.contract.controls import Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import KeyMap, SteeringRamp
 from agent.controllers.keyboard import Keyboard, KeyPulse, KeyRamp, release_keys
+from agent.inputs.base import GameWheel
 
 KEYS = KeyMap()
 
@@ -86,6 +87,20 @@ def steer(key: "KeyPulse | KeyRamp", share: float, pictures_per_s: float) -> flo
 @pytest.mark.parametrize("share", [0.2, 0.35, 0.5, 0.65, 0.8])
 def test_a_wheel_that_the_game_turns_gradually_is_where_it_should_be(share: float, pictures_per_s: float) -> None:
     assert steer(KeyRamp(RAMP, 0.025), share, pictures_per_s) == pytest.approx(share, abs=0.15)
+
+
+AT_ONCE = SteeringRamp(half_s=0.0333, full_s=0.0667, centre_s=0.02)  # TORCS'
+
+
+@pytest.mark.parametrize("ramp", [RAMP, AT_ONCE, None])
+@pytest.mark.parametrize("share", [0.07, 0.2, 0.3, 0.5, 0.7])
+def test_keys_are_taken_for_what_they_were_pressed_for(ramp: SteeringRamp | None, share: float) -> None:
+    # `record` listens while `Keyboard` plays. With KeySteering 0.2 came back as 0.83, 0.07 and 0.03 on these wheels,
+    # and TORCS' was not held for long enough: 0.7 came back as 0.42.
+    key = KeyPulse(KEYS.pulse_s) if ramp is None else KeyRamp(ramp, KEYS.pulse_s)
+    wheel = GameWheel(ramp)
+    heard = [wheel.steer(key.step(share, step * STEP_S), False, STEP_S) for step in range(4000)]
+    assert sum(heard[200:]) / len(heard[200:]) == pytest.approx(-share, abs=0.02)
 
 
 def test_a_share_of_the_time_is_not_that_share_of_such_a_wheel() -> None:

@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 
 from agent.contract.errors import GameError
-from agent.games.torcs_window import Session, _is_menu, _write_settings, session_in_window
+from agent.contract.observation import Pixels
+from agent.games.registry import find_game
+from agent.games.torcs_window import (
+    HEIGHT_PX,
+    STEERING_S,
+    WIDTH_PX,
+    Progress,
+    Session,
+    _is_menu,
+    _write_settings,
+    session_in_window,
+)
 
 SETTINGS = {
     "config/raceman/practice.xml": """
@@ -52,7 +63,7 @@ def test_settings_are_those_of_the_game_but_for_what_a_player_would_change(data:
     assert value(data, *practice) == "20", "the game's own file is left alone"
     assert value(tmp_path / "own", "config/raceman/practice.xml", "Tracks", "1", "category") == "oval"
     assert value(tmp_path / "own", "config/raceman/practice.xml", "Drivers", "1", "idx") == "1"
-    assert value(tmp_path / "own", "drivers/human/preferences.xml", "mouse", "steer sensitivity") == "0.05"
+    assert value(tmp_path / "own", "drivers/human/preferences.xml", "mouse", "steer sensitivity") == "0.2"
     assert (
         value(tmp_path / "own", "drivers/human/preferences.xml", "Preferences", "Drivers", "1", "auto reverse") == "yes"
     )
@@ -73,6 +84,41 @@ def test_laps_are_those_that_the_game_writes_down_in_the_end(tmp_path: Path) -> 
     assert session.laps_s == [], "it is being written"
     path.write_text(text.replace("</params>", '<attnum name="time" val="0"/></params>'), encoding="utf-8")
     assert session.laps_s == [61.5]
+
+
+def test_the_profile_reckons_with_the_wheel_that_the_settings_make() -> None:
+    ramp = find_game("torcs").profile.keys.steering_ramp
+    assert ramp is not None
+    assert 3 * ramp.full_s == pytest.approx(STEERING_S, abs=0.001), "a third of the lock counts as all of it"
+    assert 2 * ramp.half_s == pytest.approx(ramp.full_s, abs=0.001)
+
+
+def race(degrees: float | None) -> Pixels:
+    """A picture with the car's mark on the map, in that direction from its middle, anticlockwise from the right."""
+    picture = np.full((HEIGHT_PX, WIDTH_PX, 4), (60, 90, 120, 255), np.uint8)
+    picture[170, 100] = (0, 0, 200, 255)  # red that is not on the map
+    if degrees is not None:
+        angle = np.radians(degrees)
+        picture[round(37.5 - 20 * np.sin(angle)), round(294.5 + 17 * np.cos(angle))] = (20, 20, 220, 255)
+    return picture
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_the_way_is_read_from_the_map(direction: int) -> None:
+    progress = Progress()
+    progress.add(race(None), 0.0)
+    for step in range(91):  # 2.5 times round, 10 degrees a second, over the seam at 180 degrees
+        progress.add(race(-114 + direction * 10 * step), 5.0 + step)
+        progress.add(race(None), 5.5 + step)
+        banner = race(-114 + direction * 10 * step)
+        banner[20:22, 280:300] = (0, 0, 200, 255)  # the start's, behind the map
+        progress.add(banner, 5.6 + step)
+    assert progress.rounds == pytest.approx(2.5, abs=0.02)
+    assert progress.rounds_s == pytest.approx([36.0, 72.0], abs=1.0)
+    progress.add(race(-114 + direction * 890), 100.0)
+    assert progress.rounds == pytest.approx(2.47, abs=0.02), "it went back"
+    progress.add(race(0), 101.0)
+    assert progress.rounds == pytest.approx(2.47, abs=0.02), "no car leaps"
 
 
 def test_menus_are_told_from_races() -> None:
