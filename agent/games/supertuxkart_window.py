@@ -1,8 +1,5 @@
 """SuperTuxKart itself, unmodified, in its window: started into a race, and what it writes down of how that ended."""
 
-import os
-import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from agent.contract.errors import GameError
+from agent.games.program import DRAWN_IN_SOFTWARE, find_program, running
 from agent.games.supertuxkart_data import DEBIAN_DATA
 
 WIDTH_PX, HEIGHT_PX = 320, 180
@@ -69,12 +67,11 @@ def race_in_window(
     Raises:
         GameError: If the game is not installed, or has no such track.
     """
-    program = shutil.which("supertuxkart", path=f"{os.environ.get('PATH', '')}:/usr/games")
-    if program is None:
-        raise GameError(
-            "SuperTuxKart is not installed, expected its program `supertuxkart`. Install it: "
-            "`sudo apt install supertuxkart` (Debian, Ubuntu; 700 MB)."
-        )
+    program = find_program(
+        "supertuxkart",
+        "SuperTuxKart",
+        "Install it: `sudo apt install supertuxkart` (Debian, Ubuntu; 700 MB).",
+    )
     found = (DEBIAN_DATA / "tracks").glob("*/track.xml")
     tracks = sorted(path.parent.name for path in found if _is_for_races(path))
     if tracks and track not in tracks:  # the game itself would say nothing, and end
@@ -82,26 +79,13 @@ def race_in_window(
     own = {
         "HOME": str(folder),
         **{f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("CONFIG", "DATA", "CACHE")},
-        # Drawn without a graphics card, by one thread: the other core is the network's.
-        "LIBGL_ALWAYS_SOFTWARE": "1",
-        "LP_NUM_THREADS": "1",
-        "ALSOFT_DRIVERS": "null",
     }
     options = ["--windowed", f"--screensize={width_px}x{height_px}", "--no-sound", "--anisotropic=0"]
     options += [f"--difficulty={DIFFICULTY}"]
     options += [f"--disable-{effect}" for effect in _EFFECTS]
-    process = subprocess.Popen(
-        [program, *options, f"--track={track}", "--numkarts=1", "--race-now", "--laps=1"],
-        env={**environment, **own},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
+    command = [program, *options, f"--track={track}", "--numkarts=1", "--race-now", "--laps=1"]
+    with running(command, {**environment, **DRAWN_IN_SOFTWARE, **own}) as process:
         yield Race(process, folder)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _is_for_races(track: Path) -> bool:

@@ -1,9 +1,6 @@
 """TORCS itself, unmodified, in its window: started into a practice session, and what it writes down of its laps."""
 
 import math
-import os
-import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +16,7 @@ from agent.capture.screen import ScreenSource
 from agent.contract.errors import BlindError, CaptureError, GameError
 from agent.contract.observation import Pixels
 from agent.contract.profile import Capture
+from agent.games.program import DRAWN_IN_SOFTWARE, find_program, running
 from agent.inputs.keyboard import import_keyboard
 
 WIDTH_PX, HEIGHT_PX = 320, 180
@@ -129,30 +127,15 @@ def session_in_window(track: str, environment: dict[str, str], folder: Path, lap
     Raises:
         GameError: If the game is not installed, has no such track, or does not get as far as the race.
     """
-    program = shutil.which("torcs", path=f"{os.environ.get('PATH', '')}:/usr/games")
-    if program is None:
-        raise GameError(
-            "TORCS is not installed, expected its program `torcs`. Install it: `sudo apt install torcs` (Debian)."
-        )
+    program = find_program("torcs", "TORCS", "Install it: `sudo apt install torcs` (Debian).")
     tracks = {path.stem: path.parent.parent.name for path in _DATA.glob("tracks/*/*/*.xml")}
     if track not in tracks:
         raise GameError(f"there is no track {track!r}, expected one of: {', '.join(sorted(tracks))}.")
     _write_settings(folder / ".torcs", track, tracks[track], laps)
-    process = subprocess.Popen(
-        [program],
-        env={**environment, "HOME": str(folder), "LIBGL_ALWAYS_SOFTWARE": "1", "LP_NUM_THREADS": "1"}
-        | {"ALSOFT_DRIVERS": "null"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
+    with running([program], {**environment, **DRAWN_IN_SOFTWARE, "HOME": str(folder)}) as process:
         with _open_window(process) as source:
             _go_through_menus(source)
         yield Session(process, folder)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _write_settings(folder: Path, track: str, category: str, laps: int) -> None:
