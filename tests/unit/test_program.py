@@ -35,5 +35,5 @@ def test_a_game_sees_the_environment_it_is_given(tmp_path: Path) -> None:
 
 
 def test_a_game_that_is_not_installed_is_named_with_what_to_do() -> None:
-    with pytest.raises(GameError, match="No Such Game is not installed, expected its program `nosuchgame`. Buy it."):
+    with pytest.raises(GameError, match=r"No Such Game is not installed, expected its program `nosuchgame`\. Buy it"):
         find_program("nosuchgame", "No Such Game", "Buy it.")
