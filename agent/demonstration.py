@@ -142,7 +142,7 @@ class DemonstrationCounts:
         dropped: Frames that compressing and writing could not keep up with.
         repeated: Ticks at which neither the picture nor the controls were new; nothing is recorded then.
         blind: Ticks without a picture: minimised, black, frozen.
-        discarded: Rows taken back by the discard key.
+        discarded: Rows taken back by the discard key, and pictures that waited for their controls then or at the end.
         left: Rows steering left.
         straight: Rows steering straight on.
         right: Rows steering right.
@@ -177,7 +177,8 @@ class Demonstration:
         started: Whether to record at once, or only from the start key on.
         clock: Monotonic time in nanoseconds, the one that stamps the frames.
         blocking: Wait for the disk instead of dropping frames; for games that wait.
-        averaged_s: A picture's controls are the mean of those from it on for so long; 0: those of its moment.
+        averaged_s: A picture's controls are the mean of those from it on for so long, and an episode's last pictures,
+            for which there is no such time, are left out; 0: those of its moment.
 
     Attributes:
         counts: What was recorded so far.
@@ -211,7 +212,7 @@ class Demonstration:
         self._pending: deque[Frame] = deque()
         self._last: tuple[int, Controls] | None = None  # the newest row's picture and controls
         self._discard_since_ns: int | None = None
-        self._mark = False
+        self._mark_ns: int | None = None
         self._dropped_before = 0
         self._finished_bytes = 0
         self._rows: deque[tuple[int, float]] = deque(maxlen=round(2 * DISCARDED_S * header.rate_hz))
@@ -242,8 +243,8 @@ class Demonstration:
         self._discard_since_ns = self._clock() - round(DISCARDED_S * 1e9)
 
     def mark(self) -> None:
-        """Mark this moment: the next row's telemetry has ``mark`` 1."""
-        self._mark = True
+        """Mark this moment: the telemetry of the picture seen then has ``mark`` 1."""
+        self._mark_ns = self._clock()
 
     def run(self, pacer: Pacer, until: Callable[[], bool], each_tick: Callable[[], None] = lambda: None) -> None:
         """Record at the pacer's rate until told to stop.
@@ -267,7 +268,7 @@ class Demonstration:
         if self._discard_since_ns is not None:
             since_ns, self._discard_since_ns = self._discard_since_ns, None
             if self._recorder is not None:
-                self._pending.clear()
+                self._drop_pending()
                 self._recorder.discard_since(since_ns)
                 self._count_discarded(since_ns)
 
@@ -277,11 +278,14 @@ class Demonstration:
             self.counts.frames -= 1
             self.counts.discarded += 1
 
+    def _drop_pending(self) -> None:
+        self.counts.discarded += len(self._pending)
+        self._pending.clear()
+
     def _take_picture(self) -> None:
         """Record the pictures before this one whose controls are known by now, and take a new one."""
-        known_ns = self._clock() - round(self._averaged_s * 1e9)
-        while self._recorder is not None and self._pending and self._pending[0].captured_ns <= known_ns:
-            self._record(self._pending.popleft(), self._recorder)
+        if self._recorder is not None:
+            self._record_known(self._recorder)
         if not self.recording or self.paused:
             return
         try:
@@ -290,6 +294,11 @@ class Demonstration:
             self.counts.blind += 1
             return
         self._pending.append(frame)
+
+    def _record_known(self, recorder: EpisodeRecorder) -> None:
+        known_ns = self._clock() - round(self._averaged_s * 1e9)
+        while self._pending and self._pending[0].captured_ns <= known_ns:
+            self._record(self._pending.popleft(), recorder)
 
     def _record(self, frame: Frame, recorder: EpisodeRecorder) -> None:
         if self._averaged_s:
@@ -301,7 +310,10 @@ class Demonstration:
             self.counts.repeated += 1
             return
         self._last = (frame.index, controls)
-        mark, self._mark = self._mark, False
+        seen_until_ns = self._pending[0].captured_ns if self._pending else self._clock()
+        mark = self._mark_ns is not None and self._mark_ns <= seen_until_ns
+        if mark:
+            self._mark_ns = None
         self.counts.marks += mark
         if recorder.put(EpisodeRow(frame, controls, controls, telemetry={"mark": float(mark)})):
             self.counts.frames += 1
@@ -327,8 +339,8 @@ class Demonstration:
         recorder, self._recorder = self._recorder, None
         if recorder is None:
             return
-        while self._pending:
-            self._record(self._pending.popleft(), recorder)
+        self._record_known(recorder)
+        self._drop_pending()
         try:
             recorder.__exit__(None, None, None)
         finally:

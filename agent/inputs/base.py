@@ -1,5 +1,6 @@
 """The one interface to a person at the wheel."""
 
+import math
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -31,7 +32,8 @@ class GameWheel:
     """The wheel of a game that is driven by keys: what the game makes of them, and so what pressing them meant.
 
     It is what :class:`agent.controllers.keyboard.Keyboard` reckons with the other way round: its mean over some pulses
-    is the steering that those pulses play.
+    is the steering that those pulses play. Against the way it is turned, it first returns to the middle; both keys at
+    once let it return.
 
     Args:
         ramp: How the game turns its wheel while a key is held; None: at once.
@@ -39,15 +41,17 @@ class GameWheel:
 
     def __init__(self, ramp: SteeringRamp | None) -> None:
         self._ramp = ramp
-        self._left = self._right = 0.0
+        self._steering = 0.0
 
     def steer(self, left: bool, right: bool, elapsed_s: float) -> float:
         """Return the steering, [-1, 1], after these keys were held for ``elapsed_s``."""
+        direction = right - left
         if self._ramp is None:
-            return float(right - left)
-        self._left = self._ramp.turned(self._left, left, elapsed_s)
-        self._right = self._ramp.turned(self._right, right, elapsed_s)
-        return self._right - self._left
+            return float(direction)
+        onwards = direction * self._steering >= 0 and direction != 0
+        deflection = self._ramp.turned(abs(self._steering), onwards, elapsed_s)
+        self._steering = math.copysign(deflection, direction if onwards else self._steering)
+        return self._steering
 
 
 class KeySteering:
