@@ -36,6 +36,11 @@ def number(text: str, low: float = -math.inf, high: float = math.inf) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and low <= value <= high):
-        expected = "finite number" if math.isinf(high - low) else f"number from {low:g} to {high:g}"
+        if math.isinf(low) and math.isinf(high):
+            expected = "finite number"
+        elif math.isinf(high):
+            expected = f"number of {low:g} or more"
+        else:
+            expected = f"number from {low:g} to {high:g}"
         raise argparse.ArgumentTypeError(f"{text!r} is no {expected}")
     return value

@@ -3,6 +3,7 @@
     python scripts/torcs_live.py record --seconds 300 --out episodes/torcs
     python -m training fit --game torcs --data episodes/torcs --out runs/torcs --no-auxiliary ...
     python scripts/torcs_live.py correct --seconds 150 --weights runs/torcs/best --out episodes/torcs-corrected
+    python -m training fit ... --data episodes/torcs episodes/torcs-corrected --out runs/torcs-corrected ...
     python scripts/torcs_live.py drive --weights runs/torcs-corrected/best --video torcs.mp4
 
 `record` has a program drive that sees the window's pictures and presses keys, as a person would; what it presses is
@@ -34,7 +35,9 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from agent.arguments import number  # noqa: E402
 from agent.capture.screen import ScreenSource  # noqa: E402
+from agent.commands.common import ENGINES, EXIT_FAULT, make_engine  # noqa: E402
 from agent.contract.controls import NEUTRAL, Controls  # noqa: E402
 from agent.contract.episode import EpisodeHeader  # noqa: E402
 from agent.contract.errors import AgentError, BlindError, GameError  # noqa: E402
@@ -59,24 +62,29 @@ def main() -> int:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--track", default="e-track-5", help="as the game names its folder (default: e-track-5)")
     common.add_argument("--laps", type=int, default=20, help="after which the session ends (default: 20)")
-    common.add_argument("--seconds", type=float, default=420.0, metavar="T", help="end after (default: 420)")
+    common.add_argument("--seconds", type=float, default=420.0, metavar="T", help="end after so many (default: 420)")
     common.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     record = commands.add_parser("record", parents=[common], help="a program drives by keys, and is recorded")
     record.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the episodes")
     record.add_argument(
-        "--disturb", type=float, default=7.0, metavar="T", help="mean time between two (default: 7; 0: none)"
+        "--disturb",
+        type=_seconds,
+        default=7.0,
+        metavar="T",
+        help="mean seconds between two disturbances, in which it steers off the line (default: 7; 0: never)",
     )
     record.add_argument("--seed", type=int, default=0, help="of the disturbances (default: 0)")
     record.set_defaults(run=_record)
     correct = commands.add_parser("correct", parents=[common], help="a network drives, and the program says better")
     correct.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the episodes")
     correct.add_argument("--weights", type=Path, required=True, metavar="DIR", help="model folder")
-    correct.add_argument("--engine", default="openvino", help="what runs the network (default: openvino)")
+    correct.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the network (default: auto)")
+    correct.add_argument("--threads", type=int, metavar="N", help="of the network (default: all cores)")
     correct.set_defaults(run=_correct)
     drive = commands.add_parser("drive", parents=[common], help="a network drives")
     drive.add_argument("--weights", type=Path, required=True, metavar="DIR", help="model folder")
-    drive.add_argument("--engine", default="auto", help="what runs the network (default: auto)")
+    drive.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the network (default: auto)")
     drive.add_argument("--threads", type=int, metavar="N", help="of the network (default: all cores)")
     drive.add_argument("--video", type=Path, metavar="FILE", help="film the drive (.mp4)")
     drive.add_argument("--record", type=Path, metavar="DIR", help="record the drive into this folder")
@@ -94,6 +102,10 @@ def main() -> int:
     text = f"laps, s: {laps}; {report['rounds']:.2f} times round\n"
     sys.stdout.write(json.dumps(report, indent=2) + "\n" if arguments.json else text)
     return 0
+
+
+def _seconds(text: str) -> float:
+    return number(text, 0.0)
 
 
 def _session(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -129,13 +141,11 @@ def _record(arguments: argparse.Namespace, session: Session) -> dict[str, Any]:
 
 def _correct(arguments: argparse.Namespace, session: Session) -> dict[str, Any]:
     """Have the network drive, and record what the program would have done: it drives itself where it gets too bad."""
-    from agent.commands.common import load_engine
-
     profile = find_game("torcs").profile
     player, hands = _Player(), _Intention()
     program_until_s, taken_over = 0.0, 0
     with (
-        closing(load_engine(arguments.engine, arguments.weights, None)) as engine,
+        closing(make_engine(arguments, "torcs")) as engine,
         Keyboard(profile.keys) as keyboard,
         _recording(arguments, session, hands) as recording,
     ):
@@ -169,7 +179,8 @@ def _drive(arguments: argparse.Namespace, session: Session) -> dict[str, Any]:
                     arguments.progress.add(source.read().pixels, time.monotonic())
                 time.sleep(0.5)
 
-    return {"drive": json.loads(_beside(options, arguments.seconds, watch))}
+    output = _beside(options, arguments.seconds, watch)
+    return {"drive": json.loads(output) if output else None}  # none: ended before it had begun
 
 
 def _beside(options: list[str], seconds: float, work: Callable[[Callable[[], bool]], None]) -> str:
@@ -185,7 +196,7 @@ def _beside(options: list[str], seconds: float, work: Callable[[Callable[[], boo
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
         output = process.communicate()[0]
-    if process.returncode not in (0, 130, -signal.SIGINT):
+    if process.returncode not in (0, EXIT_FAULT, 130, -signal.SIGINT):  # after a fault it reports as well
         raise GameError(f"`{' '.join(command[1:4])}` failed ({process.returncode}). Mend what the line above says.")
     return output
 

@@ -40,6 +40,7 @@ _MAP = (slice(10, 66), slice(270, 320))  # of the window's pixels; what the game
 _MARK, _NO_MARK = 130, 70  # red, and green and blue, of the car's mark on it
 _MARK_PX = 3  # wide and high at most: the scene behind has red things too
 _LEAP = 0.1  # of a round, between two looks, that no car makes
+_LEAP_PER_S = 0.02  # a round in 50 s; bends near the middle of the map count for more than their length
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Progress:
     def __init__(self) -> None:
         self.rounds = 0.0
         self.rounds_s: list[float] = []
-        self._turned = self._since_s = 0.0
+        self._turned = self._since_s = self._seen_s = 0.0
         self._last: float | None = None
 
     def add(self, picture: Pixels, time_s: float) -> None:
@@ -87,12 +88,12 @@ class Progress:
         if place is None:
             return
         if self._last is None:
-            self._last, self._since_s = place, time_s
+            self._last, self._since_s, self._seen_s = place, time_s, time_s
         step = (place - self._last + 0.5) % 1.0 - 0.5
-        if abs(step) > _LEAP:
+        if abs(step) > max(_LEAP, _LEAP_PER_S * (time_s - self._seen_s)):  # longer unseen, farther away
             return
         self._turned += step
-        self._last = place
+        self._last, self._seen_s = place, time_s
         self.rounds = abs(self._turned)
         if self.rounds >= len(self.rounds_s) + 1:
             self.rounds_s.append(time_s - self._since_s)
