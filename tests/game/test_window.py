@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 from waiting import Environment, wait_for
 
@@ -230,26 +231,27 @@ def test_a_person_at_the_keys_is_recorded(play: Play, on_display: Environment, t
 
 
 def test_a_desktop_that_goes_away_ends_a_recording_with_one_line(tmp_path: Path) -> None:
-    try:
-        desktop = ExitStack()
-        environment = desktop.enter_context(virtual_desktop(640, 480))
-    except CaptureError as exc:
-        pytest.skip(str(exc))
-    with desktop, subprocess.Popen(agent("play"), env=environment, stderr=subprocess.DEVNULL) as game:
-        command = agent("record", "--game", "carracing-window", "--input", "keyboard", "--out", str(tmp_path))
+    before = set(psutil.Process().children())
+    with ExitStack() as ended:
+        try:
+            environment = ended.enter_context(virtual_desktop(640, 480))
+        except CaptureError as exc:
+            pytest.skip(str(exc))
+        (server,) = (child for child in psutil.Process().children() if child not in before and child.name() == "Xvfb")
+        game = subprocess.Popen(agent("play"), env=environment, stderr=subprocess.DEVNULL)
+        ended.callback(game.kill)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DISPLAY", environment["DISPLAY"])
             wait_for("the game's window", windows)
-        recording = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+        command = agent("record", "--game", "carracing-window", "--input", "keyboard", "--out", str(tmp_path))
+        recording = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        ended.callback(recording.kill)
         assert recording.stderr is not None
         said = recording.stderr.readline()
         assert said.startswith("F9"), said
         time.sleep(1)  # into the recording
-        subprocess.run(["pkill", "-KILL", "-f", "Xvfb -displayfd .* 640x480x24"], check=True)
+        server.kill()
         said += recording.communicate(timeout=60)[1]
-        game.kill()
     assert recording.returncode == 1, said
     assert "Traceback" not in said
     assert re.search(r"^error: the X server of the display .* is gone", said.splitlines()[-1]), said
