@@ -177,7 +177,8 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="OUTPUT=X",
         help="what an output's loss counts against the others', after each was divided by how much its labels vary; "
-        "repeatable. Lower it for one whose few rare values drown the others (default: 1 for each)",
+        "repeatable; counts in the validation loss as well. Lower it for one whose few rare values drown the others "
+        "(default: 1 for each)",
     )
     fit.add_argument(
         "--erase",
@@ -362,11 +363,11 @@ def _picture_or_page(text: str) -> Path:
 
 
 def _importance(text: str) -> tuple[str, float]:
-    output, _, number = text.partition("=")
+    output, _, value = text.partition("=")
     try:
-        return output, float(number)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is not OUTPUT=NUMBER, such as throttle=0.1") from None
+        return output, number(value, 0.0)
+    except argparse.ArgumentTypeError as exc:
+        raise argparse.ArgumentTypeError(f"{text} is not OUTPUT=NUMBER, such as throttle=0.1 ({exc})") from None
 
 
 def _mask(text: str) -> tuple[float, float, float, float] | None:
@@ -484,7 +485,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         flip=not arguments.no_flip,
         colours=arguments.colours,
         erase=arguments.erase,
-        importance=tuple(arguments.importance),
+        importance=tuple(sorted(arguments.importance)),
         bfloat16=not arguments.float32,
         validation_episodes=arguments.validation_episodes,
         tracks=arguments.tracks,

@@ -108,6 +108,8 @@ def fit(
             f"there is no output {', '.join(sorted(unknown))} to give an importance to, expected one of "
             f"{', '.join(spec.output_names)}. Correct --importance."
         )
+    if config.freeze:  # a slip is to be told before the folder is claimed for it
+        freeze_backbone(build_network(config.backbone, config.height_px, config.width_px, spec.outputs), config.freeze)
     team.check(config.batch_size)
     if team.is_first:
         _claim_folder(config)
@@ -408,12 +410,13 @@ def loss_scales(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def reestimate_batch_norm(model: Any, pictures: Iterator[npt.NDArray[np.uint8]]) -> None:
-    """Replace the moving statistics of every BatchNormalization by plain means over the given batches.
+    """Replace the moving statistics of every BatchNormalization but frozen ones by plain means over the given batches.
 
     The moving averages lag behind the weights (and are meaningless for averaged ones, or at another picture size):
     after a short training the network drives well in training mode and badly in inference mode.
     """
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    normalisations = (layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization))
+    layers = [layer for layer in normalisations if layer.trainable]
     momenta = [layer.momentum for layer in layers]
     for count, batch in enumerate(pictures):
         for layer in layers:

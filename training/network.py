@@ -103,7 +103,7 @@ def freeze_backbone(model: Any, last: str) -> None:
     body = next(layer for layer in model.layers if isinstance(layer, keras.Model))
     names = [layer.name for layer in body.layers]
     if last not in names:
-        ends = [name for name in names if name.startswith("add")] or names
+        ends = [name for name in names if "add" in name] or names
         raise TrainingError(
             f"the backbone {body.name} has no layer {last!r} to freeze up to, expected one of its {len(names)}, such "
             f"as {', '.join(ends)}. Correct --freeze."

@@ -110,8 +110,10 @@ def test_frozen_layers_stay_as_they_were_and_the_others_learn(episodes: Path, tm
     assert {key for key in before if np.array_equal(before[key], after[key])} == frozen
     assert all(np.allclose(exported[key], before[key], rtol=1e-3, atol=1e-6) for key in frozen), "statistics too"
     assert not np.allclose(exported["pilotnet/block3_conv/kernel"], kept["pilotnet/block3_conv/kernel"], atol=1e-6)
+    slip = replace(config, out=tmp_path / "slip", freeze="block9")
     with pytest.raises(TrainingError, match="no layer 'block9' to freeze up to, expected one of its"):
-        fit(replace(config, out=tmp_path / "typo", freeze="block9"), PROFILE, report=silently, verbose=0)
+        fit(slip, PROFILE, report=silently, verbose=0)
+    assert not slip.out.exists(), "the folder is free for the same command without the slip"
 
 
 def interrupt(line: str) -> None:
@@ -393,6 +395,8 @@ def test_a_damaged_checkpoint_is_told_in_one_line(whole: tuple[FitConfig, FitRes
         {"buffer_size": 0},
         {"erase": -1},
         {"importance": (("brake", -0.1),)},
+        {"importance": (("brake", 0.1), ("brake", 1.0))},
+        {"freeze": "add_2"},
         {"importance": (("brake", math.inf),)},
     ],
 )
