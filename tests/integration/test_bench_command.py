@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.arithmetic import multiply_adds
+from agent.arithmetic import PeakPass, multiply_adds
 from agent.bench import make_baseline
 from agent.cli import main
 from agent.engines.openvino import OpenVinoEngine
@@ -49,3 +49,8 @@ def test_beside_the_game_its_own_rate_is_reported_too(capsys: pytest.CaptureFixt
     (engine,) = report["engines"]
     assert 0 < engine["game_frames_per_s"] < 60
     assert 0 < report["game_alone_frames_per_s"] < 60, "it is a real-time game of 50 pictures a second"
+
+
+def test_the_limit_is_measured_on_ordinary_numbers() -> None:
+    picture = PeakPass("f32")._request.get_input_tensor().data
+    assert float(np.abs(picture).mean()) == pytest.approx(0.8, abs=0.05), "not on what the memory held before"
