@@ -79,7 +79,7 @@ class Team:
         import jax
 
         # A process that fails then ends with its own error; otherwise JAX aborts it after waiting minutes for others.
-        jax.config.update("jax_enable_recoverability", True)
+        jax.config.update("jax_enable_recoverability", True)  # type: ignore[no-untyped-call,unused-ignore]
         try:
             jax.distributed.initialize(self.coordinator, self.count, self.index)
         except (RuntimeError, ValueError) as exc:
