@@ -58,6 +58,7 @@ class StuckWatch:
         self._in_a_row = 0
         self._moves_since_s: float | None = None  # after an attempt
         self._hopeless = False
+        self._has_moved = False
         self._recovery = NEUTRAL
 
     def look_away(self) -> None:
@@ -87,10 +88,13 @@ class StuckWatch:
         if self._since_s is None or time_s - self._since_s < self._stuck.after_s:
             return NEUTRAL if self._hopeless else controls
         if self._moves():
+            self._has_moved = True
             self._note_movement(time_s)
             return controls
         if self._hopeless:
             return NEUTRAL
+        if not self._has_moved and time_s - self._since_s < self._stuck.start_s:
+            return controls
         return self._recover(controls, time_s)
 
     def _take(self, observation: Observation, time_s: float) -> None:

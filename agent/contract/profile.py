@@ -201,6 +201,7 @@ class Stuck:
         for_s: How long to wait, reverse or press.
         press: Which button of the pad, or key where keys drive.
         attempts: How often in a row; then the controls stay neutral until the picture changes.
+        start_s: How long a car that has not moved yet may stand all the same: a countdown's picture hardly changes.
     """
 
     action: StuckAction = "wait"
@@ -209,6 +210,7 @@ class Stuck:
     for_s: float = 1.5
     press: str = ""
     attempts: int = 3
+    start_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,7 @@ def _stuck(table: "_Table") -> Stuck:
     return Stuck(
         action=table.choice("action", STUCK_ACTIONS, defaults.action),
         after_s=table.number("after_s", 1.0, 60.0, defaults.after_s),
+        start_s=table.number("start_s", 0.0, 600.0, defaults.start_s),
         least_change_per_s=table.number("least_change_per_s", 0.0, 255.0, defaults.least_change_per_s),
         for_s=table.number("for_s", 0.05, 60.0, defaults.for_s),
         press=table.line("press") if "press" in table else "",

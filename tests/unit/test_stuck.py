@@ -138,3 +138,15 @@ def test_a_person_starts_it_afresh() -> None:
     assert drive.watch.given_up == 1
     drive.watch.hand_over()
     assert set(drive.go(0.9)) == {WANTED}
+
+
+def test_a_car_that_waits_for_its_start_is_not_stuck_yet() -> None:
+    waiting = Drive(after_s=4.0, start_s=15.0)
+    assert set(waiting.go(14.9)) == {WANTED}
+    assert waiting.watch.events == 0
+    waiting.go(1.0)
+    assert waiting.watch.events == 1, "nor for ever"
+    started = Drive(after_s=4.0, start_s=15.0)
+    started.go(5.0, moving=True)
+    started.go(5.0)
+    assert started.watch.events == 1, "once it has moved, as soon as ever"
