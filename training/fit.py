@@ -108,7 +108,9 @@ def fit(
             f"there is no output {', '.join(sorted(unknown))} to give an importance to, expected one of "
             f"{', '.join(spec.output_names)}. Correct --importance."
         )
-    if config.freeze:  # a slip is to be told before the folder is claimed for it
+    # A slip is to be told before the folder is claimed for it; of several processes JAX wants none to compute before it
+    # has joined the others, so there it is told afterwards.
+    if config.freeze and team.count == 1:
         freeze_backbone(build_network(config.backbone, config.height_px, config.width_px, spec.outputs), config.freeze)
     team.check(config.batch_size)
     if team.is_first:
