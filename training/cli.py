@@ -98,6 +98,19 @@ def _parser() -> argparse.ArgumentParser:
     collect.add_argument(
         "--expert-share", type=_share, default=0.0, metavar="X", help="DAgger: share the expert drives (default: 0)"
     )
+    collect.add_argument(
+        "--expert",
+        default="",
+        metavar="NAME",
+        help="who labels, and drives without --weights; of supertuxkart: road, which keeps to the middle of it, or "
+        "built-in, the game's own driver (default: the game's first)",
+    )
+    collect.add_argument(
+        "--disguise",
+        action="store_true",
+        help="repaint supertuxkart's textures for every three episodes, for roads that no track shows; the installed "
+        "game stays as it is",
+    )
     collect.add_argument("--workers", type=at_least_one, default=2, metavar="N", help="processes (default: 2)")
     collect.set_defaults(command=_collect)
 
@@ -396,6 +409,8 @@ def _collect(arguments: argparse.Namespace) -> None:
         workers=arguments.workers,
         game=arguments.game,
         tracks=tuple(arguments.track),
+        expert=arguments.expert,
+        disguise=arguments.disguise,
     )
     returns: list[float] = []
     with _progress_bar() as progress:

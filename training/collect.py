@@ -3,11 +3,13 @@
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from agent.contract.spec import WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Engine
 from training.config import HELD_OUT_SEED
 from training.courses import check_tracks, find_course
+from training.disguise import EPISODES
 from training.workers import worker_pool
 
 SETTINGS = "collect.json"
@@ -44,6 +47,8 @@ class CollectConfig:
         game: The game's name.
         tracks: Names of the tracks, for a game whose tracks have names; seeds take turns with them. Empty for all that
             may be trained on.
+        expert: Name of who labels, and drives without ``weights``; empty for the game's usual expert.
+        disguise: Whether the game is repainted, anew for every ``training.disguise.EPISODES`` consecutive seeds.
     """
 
     folder: Path
@@ -57,6 +62,8 @@ class CollectConfig:
     decisions: int | None = None
     game: str = "carracing"
     tracks: tuple[str, ...] = ()
+    expert: str = ""
+    disguise: bool = False
 
     def __post_init__(self) -> None:
         if self.seed_start < 0 or self.episodes < 1 or self.seed_start + self.episodes > HELD_OUT_SEED:
@@ -75,17 +82,28 @@ class CollectConfig:
 
         Raises:
             AgentError: If the weights' specification cannot be read.
+            TrainingError: If the game has no such expert, or cannot be disguised.
         """
         checksum = None if self.weights is None else ModelSpec.load(self.weights).sha256.get(WEIGHTS_FILE)
         course = find_course(self.game)
+        course.find_expert(self.expert)
+        if self.disguise and course.disguise is None:
+            raise TrainingError(f"{self.game} cannot be repainted, only supertuxkart can. Leave --disguise out.")
+        # Named only where there is a choice: folders of other games go on as they are.
+        expert = {"expert": self.expert or next(iter(course.experts))} if len(course.experts) > 1 else {}
         tracks = self.tracks or course.tracks
-        return {
-            "game": self.game,
-            "noise": self.noise,
-            "weights_sha256": checksum,
-            "expert_share": self.expert_share,
-            "decisions": self.decisions or course.decisions,
-        } | ({"tracks": list(tracks)} if tracks else {})
+        return (
+            {
+                "game": self.game,
+                "noise": self.noise,
+                "weights_sha256": checksum,
+                "expert_share": self.expert_share,
+                "decisions": self.decisions or course.decisions,
+            }
+            | expert
+            | ({"disguise": True} if self.disguise else {})
+            | ({"tracks": list(tracks)} if tracks else {})
+        )
 
 
 def collect(config: CollectConfig, progress: Callable[[int, float], None] | None = None) -> list[Path]:
@@ -104,19 +122,39 @@ def collect(config: CollectConfig, progress: Callable[[int, float], None] | None
     _claim_folder(config)
     seeds = range(config.seed_start, config.seed_start + config.episodes)
     missing = [seed for seed in seeds if not _path(config, seed).exists()]
+    together = EPISODES if config.disguise else 1
+    groups = [list(group) for _, group in groupby(missing, lambda seed: seed // together)]
     try:
-        with worker_pool(config.workers) as pool:
-            futures = {pool.submit(record_episode, config, seed): seed for seed in missing}
+        # A game takes its data in once in a process.
+        with worker_pool(config.workers, tasks_a_process=1 if config.disguise else None) as pool:
+            futures = {pool.submit(_record_group, config, group): group for group in groups}
             for future in as_completed(futures):
-                episode_return = future.result()
-                if progress is not None:
-                    progress(futures[future], episode_return)
+                for seed, episode_return in zip(futures[future], future.result(), strict=True):
+                    if progress is not None:
+                        progress(seed, episode_return)
     finally:
-        for seed in missing:  # a worker that was ended could not tidy up
-            _discard_unfinished(config, seed)
+        for group in groups:  # a worker that was ended could not tidy up
+            shutil.rmtree(_disguise(config, group[0]), ignore_errors=True)
+            for seed in group:
+                _discard_unfinished(config, seed)
         with suppress(OSError):  # never made, or in use by another collection
             _unfinished(config, config.seed_start).parent.rmdir()
     return [_path(config, seed) for seed in seeds]
+
+
+def _record_group(config: CollectConfig, seeds: Sequence[int]) -> list[float]:
+    """Record the episodes of consecutive seeds, all in the disguise that belongs to them."""
+    if not config.disguise:
+        return [record_episode(config, seed) for seed in seeds]
+    course = find_course(config.game)
+    assert course.disguise is not None  # CollectConfig.settings has seen to it
+    folder = _disguise(config, seeds[0])
+    shutil.rmtree(folder, ignore_errors=True)  # a killed worker's
+    try:
+        course.disguise(folder, seeds[0] // EPISODES)
+        return [record_episode(config, seed) for seed in seeds]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def record_episode(config: CollectConfig, seed: int) -> float:
@@ -146,7 +184,7 @@ def record_episode(config: CollectConfig, seed: int) -> float:
         period_s = 1.0 / course.profile.rate_hz
         with closing(course.make_simulator(config.tracks or course.tracks, decisions * period_s)) as game:
             game.reset(seed)
-            expert = course.make_expert(game)
+            expert = course.find_expert(config.expert)(game)
             expert.plan()
             header = EpisodeHeader(config.game, driver, course.profile.rate_hz, seed, track=game.state.track)
             with EpisodeWriter(unfinished, header) as writer:
@@ -305,6 +343,10 @@ def _path(config: CollectConfig, seed: int) -> Path:
 def _unfinished(config: CollectConfig, seed: int) -> Path:
     # A folder of its own: closing a recording seals it, whatever ended it, and training takes every sealed file.
     return config.folder / ".unfinished" / _path(config, seed).name
+
+
+def _disguise(config: CollectConfig, seed: int) -> Path:
+    return _unfinished(config, seed).with_suffix(".disguise")
 
 
 def _discard_unfinished(config: CollectConfig, seed: int) -> None:

