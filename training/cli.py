@@ -102,14 +102,14 @@ def _parser() -> argparse.ArgumentParser:
         "--expert",
         default="",
         metavar="NAME",
-        help="who labels, and drives without --weights; of supertuxkart: road, which keeps to the middle of it, or "
-        "built-in, the game's own driver (default: the game's first)",
+        help="who labels, and drives without --weights; of supertuxkart: road, who keeps to the middle of the road "
+        "(the default), or built-in, the game's own driver; other games have but one",
     )
     collect.add_argument(
         "--disguise",
         action="store_true",
-        help="repaint supertuxkart's textures for every three episodes, for roads that no track shows; the installed "
-        "game stays as it is",
+        help="repaint supertuxkart's textures for every three episodes (a worker's share at a time), for roads that no "
+        "track shows; the installed game stays as it is; 90 MB a worker beside the episodes",
     )
     collect.add_argument("--workers", type=at_least_one, default=2, metavar="N", help="processes (default: 2)")
     collect.set_defaults(command=_collect)

@@ -29,6 +29,8 @@ from training.workers import worker_pool
 
 SETTINGS = "collect.json"
 
+_FIRST_EXPERT = "built-in"  # who labelled before there was a choice
+
 
 @dataclass(frozen=True, slots=True)
 class CollectConfig:
@@ -125,33 +127,40 @@ def collect(config: CollectConfig, progress: Callable[[int, float], None] | None
     together = EPISODES if config.disguise else 1
     groups = [list(group) for _, group in groupby(missing, lambda seed: seed // together)]
     try:
-        # A game takes its data in once in a process.
-        with worker_pool(config.workers, tasks_a_process=1 if config.disguise else None) as pool:
+        with worker_pool(config.workers) as pool:
             futures = {pool.submit(_record_group, config, group): group for group in groups}
             for future in as_completed(futures):
                 for seed, episode_return in zip(futures[future], future.result(), strict=True):
                     if progress is not None:
                         progress(seed, episode_return)
     finally:
-        for group in groups:  # a worker that was ended could not tidy up
-            shutil.rmtree(_disguise(config, group[0]), ignore_errors=True)
-            for seed in group:
-                _discard_unfinished(config, seed)
+        for seed in missing:  # a worker that was ended could not tidy up
+            _discard_unfinished(config, seed)
+        for number in {seed // EPISODES for seed in seeds}:
+            shutil.rmtree(_disguise(config, number), ignore_errors=True)
         with suppress(OSError):  # never made, or in use by another collection
             _unfinished(config, config.seed_start).parent.rmdir()
     return [_path(config, seed) for seed in seeds]
 
 
 def _record_group(config: CollectConfig, seeds: Sequence[int]) -> list[float]:
-    """Record the episodes of consecutive seeds, all in the disguise that belongs to them."""
+    """Record the episodes of consecutive seeds; those of a disguise in a process of its own, for a game takes in its
+    data once in a process.
+    """
     if not config.disguise:
         return [record_episode(config, seed) for seed in seeds]
+    with worker_pool(1) as pool:
+        return pool.submit(_record_disguised, config, seeds).result()
+
+
+def _record_disguised(config: CollectConfig, seeds: Sequence[int]) -> list[float]:
     course = find_course(config.game)
     assert course.disguise is not None  # CollectConfig.settings has seen to it
-    folder = _disguise(config, seeds[0])
+    number = seeds[0] // EPISODES
+    folder = _disguise(config, number)
     shutil.rmtree(folder, ignore_errors=True)  # a killed worker's
     try:
-        course.disguise(folder, seeds[0] // EPISODES)
+        course.disguise(folder, config.tracks or course.tracks, number)
         return [record_episode(config, seed) for seed in seeds]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -220,6 +229,8 @@ def _claim_folder(config: CollectConfig) -> dict[str, Any]:
         config.folder.mkdir(parents=True, exist_ok=True)
         if path.exists():
             recorded = json.loads(path.read_text(encoding="utf-8"))
+            if "expert" in settings:
+                recorded = {"expert": _FIRST_EXPERT} | recorded
         elif any(config.folder.glob(f"{config.game}-*.parquet")):
             raise TrainingError(
                 f"{config.folder} holds episodes but no {SETTINGS}, expected one that says how they were recorded. "
@@ -236,10 +247,12 @@ def _claim_folder(config: CollectConfig) -> dict[str, Any]:
         raise TrainingError(f"{path} cannot be written ({exc.strerror}). Choose another --out.") from exc
     if recorded != settings:
         differing = [
-            f"{key} {recorded.get(key)}, not {value}" for key, value in settings.items() if recorded.get(key) != value
+            f"{key} {recorded.get(key)}, not {settings.get(key)}"
+            for key in recorded.keys() | settings.keys()
+            if recorded.get(key) != settings.get(key)
         ]
         raise TrainingError(
-            f"{config.folder} holds episodes recorded with {'; '.join(differing) or 'further settings'}. Choose "
+            f"{config.folder} holds episodes recorded with {'; '.join(sorted(differing))}. Choose "
             "another --out, or repeat the command with those settings; `fit --data` takes several folders."
         )
     return settings
@@ -345,8 +358,8 @@ def _unfinished(config: CollectConfig, seed: int) -> Path:
     return config.folder / ".unfinished" / _path(config, seed).name
 
 
-def _disguise(config: CollectConfig, seed: int) -> Path:
-    return _unfinished(config, seed).with_suffix(".disguise")
+def _disguise(config: CollectConfig, number: int) -> Path:
+    return _unfinished(config, 0).with_name(f"disguise-{number:07d}")
 
 
 def _discard_unfinished(config: CollectConfig, seed: int) -> None:

@@ -47,8 +47,8 @@ class Course:
         experts: Makers of those who can label, by name; the first is the game's usual one.
         hold_ticks: Physics ticks for which each decision is held.
         decisions: Decisions after which an episode ends unless told otherwise.
-        disguise: Repaints the game in an empty folder, as a seed says, before the process starts it; None where that
-            cannot be done.
+        disguise: Repaints the game in an empty folder, with the tracks to repaint and a seed, before the process starts
+            it; None where that cannot be done.
     """
 
     profile: GameProfile
@@ -57,7 +57,7 @@ class Course:
     experts: Mapping[str, Callable[[Simulator], Labeller]]
     hold_ticks: int
     decisions: int
-    disguise: Callable[[Path, int], None] | None = None
+    disguise: Callable[[Path, Sequence[str], int], None] | None = None
 
     def find_expert(self, name: str = "") -> Callable[[Simulator], Labeller]:
         """Return the maker of that name; of the usual expert without one.
@@ -150,9 +150,9 @@ def _supertuxkart() -> Course:
 
     hold_ticks = round(1.0 / (PROFILE.rate_hz * TICK_S))
 
-    def disguise(folder: Path, seed: int) -> None:
+    def disguise(folder: Path, tracks: Sequence[str], seed: int) -> None:
         source = find_data(data_version) / "data"
-        os.environ[DATA_VARIABLE] = str(disguise_data(source, folder, data_version, TRACKS[PROFILE.name], seed))
+        os.environ[DATA_VARIABLE] = str(disguise_data(source, folder, data_version, tracks, seed))
 
     experts = {"road": make_road_follower, "built-in": make_built_in}
     return Course(PROFILE, TRACKS[PROFILE.name], make_simulator, experts, hold_ticks, 1500, disguise)

@@ -1,6 +1,7 @@
 """SuperTuxKart in other colours: its data with the textures repainted, for roads that no track shows."""
 
 import colorsys
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ EPISODES = 3
 _KEPT = 0.2  # share of the textures that stay as they are
 _LARGEST_PX = 256  # larger ones are made smaller: the road fills 160 x 90 px in the end
 _PICTURES = (".png", ".jpg", ".jpeg")
-_NEVER_SEEN = ("sshot", "screenshot")  # the menu's pictures of the tracks
+_OTHER_MAPS = re.compile(r'\b(?:mask|colorization-mask|normal-map|gloss-map)\s*=\s*"([^"]+)"')
 
 Picture = npt.NDArray[np.uint8]
 
@@ -26,16 +27,16 @@ Picture = npt.NDArray[np.uint8]
 def disguise_data(source: Path, folder: Path, version: str, tracks: Collection[str], seed: int) -> Path:
     """Build a folder of links to the game's data in which the textures are repainted; the game itself stays as it is.
 
-    A texture keeps its name, its shape and what is transparent; so the same race is driven, between other colours. What
-    several tracks share is repainted, and what the given tracks have for themselves; karts, items and the display are
-    not.
+    A texture keeps its name, its proportions and what is transparent; so the same race is driven, between other
+    colours. What the tracks share in ``textures`` is repainted, and what the given tracks have in folders of their own;
+    karts, items, the display and the objects of ``library`` are not.
 
     After "Domain Randomization for Transferring Deep Neural Networks from Simulation to the Real World" (Tobin et al.,
     2017).
 
     Args:
         source: The game's ``data``.
-        folder: What to build; it must be empty, or not be there.
+        folder: What to build, of about 90 MB; it must be empty, or not be there.
         version: What the binding asks for, see ``link_data``.
         tracks: Those to repaint; others keep their own textures.
         seed: Of everything drawn; the same paints the same.
@@ -44,21 +45,29 @@ def disguise_data(source: Path, folder: Path, version: str, tracks: Collection[s
         ``folder``, for ``agent.games.supertuxkart_data.DATA_VARIABLE``.
 
     Raises:
-        GameError: If ``source`` does not hold a game's data, or ``folder`` cannot be written.
-        TrainingError: If a texture cannot be written.
+        GameError: If ``source`` does not hold a game's data, or links cannot be made.
+        TrainingError: If the textures cannot be read, or ``folder`` not be written.
     """
     rng = np.random.default_rng(seed)
+    source = source.resolve()  # links are to lead there from everywhere
     link_data(source, folder, version)
     data = folder / "data"
-    for name in ("textures", "tracks"):
-        (data / name).unlink()
-    _repaint_folder(source / "textures", data / "textures", rng)
-    (data / "tracks").mkdir()
-    for track in sorted((source / "tracks").iterdir()):
-        if track.name in tracks:
-            _repaint_folder(track, data / "tracks" / track.name, rng)
-        else:
-            (data / "tracks" / track.name).symlink_to(track)
+    try:
+        for name in ("textures", "tracks"):
+            (data / name).unlink()
+        _repaint_folder(source / "textures", data / "textures", rng)
+        (data / "tracks").mkdir()
+        for track in sorted((source / "tracks").iterdir()):
+            if track.name in tracks:
+                _repaint_folder(track, data / "tracks" / track.name, rng)
+            else:
+                (data / "tracks" / track.name).symlink_to(track)
+    except OSError as exc:
+        raise TrainingError(
+            f"{source} cannot be repainted into {folder} ({exc.strerror}: {exc.filename}), expected textures and "
+            "tracks in the one, room for 90 MB and links in the other. Free some room, choose another --out, or leave "
+            "--disguise out."
+        ) from exc
     return folder
 
 
@@ -91,20 +100,30 @@ def repaint(texture: Picture, rng: np.random.Generator) -> Picture:
 
 def _repaint_folder(source: Path, folder: Path, rng: np.random.Generator) -> None:
     folder.mkdir()
+    kept = _no_colours(source)
     for file in sorted(source.iterdir()):
         if file.is_dir():  # of skies
             _repaint_folder(file, folder / file.name, rng)
             continue
-        kept, own_seed = rng.random() < _KEPT, int(rng.integers(2**31))
+        chosen, own_seed = rng.random() >= _KEPT, int(rng.integers(2**31))
         texture = None
-        if not kept and file.suffix.lower() in _PICTURES and not file.name.startswith(_NEVER_SEEN):
+        if chosen and file.suffix.lower() in _PICTURES and file.name not in kept:
             texture = _read(file)
         if texture is not None:
             _write(folder / file.name, repaint(texture, np.random.default_rng(own_seed)))
         elif file.suffix == ".spm":  # a model's textures are looked for beside it, wherever a link leads
-            _write_bytes(folder / file.name, file.read_bytes())
+            (folder / file.name).write_bytes(file.read_bytes())
         else:
             (folder / file.name).symlink_to(file)
+
+
+def _no_colours(folder: Path) -> set[str]:
+    """Return the names of pictures that say something else: what is cut out, how light falls, the menu's picture."""
+    materials = folder / "materials.xml"
+    text = materials.read_text(encoding="utf-8", errors="replace") if materials.is_file() else ""
+    return set(_OTHER_MAPS.findall(text)) | {
+        file.name for file in folder.iterdir() if file.name.startswith(("sshot", "screenshot"))
+    }
 
 
 def _read(file: Path) -> Picture | None:
@@ -122,14 +141,4 @@ def _write(file: Path, texture: Picture) -> None:
     ok, data = cv2.imencode(file.suffix, texture, [cv2.IMWRITE_PNG_COMPRESSION, 1] if file.suffix == ".png" else [])
     if not ok:
         raise TrainingError(f"{file} cannot be encoded, expected a PNG or JPEG texture.")
-    _write_bytes(file, data.tobytes())
-
-
-def _write_bytes(file: Path, data: bytes) -> None:
-    try:
-        file.write_bytes(data)
-    except OSError as exc:
-        raise TrainingError(
-            f"{file} cannot be written ({exc.strerror}), expected room for a disguise (about 90 MB). Free some, or "
-            "choose another --out."
-        ) from exc
+    file.write_bytes(data.tobytes())

@@ -13,23 +13,17 @@ from agent.contract.errors import TrainingError
 
 
 @contextmanager
-def worker_pool(workers: int, tasks_a_process: int | None = None) -> Iterator[ProcessPoolExecutor]:
+def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Lend a pool of spawned processes; leaving the block by an exception drops the queue and ends them at once.
 
     Spawned, not forked: inference runtimes hold threads that a fork would lose. A killed parent takes its workers
     along: left alone, they would go on through the whole queue.
 
-    Args:
-        workers: Processes at a time.
-        tasks_a_process: Tasks after which a process is followed by a fresh one; None for never.
-
     Raises:
         TrainingError: If a worker died.
     """
     others = set(active_children())
-    pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start_worker, max_tasks_per_child=tasks_a_process
-    )
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
     try:
         yield pool
     except BaseException as exc:

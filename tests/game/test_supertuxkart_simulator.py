@@ -1,7 +1,9 @@
 """SuperTuxKart through its binding: it waits, repeats itself to the bit, and its own driver labels what others do."""
 
+import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.episode import Episode
-from agent.contract.errors import GameError
+from agent.contract.errors import GameError, TrainingError
 from agent.evaluation import evaluate
 from agent.games.expert_engine import ExpertEngine
 from agent.games.supertuxkart_data import DEBIAN_DATA
@@ -163,16 +165,40 @@ def test_the_road_follower_finishes_as_fast_as_the_built_in_driver_and_labels_th
 
 
 def test_a_disguise_changes_the_pictures_and_nothing_else(tmp_path: Path) -> None:
+    """Seeds 2 and 3 lie in two disguises, so in two processes."""
     episodes = []
     for disguise in (False, True):
         config = CollectConfig(
-            tmp_path / str(disguise), 0, 2, workers=1, decisions=20, game="supertuxkart", disguise=disguise
+            tmp_path / str(disguise),
+            seed_start=2,
+            episodes=2,
+            workers=1,
+            decisions=20,
+            game="supertuxkart",
+            tracks=("lighthouse",),
+            disguise=disguise,
         )
         episodes.append([Episode.open(path) for path in collect(config)])
         assert sorted(file.name for file in config.folder.iterdir()) == ["collect.json"] + [
-            f"supertuxkart-000000{seed}.parquet" for seed in (0, 1)
+            f"supertuxkart-000000{seed}.parquet" for seed in (2, 3)
         ]
+    seen = []
     for plain, disguised in zip(*episodes, strict=True):
         assert np.array_equal(plain.controls, disguised.controls)
         assert np.array_equal(plain.telemetry["bearing_20"], disguised.telemetry["bearing_20"])
         assert np.abs(plain.frame(10).pixels.astype(int) - disguised.frame(10).pixels).mean() > 15
+        seen.append(disguised.frame(10).pixels[180:, 150:330].mean(axis=(0, 1)))  # the road before the kart
+    assert np.abs(seen[0] - seen[1]).max() > 15
+
+
+def test_a_folder_from_before_there_was_a_choice_of_experts_goes_on_with_the_built_in_one(tmp_path: Path) -> None:
+    old = CollectConfig(tmp_path, 0, 1, game="supertuxkart", expert="built-in")
+    settings = old.settings()
+    assert settings.pop("expert") == "built-in"
+    (tmp_path / "collect.json").write_text(json.dumps(settings))
+    (tmp_path / "supertuxkart-0000000.parquet").touch()
+    assert collect(old) == [tmp_path / "supertuxkart-0000000.parquet"]
+    with pytest.raises(TrainingError, match="recorded with expert built-in, not road"):
+        collect(replace(old, expert=""))
+    with pytest.raises(TrainingError, match="disguise None, not True"):
+        collect(replace(old, disguise=True))

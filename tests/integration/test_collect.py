@@ -5,8 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -14,13 +15,14 @@ import numpy as np
 import pytest
 
 from agent.contract.controls import Controls
-from agent.contract.episode import Episode, EpisodeWriter
+from agent.contract.episode import Episode, EpisodeRow, EpisodeWriter
 from agent.contract.errors import EpisodeError, TrainingError
 from agent.contract.spec import ModelSpec
 from agent.games.carracing import PROFILE, CarRacing
 from training import collect as module
 from training.collect import SETTINGS, CollectConfig, collect, disturb, record_episode
 from training.config import HELD_OUT_SEED
+from training.courses import find_course
 from training.experts.carracing import CarRacingExpert
 from training.export import export_model
 from training.network import build_network
@@ -210,6 +212,36 @@ def test_workers_leave_ctrl_c_to_the_parent_which_ends_them_at_once() -> None:
 def test_a_worker_that_dies_is_told_in_one_line() -> None:
     with pytest.raises(TrainingError, match="worker process died"), worker_pool(1) as pool:
         pool.submit(os._exit, 1).result()
+
+
+@pytest.mark.parametrize("ends", ["recorded", "failed"])
+def test_a_disguise_belongs_to_three_seeds_and_is_gone_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    painted = []
+
+    def disguise(folder: Path, tracks: Sequence[str], seed: int) -> None:
+        folder.mkdir(parents=True)
+        (folder / "texture.png").touch()
+        painted.append((folder, tuple(tracks), seed))
+
+    course = replace(find_course("carracing"), disguise=disguise, tracks=("here", "there"))
+    monkeypatch.setattr(module, "find_course", lambda game: course)
+    config = CollectConfig(tmp_path, 100, 2, decisions=3, disguise=True)
+    assert config.settings()["disguise"] is True
+    if ends == "failed":
+        monkeypatch.setattr(EpisodeWriter, "write", _full)
+        with pytest.raises(TrainingError, match="could not be recorded"):
+            module._record_disguised(config, [100, 101])
+    else:
+        assert len(module._record_disguised(config, [100, 101])) == 2
+    ((folder, tracks, seed),) = painted
+    assert (tracks, seed) == (("here", "there"), 33)
+    assert not folder.exists()
+
+
+def _full(writer: EpisodeWriter, row: EpisodeRow) -> None:
+    raise EpisodeError("no space left")
 
 
 @pytest.fixture

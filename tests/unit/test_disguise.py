@@ -61,6 +61,17 @@ def test_the_given_tracks_and_what_all_share_are_repainted_and_nothing_else(game
     assert (painted / "supertuxkart.1.5").exists()
 
 
+def test_what_is_no_colour_is_left(game: Path, tmp_path: Path) -> None:
+    """A mask that is repainted cuts other holes, a normal map turns the light: that is no other colour."""
+    (game / "textures" / "materials.xml").write_text(
+        '<materials>\n  <material name="a.png" mask="0.png" normal-map = "1.png"/>\n'
+        '  <material name="b.png" gloss-map="2.png" colorization-mask="3.png" clampu="Y"/>\n</materials>\n'
+    )
+    for seed in range(4):
+        data = disguise_data(game, tmp_path / str(seed), "1.5", [], seed) / "data"
+        assert all(np.array_equal(picture, brick()) for picture in pictures(data / "textures")[:4])
+
+
 def test_a_seed_paints_the_same_and_another_something_else(game: Path, tmp_path: Path) -> None:
     seen = []
     for name, seed in (("first", 3), ("again", 3), ("other", 4)):
@@ -106,6 +117,11 @@ def test_colours_of_the_seen_part_decide_what_the_mean_is() -> None:
 
 def test_a_game_that_is_not_there_and_one_that_cannot_be_repainted_are_told(tmp_path: Path) -> None:
     with pytest.raises(GameError, match="lacks tracks, karts"):
+        disguise_data(tmp_path, tmp_path / "painted", "1.5", [], seed=0)
+    for folder in ("tracks", "karts"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "stk_config.xml").touch()
+    with pytest.raises(TrainingError, match=r"cannot be repainted into .* expected textures and tracks"):
         disguise_data(tmp_path, tmp_path / "painted", "1.5", [], seed=0)
     with pytest.raises(TrainingError, match="carracing cannot be repainted, only supertuxkart can"):
         CollectConfig(tmp_path, 0, 1, disguise=True).settings()
