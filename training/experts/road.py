@@ -14,7 +14,7 @@ BEARINGS_M = (10, 20, 30, 45)
 class Pursuit:
     """Pure pursuit of the middle of the road.
 
-    On the 15 tracks that may be trained on, one lap each from the grid, it takes 8,359 decisions and 1 rescue with these
+    On the 15 tracks that may be trained on, one lap each from the grid, it takes 8,359 decisions and 1 rescue with the
     defaults; 8,519 and 3 at a gain of 1.0, 8,319 and none at 2.5; the built-in driver without drift 8,283 and 2. The
     gain is 2 and not 2.5 because a wheel that is not always at its stop is easier to learn.
 
