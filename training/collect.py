@@ -248,11 +248,11 @@ def _claim_folder(config: CollectConfig) -> dict[str, Any]:
     if recorded != settings:
         differing = [
             f"{key} {recorded.get(key)}, not {settings.get(key)}"
-            for key in recorded.keys() | settings.keys()
+            for key in settings | recorded  # in their usual order
             if recorded.get(key) != settings.get(key)
         ]
         raise TrainingError(
-            f"{config.folder} holds episodes recorded with {'; '.join(sorted(differing))}. Choose "
+            f"{config.folder} holds episodes recorded with {'; '.join(differing)}. Choose "
             "another --out, or repeat the command with those settings; `fit --data` takes several folders."
         )
     return settings
