@@ -82,7 +82,8 @@ def repaint(texture: Picture, rng: np.random.Generator) -> Picture:
         uint8, BGR, or BGRA with the same alpha.
     """
     height, width = texture.shape[:2]
-    alpha = texture[..., 3] if texture.ndim == 3 and texture.shape[2] == 4 else np.full((height, width), 255, np.uint8)
+    transparent = texture.ndim == 3 and texture.shape[2] == 4
+    alpha = texture[..., 3] if transparent else np.full((height, width), 255, np.uint8)
     colours = cv2.cvtColor(texture, cv2.COLOR_GRAY2BGR) if texture.ndim == 2 else texture[..., :3]
     seen = alpha / np.float32(255.0) + np.float32(1e-3)
     pattern = colours - np.average(colours, axis=(0, 1), weights=seen)
@@ -95,7 +96,7 @@ def repaint(texture: Picture, rng: np.random.Generator) -> Picture:
         spots = rng.normal(0.0, rng.uniform(5.0, 45.0), (across, across))
         painted = painted + cv2.resize(spots, (width, height), interpolation=cv2.INTER_CUBIC)[..., np.newaxis]
     clipped: Picture = np.clip(painted, 0, 255).astype(np.uint8)
-    return np.dstack((clipped, alpha)) if texture.ndim == 3 and texture.shape[2] == 4 else clipped
+    return np.dstack((clipped, alpha)) if transparent else clipped
 
 
 def _repaint_folder(source: Path, folder: Path, rng: np.random.Generator) -> None:

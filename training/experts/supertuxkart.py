@@ -118,39 +118,22 @@ class SuperTuxKartExpert:
         return np.array(points)
 
 
-class SuperTuxKartRoadFollower:
+class SuperTuxKartRoadFollower(SuperTuxKartExpert):
     """Steers along the middle of the road, and leaves throttle and brake to the built-in driver.
 
     What the built-in driver steers depends on what no picture shows: which item it has set its mind on, what it was
     about a moment ago. From where the road runs and how fast the kart is, its steering can be told to 0.08 (mean
     squared error of boosted trees on drives that they were not fitted to; it varies by 0.25 where it drives itself,
     0.38 where the network does); this one's can be told exactly.
-
-    Args:
-        game: The simulator to read from; reset it before :meth:`plan`.
-
-    Raises:
-        GameError: If this build of the binding hides the built-in driver.
     """
 
-    def __init__(self, game: SuperTuxKart) -> None:
-        self._game = game
-        self._built_in = SuperTuxKartExpert(game)
-        self._pursuit = Pursuit()
-
-    def plan(self) -> None:
-        """Take in the track; call it after every reset of the game."""
-        self._built_in.plan()
+    _pursuit = Pursuit()
 
     def decide(self) -> Controls:
         """Return the controls for the game's present state, clipped."""
-        pedals = self._built_in.decide()
+        pedals = super().decide()
         steering = self._pursuit.steer(self.telemetry(), float(self._game.kart.speed))
         return Controls(steering, pedals.throttle, pedals.brake).clip()
-
-    def telemetry(self) -> dict[str, float]:
-        """See :meth:`SuperTuxKartExpert.telemetry`."""
-        return self._built_in.telemetry()
 
 
 def _plane(point: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
