@@ -136,8 +136,9 @@ def collect(config: CollectConfig, progress: Callable[[int, float], None] | None
     finally:
         for seed in missing:  # a worker that was ended could not tidy up
             _discard_unfinished(config, seed)
-        for number in {seed // EPISODES for seed in seeds}:
-            shutil.rmtree(_disguise(config, number), ignore_errors=True)
+        if config.disguise:
+            for number in {seed // EPISODES for seed in seeds}:
+                shutil.rmtree(_disguise(config, number), ignore_errors=True)
         with suppress(OSError):  # never made, or in use by another collection
             _unfinished(config, config.seed_start).parent.rmdir()
     return [_path(config, seed) for seed in seeds]
