@@ -17,7 +17,7 @@ import numpy as np
 
 from agent.contract.controls import Controls
 from agent.contract.episode import RECORDING_SUFFIX, EpisodeHeader, EpisodeRow, EpisodeWriter
-from agent.contract.errors import EpisodeError, TrainingError
+from agent.contract.errors import EngineError, EpisodeError, TrainingError
 from agent.contract.observation import Frame
 from agent.contract.preprocess import preprocess
 from agent.contract.spec import WEIGHTS_FILE, ModelSpec
@@ -261,10 +261,16 @@ def _claim_folder(config: CollectConfig) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _engine(weights: Path, checksum: str, threads: int) -> Engine:
-    """Return this process's engine: loading one costs as much as driving a second."""
+    """Return this process's engine, loaded once: that costs as much as driving a second.
+
+    It computes in bfloat16 where the processor can: who drives into a mistake is to be fast, not exact.
+    """
     from agent.engines.openvino import OpenVinoEngine  # heavy, and needed only for DAgger
 
-    engine = OpenVinoEngine(weights, threads=threads)
+    try:
+        engine = OpenVinoEngine(weights, "bf16", threads)
+    except EngineError:
+        engine = OpenVinoEngine(weights, "f32", threads)
     if engine.spec.sha256[WEIGHTS_FILE] != checksum:
         raise TrainingError(f"{weights} was replaced while episodes were collected with it. Collect with a copy of it.")
     return engine

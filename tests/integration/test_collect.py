@@ -16,8 +16,9 @@ import pytest
 
 from agent.contract.controls import Controls
 from agent.contract.episode import Episode, EpisodeRow, EpisodeWriter
-from agent.contract.errors import EpisodeError, TrainingError
+from agent.contract.errors import EngineError, EpisodeError, TrainingError
 from agent.contract.spec import ModelSpec
+from agent.engines.openvino import OpenVinoEngine
 from agent.games.carracing import PROFILE, CarRacing
 from training import collect as module
 from training.collect import SETTINGS, CollectConfig, collect, disturb, record_episode
@@ -117,6 +118,24 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(EpisodeWriter, "write", fill_up)
     with pytest.raises(TrainingError, match=r"0000100.parquet could not be recorded \(No space left on device\)"):
         record_episode(CollectConfig(tmp_path, 100, 1), 100)
+
+
+@pytest.mark.parametrize(("can", "driving"), [(True, "openvino-bf16"), (False, "openvino")])
+def test_the_network_drives_in_bfloat16_where_the_processor_can(
+    model: Path, monkeypatch: pytest.MonkeyPatch, can: bool, driving: str
+) -> None:
+    class Processor(OpenVinoEngine):
+        def __init__(self, folder: Path, precision: str = "f32", threads: int | None = None) -> None:
+            if precision == "bf16" and not can:
+                raise EngineError("no bfloat16")
+            super().__init__(folder, "f32", threads)
+            self._name = "openvino-bf16" if precision == "bf16" else "openvino"
+
+    monkeypatch.setattr("agent.engines.openvino.OpenVinoEngine", Processor)
+    module._engine.cache_clear()
+    engine = module._engine(model, ModelSpec.load(model).sha256["weights.safetensors"], 1)
+    module._engine.cache_clear()
+    assert engine.name == driving
 
 
 def test_a_network_drives_the_expert_relieves_it_and_the_file_tells_who_did(tmp_path: Path, model: Path) -> None:
