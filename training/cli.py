@@ -293,9 +293,17 @@ def _parser() -> argparse.ArgumentParser:
     speed.set_defaults(command=_speed)
 
     export = commands.add_parser(
-        "export", help="make int8 weights, or write a model folder at another picture size or under another name"
+        "export", help="make int8 weights, average models, or write one at another picture size or under another name"
     )
-    export.add_argument("--weights", type=Path, required=True, metavar="DIR", help="model folder to start from")
+    export.add_argument(
+        "--weights",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="DIR",
+        help="model folder to start from; of several the mean of their weights, a folder named twice counting twice: "
+        "where one was trained on from another, the mean may drive new roads as the first and known ones as the second",
+    )
     export.add_argument(
         "--out", type=Path, metavar="DIR", help="model folder to write (needed unless --int8: then default --weights)"
     )
@@ -585,16 +593,21 @@ def _speed(arguments: argparse.Namespace) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+    if arguments.out is None and len(arguments.weights) > 1:
+        raise AgentError(
+            f"{len(arguments.weights)} folders of --weights to average, expected --out DIR for their mean."
+        )
     if arguments.out is None and not arguments.int8 and arguments.approve_int8 is None:
         raise AgentError("nothing to write: expected --out DIR, or --int8 to quantise the folder of --weights itself.")
+    folder: Path = arguments.out or arguments.weights[0]
     if arguments.out is not None:
         _export_float(arguments)
     if arguments.int8:
-        _export_int8(arguments.out or arguments.weights, arguments.data)
+        _export_int8(folder, arguments.data)
     if arguments.approve_int8 is not None:
         from training.quantize import approve_int8
 
-        comparison = approve_int8(arguments.out or arguments.weights, arguments.approve_int8)
+        comparison = approve_int8(folder, arguments.approve_int8)
         print(f"int8 drives the same within 1 %: {comparison.difference:+.1f} over {comparison.tracks} tracks")  # noqa: T201
 
 
@@ -604,24 +617,31 @@ def _export_float(arguments: argparse.Namespace) -> None:
     from agent.contract.spec import WEIGHTS_FILE, ModelSpec
     from training.export import export_model
     from training.fit import reestimate_batch_norm
-    from training.network import build_network, load_weights
+    from training.network import build_network, load_average
     from training.samples import find_episodes, pick_pictures
 
-    original = ModelSpec.load(arguments.weights)
-    original.verify_files(arguments.weights, WEIGHTS_FILE)
+    name = arguments.name or arguments.out.name
+    originals: list[ModelSpec] = []
+    for folder in arguments.weights:
+        loaded = ModelSpec.load(folder)
+        loaded.verify_files(folder, WEIGHTS_FILE)
+        originals.append(replace(loaded, name=name, sha256={}, quantization=None))
+        if originals[-1] != originals[0]:
+            raise TrainingError(
+                f"{folder} describes another network than {arguments.weights[0]} (backbone, outputs, picture, rate or "
+                "game), expected the same for a mean. Average models of one training."
+            )
+    original = originals[0]
     spec = replace(
-        original,
-        name=arguments.name or arguments.out.name,
-        width_px=arguments.width or original.width_px,
-        height_px=arguments.height or original.height_px,
+        original, width_px=arguments.width or original.width_px, height_px=arguments.height or original.height_px
     )
     if arguments.data is None and (spec.width_px, spec.height_px) != (original.width_px, original.height_px):
         raise TrainingError(
-            f"{arguments.weights} was made for {original.width_px} x {original.height_px} px; for {spec.width_px} x "
+            f"{arguments.weights[0]} was made for {original.width_px} x {original.height_px} px; for {spec.width_px} x "
             f"{spec.height_px} px its BatchNorm statistics have to be measured anew. Pass episodes with --data."
         )
     model = build_network(spec.backbone, spec.height_px, spec.width_px, spec.outputs)
-    load_weights(model, arguments.weights / WEIGHTS_FILE)
+    load_average(model, [folder / WEIGHTS_FILE for folder in arguments.weights])
     if arguments.data is not None:
         pictures = pick_pictures(find_episodes(arguments.data), spec, _BATCH_NORM_PICTURES)
         starts = range(0, len(pictures), _BATCH_NORM_BATCH)

@@ -184,6 +184,24 @@ def load_weights(model: Any, path: Path) -> None:
             variable.assign(tensors[key].astype(np.float32))
 
 
+def load_average(model: Any, paths: Sequence[Path]) -> None:
+    """Set a network's weights to the mean of several files', each counting as often as it is named.
+
+    The mean of a network and one that was trained on from it often keeps what either does well: "Robust fine-tuning of
+    zero-shot models" (Wortsman et al., 2022), done here to BatchNormalization's statistics as well.
+
+    Raises:
+        WeightsError: As ``load_weights``; the network may then hold the weights of an earlier file.
+    """
+    sums: dict[str, npt.NDArray[np.float64]] = {}
+    for path in paths:
+        load_weights(model, path)
+        for key, variable in named_variables(model).items():
+            sums[key] = sums.get(key, 0.0) + np.asarray(variable.numpy(), np.float64)
+    for key, variable in named_variables(model).items():
+        variable.assign((sums[key] / len(paths)).astype(np.float32))
+
+
 def named_variables(model: Any, prefix: str = "") -> dict[str, Any]:
     """Return a network's variables by layer path, a key that depends on the architecture alone."""
     variables: dict[str, Any] = {}

@@ -1,13 +1,15 @@
-"""The trainer's command line: bad usage, errors in one line, and export at another size."""
+"""The trainer's command line: bad usage, errors in one line, and export at another size or of a mean."""
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
 from agent.contract.controls import Controls
 from agent.contract.episode import EpisodeHeader, EpisodeRow, EpisodeWriter
@@ -131,6 +133,32 @@ def test_export_under_another_name_needs_none_and_keeps_the_statistics(model: Pa
     assert main(["export", "--weights", str(model), "--out", str(out)]) == 0
     assert ModelSpec.load(out).name == "renamed"
     assert (out / "weights.safetensors").read_bytes() == (model / "weights.safetensors").read_bytes()
+
+
+def test_export_of_several_models_is_the_mean_of_their_weights_each_as_often_as_it_is_named(model: Path) -> None:
+    spec = ModelSpec.load(model)
+    other = model.parent / "trained_on"
+    built = build_network("pilotnet", 34, 60, spec.outputs)
+    export_model(built, spec, other)
+    out = model.parent / "mean"
+    assert main(["export", "--weights", str(model), str(other), str(other), "--out", str(out)]) == 0
+    first, second, mean = (load_file(folder / "weights.safetensors") for folder in (model, other, out))
+    key = "common/kernel"
+    assert np.abs(first[key] - second[key]).max() > 0.01
+    assert mean[key] == pytest.approx((first[key] + 2 * second[key].astype(np.float32)) / 3, abs=1e-4)
+    assert ModelSpec.load(out).name == "mean"
+
+
+def test_models_of_different_pictures_are_not_averaged(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = replace(ModelSpec.load(model), width_px=64)
+    other = model.parent / "wider"
+    export_model(build_network("pilotnet", 34, 64, spec.outputs), spec, other)
+    out = model.parent / "mixed"
+    assert main(["export", "--weights", str(model), str(other), "--out", str(out)]) == 1
+    assert f"{other} describes another network than {model}" in one_error_line(capsys.readouterr().err)
+    assert main(["export", "--weights", str(model), str(other), "--int8"]) == 1
+    assert "expected --out DIR for their mean" in one_error_line(capsys.readouterr().err)
+    assert not out.exists()
 
 
 def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(
