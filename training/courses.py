@@ -18,8 +18,8 @@ GAMES = ("carracing", "supertuxkart")
 TRACKS = {
     "supertuxkart": (
         "lighthouse", "hacienda", "snowtuxpeak", "zengarden", "cornfield_crossing", "scotland", "abyss",
-        "black_forest", "candela_city", "gran_paradiso_island", "minigolf", "olivermath",
-        "ravenbridge_mansion", "volcano_island", "xr591",
+        "black_forest", "candela_city", "minigolf", "olivermath", "ravenbridge_mansion", "volcano_island",
+        "xr591",
     ),
 }  # fmt: skip
 """The tracks that may be trained on, of the games whose tracks have names.
