@@ -599,6 +599,9 @@ def _export(arguments: argparse.Namespace) -> None:
         )
     if arguments.out is None and not arguments.int8 and arguments.approve_int8 is None:
         raise AgentError("nothing to write: expected --out DIR, or --int8 to quantise the folder of --weights itself.")
+    for option in ("name", "width", "height"):
+        if arguments.out is None and getattr(arguments, option) is not None:
+            raise AgentError(f"--{option} is for a new folder, expected --out DIR beside it.")
     folder: Path = arguments.out or arguments.weights[0]
     if arguments.out is not None:
         _export_float(arguments)

@@ -175,6 +175,17 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(
     assert not list(out.iterdir())
 
 
+@pytest.mark.parametrize("option", ["--name", "--width", "--height"])
+def test_export_in_place_refuses_what_only_a_new_folder_can_have(
+    model: Path, episode: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (model / "spec.json").read_bytes()
+    in_place = ["export", "--int8", "--weights", str(model), "--data", str(episode.parent)]
+    assert main([*in_place, option, "64"]) == 1
+    assert f"{option} is for a new folder, expected --out DIR beside it" in capsys.readouterr().err
+    assert (model / "spec.json").read_bytes() == before
+
+
 def test_export_at_another_size_measures_the_statistics_there(model: Path, episode: Path) -> None:
     out = model.parent / "larger"
     size = ["--width", "120", "--height", "68"]
