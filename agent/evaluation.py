@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+from rich import box
 from rich.table import Table
 
 from agent.engines.base import Engine
@@ -134,33 +135,41 @@ class EvaluationReport:
     def table(self) -> Table:
         """Return the rows and, below them, the figures over all tracks, for a rich console.
 
-        A game whose tracks have names shows them, the decisions made and the game's own figures.
+        A game whose tracks have names shows them, and its decisions and own figures in place of seconds and speed: a
+        row fits into a terminal 80 characters wide.
         """
         named = any(track.track for track in self.tracks)
-        figures = list(self.tracks[0].figures)
-        table = Table(title=f"{self.model} ({self.engine}) on {self.game}", caption=self._caption(named))
-        for heading in (
-            *("seed", *(["track"] if named else []), "return", "progress", "outcome", "seconds", "mean speed"),
-            *("both pedals", *(["steps"] if named else []), *(name.replace("_", " ") for name in figures)),
-        ):
-            table.add_column(heading, justify="left" if heading in ("outcome", "track") else "right")
+        table = Table(
+            title=f"{self.model} ({self.engine}) on {self.game}",
+            caption=self._caption(named),
+            box=box.SIMPLE_HEAD,
+            padding=0,
+            collapse_padding=True,
+        )
+        for heading in self._cells(self.tracks[0], named):
+            justify: Literal["left", "right"] = "left" if heading in ("outcome", "track") else "right"
+            table.add_column(heading.replace(" ", "\n") if named else heading, justify=justify)
         for track in self.tracks:
-            table.add_row(
-                str(track.seed),
-                *([track.track] if named else []),
-                f"{track.episode_return:.1f}",
-                f"{track.progress:.1%}",
-                track.outcome,
-                f"{track.seconds:.2f}",
-                f"{track.mean_speed:.1f}",
-                f"{track.co_pressed_share:.1%}",
-                *([str(round(track.seconds / self.decision_period_s))] if named else []),
-                *(
-                    f"{track.figures[name]:.1%}" if name.endswith("_share") else f"{track.figures[name]:g}"
-                    for name in figures
-                ),
-            )
+            table.add_row(*self._cells(track, named).values())
         return table
+
+    def _cells(self, track: TrackResult, named: bool) -> dict[str, str]:
+        """Return a track's figures as the table shows them, by heading."""
+        driven = {
+            "return": f"{track.episode_return:.1f}",
+            "progress": f"{track.progress:.1%}",
+            "outcome": track.outcome,
+        }
+        pedals = {"both pedals": f"{track.co_pressed_share:.1%}"}
+        if not named:
+            times = {"seconds": f"{track.seconds:.2f}", "mean speed": f"{track.mean_speed:.1f}"}
+            return {"seed": str(track.seed), **driven, **times, **pedals}
+        steps = {"steps": str(round(track.seconds / self.decision_period_s))}
+        figures = {
+            name.replace("_", " "): f"{value:.1%}" if name.endswith("_share") else f"{value:g}"
+            for name, value in track.figures.items()
+        }
+        return {"seed": str(track.seed), "track": track.track, **driven, **steps, **pedals, **figures}
 
     def _caption(self, named: bool) -> str:
         tracks = "1 track" if len(self.tracks) == 1 else f"{len(self.tracks)} tracks"

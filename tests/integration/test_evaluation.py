@@ -166,11 +166,22 @@ def test_named_tracks_are_told_with_their_steps_and_the_game_s_own_figures() -> 
     console.print(report.table())
     text = console.file.getvalue()  # type: ignore[attr-defined]
     lighthouse, hacienda = (line.split() for line in text.splitlines() if "lap" in line or "timeout" in line)
-    assert [lighthouse[k] for k in (3, -6, -4, -2)] == ["lighthouse", "370", "2", "10.0%"]
-    assert [hacienda[k] for k in (3, -6, -4, -2)] == ["hacienda", "700", "0", "0.0%"]
+    assert lighthouse == ["0", "lighthouse", "800.0", "100.0%", "lap", "370", "0.0%", "2", "10.0%"]
+    assert hacienda == ["1", "hacienda", "-50.0", "30.0%", "timeout", "700", "0.0%", "0", "0.0%"]
     assert "2 tracks at 10 Hz: 1 of 2 finished" in text
     assert "900" not in text
     assert json.loads(report.to_json())["tracks"][0]["figures"] == {"rescues": 2.0, "a_share": 0.1}
+
+
+def test_a_row_of_the_longest_track_s_name_fits_into_eighty_characters() -> None:
+    figures = {"rescues": 10.0, "off_track_share": 1.0}
+    track = TrackResult(1048, -1000.0, 1.0, "timeout", 1000.0, 22.0, 1.0, track="gran_paradiso_island", figures=figures)
+    console = Console(file=io.StringIO(), width=80)
+    console.print(EvaluationReport("fake", "picture", "supertuxkart", 0.1, (track,)).table())
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\u2026" not in text  # nothing is cut short
+    row = next(line.split() for line in text.splitlines() if "timeout" in line)
+    assert row == [*("1048", "gran_paradiso_island", "-1000.0", "100.0%", "timeout", "10000", "100.0%", "10", "100.0%")]
 
 
 def test_an_expert_studies_every_track_before_it_drives() -> None:
