@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from agent.capture.desktop import open_desktop  # noqa: E402
 from agent.capture.screen import ScreenSource  # noqa: E402
+from agent.commands.common import ENGINES, control_rate, positive, video_path  # noqa: E402
 from agent.contract.errors import AgentError, BlindError, GameError  # noqa: E402
 from agent.games.registry import find_game  # noqa: E402
 from agent.games.supertuxkart_window import Race, race_in_window  # noqa: E402
@@ -40,16 +41,18 @@ def main() -> int:
     """Return 0 if the race was finished, 1 if it was not or something failed, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         description=__doc__.partition("\n")[0],
-        epilog="exit code: 0 the race was finished, 1 it was not, or something failed, 130 Ctrl-C",
+        epilog="exit code: 0 the race was finished, 1 it was not, or something failed, 2 bad usage, 130 Ctrl-C",
     )
     parser.add_argument("--track", default="lighthouse", help="as the game names it (default: lighthouse)")
     parser.add_argument(
         "--weights", type=Path, metavar="DIR", help="model folder (default: model_weights/supertuxkart)"
     )
-    parser.add_argument("--engine", default="openvino-int8", help="what runs the network (default: openvino-int8)")
-    parser.add_argument("--rate", type=float, default=30.0, metavar="HZ", help="control rate (default: 30)")
-    parser.add_argument("--seconds", type=float, default=300.0, metavar="T", help="give up after (default: 300)")
-    parser.add_argument("--video", type=Path, metavar="FILE", help="film the drive (.mp4)")
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="openvino-int8", help="what runs the network (default: openvino-int8)"
+    )
+    parser.add_argument("--rate", type=control_rate, default=30.0, metavar="HZ", help="control rate (default: 30)")
+    parser.add_argument("--seconds", type=positive, default=300.0, metavar="T", help="give up after (default: 300)")
+    parser.add_argument("--video", type=video_path, metavar="FILE", help="film the drive (.mp4)")
     parser.add_argument("--install", action="store_true", help=f"first `apt-get install {' '.join(PACKAGES)}`")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     arguments = parser.parse_args()
@@ -99,8 +102,13 @@ def _race(arguments: argparse.Namespace) -> dict[str, Any]:
                 if drive.poll() is None:
                     drive.send_signal(signal.SIGINT)  # as Ctrl-C: the film is finished, the keys are let go of
                 output = drive.communicate()[0]
+    if not output and drive.returncode > 0:
+        raise SystemExit(drive.returncode)  # it has said why
     if not output:
-        raise GameError("the drive failed before it began, expected it to drive. Mend what the line above says.")
+        raise GameError(
+            f"the drive said nothing (exit code {drive.returncode}), expected what it drove. Something ended it from "
+            "outside: look whether memory ran out."
+        )
     driven: dict[str, Any] = json.loads(output)
     return {
         "track": arguments.track,

@@ -66,7 +66,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--real-time",
         action="store_true",
-        help="let the game run on its own clock (default: it waits for every decision, the same on every machine)",
+        help="let the game run on its own clock (default: it waits for every decision)",
     )
     parser.add_argument("--video", type=Path, metavar="DIR", help="film every track into this folder (.mp4)")
     add_json_option(parser)

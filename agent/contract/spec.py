@@ -209,7 +209,7 @@ class ModelSpec:
         except (OSError, UnicodeDecodeError) as exc:
             raise SpecError(
                 f"{path} cannot be read ({exc}), expected a model folder with {SPEC_FILE}, {WEIGHTS_FILE} and "
-                f"{GRAPH_FILE}. Pass one with --weights, such as model_weights/carracing."
+                f"{GRAPH_FILE}. Pass one with --weights, such as one in model_weights."
             ) from exc
         try:
             return cls.from_json(text)

@@ -74,3 +74,21 @@ def test_a_missing_desktop_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(CaptureError, match="apt install xvfb openbox"), virtual_desktop():
         pytest.fail("there is no X server")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="X servers are for Unix")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--engine", "nosuch"], "argument --engine: invalid choice: 'nosuch'"),
+        (["--rate", "fast"], "argument --rate: 'fast' is no finite number"),
+        (["--seconds", "0"], "argument --seconds: 0 is not above 0"),
+        (["--video", "lap"], "argument --video: 'lap' should end in .mp4"),
+    ],
+)
+def test_the_live_command_tells_bad_usage_itself_before_anything_is_started(options: list[str], said: str) -> None:
+    script = Path(__file__).resolve().parents[2] / "scripts" / "supertuxkart_live.py"
+    done = subprocess.run([sys.executable, str(script), *options], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
