@@ -73,7 +73,7 @@ def quantize_model(
     convolution pads nothing), so that the quantised network takes raw bytes. Weights are int8 with a scale a channel,
     activations int8 or uint8 with a scale a tensor, biases are corrected for the mean error, and so are the pooled
     features. In int8 are the 3 x 3 and the pointwise convolutions, 98 % of the arithmetic; depthwise convolutions,
-    strided shortcuts, residual sums, pooling and dense layers stay in float. Which, and why: ``docs/int8.md``.
+    strided shortcuts, residual sums, pooling and dense layers stay in float. Which, and why: ``docs/lab/int8.md``.
 
     Args:
         folder: The model; its spec is replaced, its float files are read only.

@@ -57,7 +57,7 @@ class OpenVinoEngine:
             hint.performance_mode: hint.PerformanceMode.LATENCY,
             hint.inference_precision: openvino.Type.bf16 if precision != "f32" and has_bf16 else openvino.Type.f32,
             # A thread that is pinned to its core waits there for whatever else runs on it, at every layer, and all
-            # other threads wait for it, although the other core may be free: docs/int8.md, "60 a second".
+            # other threads wait for it, although the other core may be free: docs/lab/int8.md, "60 a second".
             hint.enable_cpu_pinning: False,
         }
         if threads is not None:
