@@ -1,0 +1,122 @@
+"""The game's window, keys and gamepad."""
+
+import functools
+import os
+
+os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+
+import pygame
+from pygame._sdl2 import controller
+
+from .car import Hands
+from .game import PICTURES_PER_S, Game
+
+_LONGEST_STEP_S = 0.1  # a machine that is too busy for ten pictures a second slows the game down
+_FULL = 32767
+_REST = 0.08  # of a stick's travel
+
+
+class Window:
+    """Shows a game and listens to its player.
+
+    Args:
+        game: What is played.
+        title: Of the window.
+        size: Of the picture in pixels.
+        gamepad: Whether a gamepad drives, too.
+    """
+
+    def __init__(self, game: Game, title: str, size: tuple[int, int], gamepad: bool) -> None:
+        self._game = game
+        self._title = title
+        self._size = size
+        self._full = False
+        self._open = True
+        self._picture = pygame.Surface(size)
+        self._pad: controller.Controller | None = None
+        self._with_pad = gamepad
+        self._make()
+
+    def run(self, seconds: float | None) -> None:
+        """Play until the window is closed.
+
+        Args:
+            seconds: Close it by itself after so many.
+        """
+        clock = pygame.time.Clock()
+        elapsed_s = passed_s = 0.0
+        while self._open and (seconds is None or passed_s < seconds):
+            for event in pygame.event.get():
+                self._hear(event)
+            self._game.step(self._hands(), min(_LONGEST_STEP_S, elapsed_s))
+            self._show()
+            elapsed_s = clock.tick(PICTURES_PER_S) / 1000
+            passed_s += elapsed_s
+        pygame.quit()
+
+    def _make(self) -> None:
+        """Open the window; another one each time, as many games do that change to the full screen and back."""
+        pygame.display.quit()
+        pygame.display.init()
+        pygame.font.init()
+        pygame.display.set_caption(self._title)
+        self._screen = pygame.display.set_mode((0, 0) if self._full else self._size, pygame.FULLSCREEN * self._full)
+        pygame.mouse.set_visible(not self._full)
+        if self._with_pad:
+            controller.init()
+
+    def _hear(self, event: pygame.Event) -> None:
+        if event.type == pygame.QUIT:
+            self._open = False
+        elif event.type == pygame.KEYDOWN:
+            self._press(event.key)
+        elif event.type == pygame.CONTROLLERDEVICEADDED and self._with_pad and self._pad is None:
+            self._pad = controller.Controller(event.device_index)
+        elif event.type == pygame.CONTROLLERBUTTONDOWN and event.button == pygame.CONTROLLER_BUTTON_START:
+            self._game.confirm()
+
+    def _press(self, key: int) -> None:
+        if key == pygame.K_f:
+            self._full = not self._full
+            self._make()
+            return
+        actions = {
+            pygame.K_RETURN: self._game.confirm,
+            pygame.K_ESCAPE: self._game.back_to_menu,
+            pygame.K_p: self._game.pause_or_go_on,
+            pygame.K_r: self._game.put_back,
+        }
+        if key in actions:
+            actions[key]()
+
+    def _hands(self) -> Hands:
+        keys = pygame.key.get_pressed()
+        steering = float(keys[pygame.K_RIGHT]) - float(keys[pygame.K_LEFT])
+        throttle, brake = float(keys[pygame.K_UP]), float(keys[pygame.K_DOWN])
+        if self._pad is None or steering or throttle or brake:
+            return Hands(steering, throttle, brake)
+        stick = self._pad.get_axis(pygame.CONTROLLER_AXIS_LEFTX) / _FULL
+        return Hands(
+            stick if abs(stick) > _REST else 0.0,
+            self._pad.get_axis(pygame.CONTROLLER_AXIS_TRIGGERRIGHT) / _FULL,
+            self._pad.get_axis(pygame.CONTROLLER_AXIS_TRIGGERLEFT) / _FULL,
+            direct=True,
+        )
+
+    def _show(self) -> None:
+        self._game.draw(self._picture, self._write)
+        if self._screen.get_size() == self._size:
+            self._screen.blit(self._picture, (0, 0))
+        else:
+            pygame.transform.scale(self._picture, self._screen.get_size(), self._screen)
+        pygame.display.flip()
+
+    def _write(self, text: str, high: int, place: tuple[float, float]) -> None:
+        letters = _letters(text, round(high * self._size[1] / 360))
+        width, height = self._size
+        self._picture.blit(letters, letters.get_rect(center=(place[0] * width, place[1] * height)))
+
+
+@functools.lru_cache(maxsize=256)
+def _letters(text: str, high: int) -> pygame.Surface:
+    return pygame.font.Font(None, high).render(text, True, (250, 250, 250), (40, 44, 52))
