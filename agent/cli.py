@@ -24,10 +24,10 @@ from agent.commands import (
     record,
     replay,
 )
-from agent.commands.common import EXIT_ERROR, EXIT_INTERRUPTED, note
+from agent.commands.wiring import EXIT_ERROR, EXIT_INTERRUPTED, note
 from agent.contract.errors import AgentError
-from agent.pacing import clock_ns
-from agent.process import age_s
+from agent.system.pacing import clock_ns
+from agent.system.process import age_s
 
 _EXAMPLES = """\
 examples:

@@ -26,11 +26,12 @@ sys.path.insert(0, str(ROOT))
 
 from agent.capture.desktop import open_desktop  # noqa: E402
 from agent.capture.screen import ScreenSource  # noqa: E402
-from agent.commands.common import ENGINES, control_rate, positive, video_path  # noqa: E402
+from agent.commands.options import control_rate, positive, video_path  # noqa: E402
 from agent.contract.errors import AgentError, BlindError, GameError  # noqa: E402
+from agent.engines.registry import ENGINES  # noqa: E402
 from agent.games.registry import find_game  # noqa: E402
-from agent.games.supertuxkart_window import Race, race_in_window  # noqa: E402
-from agent.virtual_desktop import virtual_desktop  # noqa: E402
+from agent.games.supertuxkart.window import Race, race_in_window  # noqa: E402
+from agent.games.virtual_desktop import virtual_desktop  # noqa: E402
 
 PACKAGES = ("xvfb", "openbox", "supertuxkart")
 _WINDOW_S = 180.0  # the first start compiles shaders

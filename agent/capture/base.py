@@ -3,7 +3,8 @@
 from types import TracebackType
 from typing import Protocol, Self
 
-from agent.contract.observation import Frame
+from agent.contract.observation import Frame, Pixels
+from agent.contract.profile import Region
 
 
 class FrameSource(Protocol):
@@ -21,3 +22,21 @@ class FrameSource(Protocol):
         Raises:
             CaptureError: If no frame can be had.
         """
+
+
+class Grabber(Protocol):
+    """Reads pixels off the screen."""
+
+    @property
+    def monitors(self) -> list[Region]:
+        """All monitors together, then each by itself."""
+
+    def grab(self, region: Region) -> Pixels:
+        """Return uint8, shape (height, width, 4), BGRA: a new array.
+
+        Raises:
+            CaptureError: If the screen cannot be read.
+        """
+
+    def close(self) -> None:
+        """Let go of the screen."""

@@ -3,7 +3,7 @@
 from types import TracebackType
 from typing import Self
 
-from agent.contract.episode import Episode
+from agent.contract.episodes.reading import Episode
 from agent.contract.errors import CaptureError, EpisodeError
 from agent.contract.observation import Frame
 

@@ -4,15 +4,18 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Self
 
 import numpy as np
 
-from agent.capture.desktop import Desktop, find_window, is_wayland, open_desktop
+from agent.capture.base import Grabber
+from agent.capture.desktop import find_window, is_wayland, open_desktop
+from agent.capture.desktop_base import Desktop
+from agent.capture.mss import MssGrabber
 from agent.contract.errors import BlindError, CaptureError, FrozenError
 from agent.contract.observation import Frame, Pixels
 from agent.contract.profile import Capture, Region
-from agent.pacing import clock_ns
+from agent.system.pacing import clock_ns
 
 FROZEN_S = 0.5
 """A picture that has not changed for this long is taken for a frozen game: 25 pictures at 50 a second."""
@@ -26,24 +29,6 @@ the last of these tries it takes a picture that has changed."""
 
 BLACK_LEVEL = 8
 """A picture without a brighter value than this, of 255, is black: a minimised or protected window, a loading screen."""
-
-
-class Grabber(Protocol):
-    """Reads pixels off the screen."""
-
-    @property
-    def monitors(self) -> list[Region]:
-        """All monitors together, then each by itself."""
-
-    def grab(self, region: Region) -> Pixels:
-        """Return uint8, shape (height, width, 4), BGRA: a new array.
-
-        Raises:
-            CaptureError: If the screen cannot be read.
-        """
-
-    def close(self) -> None:
-        """Let go of the screen."""
 
 
 @dataclass(slots=True)
@@ -217,51 +202,3 @@ def _equal(first: Pixels, second: Pixels) -> bool:
 def _is_black(pixels: Pixels) -> bool:
     sample = pixels[::4, ::4, :3]
     return bool(sample.max() <= BLACK_LEVEL) and bool(pixels[..., :3].max() <= BLACK_LEVEL)
-
-
-class MssGrabber:
-    """Reads the screen through mss: shared memory on X11, GDI on Windows.
-
-    Raises:
-        CaptureError: If there is no screen.
-    """
-
-    def __init__(self) -> None:
-        import mss
-
-        try:
-            self._mss: Any = mss.MSS()
-            self._monitors = [
-                Region(monitor["left"], monitor["top"], monitor["width"], monitor["height"])
-                for monitor in self._mss.monitors
-            ]
-        except Exception as exc:  # mss' own, xcb's, or a missing library's
-            raise CaptureError(
-                f"the screen cannot be opened ({type(exc).__name__}: {exc}), expected a desktop. Run it where the game "
-                "is shown; on a Linux server, under Xvfb."
-            ) from exc
-
-    @property
-    def monitors(self) -> list[Region]:
-        """All monitors together, then each by itself, as they were when the screen was opened."""
-        return self._monitors
-
-    def grab(self, region: Region) -> Pixels:
-        """Return uint8, shape (height, width, 4), BGRA: a new array.
-
-        Raises:
-            CaptureError: If the screen cannot be read.
-        """
-        area = {"left": region.left, "top": region.top, "width": region.width, "height": region.height}
-        try:
-            shot = self._mss.grab(area)
-        except Exception as exc:
-            raise CaptureError(
-                f"the screen cannot be read at {region} ({type(exc).__name__}: {exc}), expected a part of the desktop. "
-                "Start again; if it stays, try another --region."
-            ) from exc
-        return np.frombuffer(shot.raw, np.uint8).reshape(shot.height, shot.width, 4)
-
-    def close(self) -> None:
-        """Let go of the screen."""
-        self._mss.close()

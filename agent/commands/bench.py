@@ -6,26 +6,14 @@ import os
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from agent.arguments import at_least_one
-from agent.commands.common import (
-    EXIT_DONE,
-    RUNTIMES,
-    add_command,
-    add_json_option,
-    load_engine,
-    note,
-    png_path,
-    progress_bar,
-    say_json,
-    shipped_weights,
-)
+from agent.commands.numbers import at_least_one
+from agent.commands.options import add_command, add_json_option, png_path
+from agent.commands.wiring import EXIT_DONE, note, progress_bar, say_json, shipped_weights
 from agent.contract.errors import EngineError
+from agent.engines.registry import RUNTIMES, load_engine
 from agent.games.registry import find_game
-
-if TYPE_CHECKING:
-    pass
 
 
 def add_to(commands: Any) -> None:
@@ -64,10 +52,10 @@ def add_to(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from agent.arithmetic import multiply_adds
-    from agent.bench import GAME_SEED, baseline_names, make_baseline, run_bench
-    from agent.engines.model_folder import open_model_folder
-    from agent.games.realtime import RealTimeGame
+    from agent.engines.model_folder.opening import open_model_folder
+    from agent.games.realtime.game import RealTimeGame
+    from agent.measuring.bench import GAME_SEED, baseline_names, make_baseline, run_bench
+    from agent.measuring.peak import multiply_adds
 
     if arguments.plot is not None and not find_spec("matplotlib"):  # before minutes of measuring
         raise EngineError("--plot needs matplotlib: `pip install '.[training]'`, or leave it out.")

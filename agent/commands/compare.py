@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from agent.commands.common import add_command, add_json_option, say
+from agent.commands.options import add_command, add_json_option
+from agent.commands.wiring import say
 
 
 def add_to(commands: Any) -> None:
@@ -24,7 +25,7 @@ def add_to(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from agent.comparison import compare_reports, load_report
+    from agent.sessions.comparison import compare_reports, load_report
 
     sides = arguments.first, arguments.second
     comparison = compare_reports(*([load_report(path) for path in side] for side in sides))

@@ -5,19 +5,8 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.commands.common import (
-    EXIT_DONE,
-    EXIT_ERROR,
-    add_capture_options,
-    add_command,
-    add_json_option,
-    make_engine,
-    png_path,
-    say,
-    say_json,
-    shipped_weights,
-    where_to_look,
-)
+from agent.commands.options import add_capture_options, add_command, add_json_option, png_path, where_to_look
+from agent.commands.wiring import EXIT_DONE, EXIT_ERROR, make_engine, say, say_json, shipped_weights
 from agent.games.registry import find_game
 
 if TYPE_CHECKING:
@@ -48,7 +37,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.markup import escape
 
-    from agent.doctor import Finding, examine
+    from agent.measuring.doctor import Finding, examine
 
     profile = None if arguments.game is None else find_game(arguments.game).profile
     capture = None

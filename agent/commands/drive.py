@@ -12,44 +12,46 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from agent.arguments import at_least_one
-from agent.commands.common import (
-    ENDINGS,
+from agent.commands.numbers import at_least_one
+from agent.commands.options import (
     add_capture_options,
     add_command,
     add_engine_options,
     add_json_option,
     add_processor_options,
     add_rate_option,
+    png_path,
+    positive,
+    track_seed,
+    video_path,
+    where_to_look,
+)
+from agent.commands.wiring import (
+    ENDINGS,
     claim_cores,
     claim_priority,
     exit_code,
     make_engine,
     note,
-    png_path,
-    positive,
     say,
     say_json,
     settle_rate,
-    track_seed,
-    video_path,
-    where_to_look,
 )
 from agent.contract.errors import AgentError
 from agent.contract.profile import CONTROLLERS, GameProfile
 from agent.games.registry import Game, find_game
-from agent.pacing import clock_ns
-from agent.process import peak_memory_mb
+from agent.system.pacing import clock_ns
+from agent.system.process import peak_memory_mb
 
 if TYPE_CHECKING:
     from agent.controllers.base import Controller
     from agent.engines.base import Engine
     from agent.games.base import DriveState
-    from agent.games.realtime import RealTimeGame
-    from agent.live import Lap
+    from agent.games.realtime.game import RealTimeGame
     from agent.observers.base import TickObserver, TickRecord
     from agent.observers.health import HealthLog
-    from agent.pacing import TickStats
+    from agent.sessions.live import Lap
+    from agent.system.pacing import TickStats
 
 _log = logging.getLogger(__name__)
 
@@ -115,8 +117,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _drive_embedded(arguments: argparse.Namespace, game: Game) -> int:
-    from agent.games.realtime import RealTimeGame
-    from agent.live import drive_laps
+    from agent.games.realtime.game import RealTimeGame
+    from agent.sessions.live import drive_laps
 
     seeds: Iterable[int] = itertools.count(arguments.seed)
     if arguments.seconds is None:
@@ -183,10 +185,11 @@ def _left_behind(lap: "Lap", files: list[Path]) -> list[Path]:
 def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
     from agent.capture.screen import ScreenSource
     from agent.controllers.base import expiry_for
-    from agent.controllers.guard import GuardedController
-    from agent.loop import DriveSummary, drive
-    from agent.pacing import Pacer
-    from agent.stuck import StuckWatch
+    from agent.controllers.guard.client import GuardedController
+    from agent.driving.loop import drive
+    from agent.driving.stuck import StuckWatch
+    from agent.driving.summary import DriveSummary
+    from agent.system.pacing import Pacer
 
     health = _health_log(arguments)
     files: list[Path] = []
@@ -284,8 +287,8 @@ def _make_controller(arguments: argparse.Namespace, profile: GameProfile) -> "Co
         from agent.controllers.memory import MemoryController
 
         return MemoryController()
-    from agent.controllers.guard import GuardedController
-    from agent.takeover import open_takeover
+    from agent.controllers.guard.client import GuardedController
+    from agent.driving.takeover import open_takeover
 
     make_hands = None if arguments.no_takeover else functools.partial(open_takeover, profile.keys)
     if (arguments.controller or profile.controller) == "keyboard":
@@ -330,7 +333,7 @@ def _drive_observers(
 
     observers: list[TickObserver] = [StatusLine(stats)]
     if arguments.record is not None:
-        from agent.contract.episode import EpisodeHeader
+        from agent.contract.episodes.columns import EpisodeHeader
         from agent.observers.episode_writer import EpisodeRecorder
 
         def telemetry() -> tuple[float | None, dict[str, float]]:
@@ -393,7 +396,7 @@ def _drive_report(
     laps: "list[Lap]",
     files: dict[int, list[Path]],
 ) -> dict[str, Any]:
-    from agent.live import overall_timing
+    from agent.sessions.live import overall_timing
 
     report: dict[str, Any] = {
         "game": arguments.game,

@@ -6,10 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.commands.common import EXIT_DONE, EXIT_ERROR, add_command, add_json_option, progress_bar, say, say_json
+from agent.commands.options import add_command, add_json_option
+from agent.commands.wiring import EXIT_DONE, EXIT_ERROR, progress_bar, say, say_json
 
 if TYPE_CHECKING:
-    from agent.episodes import Examination
+    from agent.sessions.repair_episodes import Examination
 
 _COLOURS = {
     "sound": "green",
@@ -89,7 +90,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _repair(arguments: argparse.Namespace) -> int:
-    from agent.episodes import find_episodes, repair
+    from agent.sessions.repair_episodes import find_episodes, repair
 
     repairs = []
     paths = find_episodes(arguments.paths)
@@ -109,7 +110,7 @@ def _repair(arguments: argparse.Namespace) -> int:
 
 
 def _examine_all(paths: list[Path], thorough: bool) -> "list[Examination]":
-    from agent.episodes import examine, find_episodes
+    from agent.sessions.repair_episodes import examine, find_episodes
 
     found = find_episodes(paths)
     with progress_bar("files") as bar:

@@ -7,13 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.arguments import at_least_one
-from agent.commands.common import (
+from agent.commands.numbers import at_least_one
+from agent.commands.options import (
     add_command,
     add_engine_options,
     add_json_option,
     add_rate_option,
     add_seed_start_option,
+)
+from agent.commands.wiring import (
     exit_code,
     make_engine,
     nearest_hold_ticks,
@@ -25,14 +27,14 @@ from agent.commands.common import (
 )
 from agent.contract.errors import GameError
 from agent.games.registry import find_expert, find_game
-from agent.process import peak_memory_mb
+from agent.system.process import peak_memory_mb
 
 if TYPE_CHECKING:
     from agent.engines.base import Engine
-    from agent.evaluation import TrackResult
     from agent.games.base import Simulator
     from agent.observers.base import TickObserver
-    from agent.pacing import TickStats
+    from agent.sessions.evaluation import TrackResult
+    from agent.system.pacing import TickStats
 
 
 def add_to(commands: Any) -> None:
@@ -76,8 +78,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import TextColumn
 
-    from agent.evaluation import EvaluationReport
-    from agent.games.expert_engine import ExpertEngine
+    from agent.policies.expert import ExpertEngine
+    from agent.sessions.evaluation import EvaluationReport
 
     if arguments.driver == "expert" and arguments.real_time:
         raise GameError(
@@ -141,7 +143,7 @@ def _evaluate_in_lockstep(
     count: "Callable[[TrackResult], None]",
     facts: dict[str, Any],
 ) -> None:
-    from agent.evaluation import evaluate
+    from agent.sessions.evaluation import evaluate
 
     simulator = make_simulator()
     hold_ticks = nearest_hold_ticks(arguments.rate if arguments.rate is not None else engine.spec.rate_hz, simulator)
@@ -162,9 +164,9 @@ def _evaluate_in_real_time(
     count: "Callable[[TrackResult], None]",
     facts: dict[str, Any],
 ) -> None:
-    from agent.evaluation import track_result
-    from agent.games.realtime import RealTimeGame
-    from agent.live import drive_laps, overall_timing
+    from agent.games.realtime.game import RealTimeGame
+    from agent.sessions.evaluation import track_result
+    from agent.sessions.live import drive_laps, overall_timing
 
     with RealTimeGame(make_simulator, seeds[0]) as running:
         running.wait_until_ready()

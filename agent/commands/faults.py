@@ -5,22 +5,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from agent.arguments import at_least_one
-from agent.commands.common import (
-    EXIT_DONE,
-    EXIT_ERROR,
-    EXIT_INTERRUPTED,
-    add_command,
-    add_json_option,
-    note,
-    progress_bar,
-    say,
-    say_json,
-)
+from agent.commands.numbers import at_least_one
+from agent.commands.options import add_command, add_json_option
+from agent.commands.wiring import EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED, note, progress_bar, say, say_json
 from agent.contract.errors import GameError
 
 if TYPE_CHECKING:
-    from agent.faults import Fault, Outcome
+    from agent.measuring.faults.catalogue import Fault, Outcome
 
 _SENDS = 300
 
@@ -48,7 +39,9 @@ def add_to(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from agent.faults import LIMIT_S, RATE_HZ, guard_latencies_s, inject
+    from agent.measuring.faults.catalogue import LIMIT_S, RATE_HZ
+    from agent.measuring.faults.guard_latency import guard_latencies_s
+    from agent.measuring.faults.injection import inject
 
     faults = _chosen(arguments.only)
     if arguments.list:
@@ -92,7 +85,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _chosen(names: Sequence[str] | None) -> "tuple[Fault, ...]":
-    from agent.faults import available
+    from agent.measuring.faults.catalogue import available
 
     faults = available()
     if names is None:

@@ -5,20 +5,12 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from agent.arguments import at_least_one
-from agent.commands.common import (
-    ENGINES,
-    EXIT_DONE,
-    add_command,
-    make_engine,
-    nearest_hold_ticks,
-    positive,
-    say,
-    track_seed,
-    video_path,
-)
+from agent.commands.numbers import at_least_one
+from agent.commands.options import add_command, positive, track_seed, video_path
+from agent.commands.wiring import EXIT_DONE, make_engine, nearest_hold_ticks, say
 from agent.contract.errors import AgentError, SpecError
 from agent.contract.spec import ModelSpec
+from agent.engines.registry import ENGINES
 from agent.games.registry import find_game
 
 
@@ -51,8 +43,8 @@ def add_to(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from agent.film import drive_for_film, side_by_side
     from agent.observers.video import ANIMATION_FRAMES, FilmFile
+    from agent.sessions.film import drive_for_film, side_by_side
 
     game = find_game(arguments.game)
     folders = [folder.resolve() for folder in arguments.models]

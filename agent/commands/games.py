@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from agent.commands.common import EXIT_DONE, EXIT_ERROR, add_command, note, region, say, shipped_weights
+from agent.commands.options import add_command, region
+from agent.commands.wiring import EXIT_DONE, EXIT_ERROR, note, say, shipped_weights
 from agent.contract.errors import AgentError, GameError
 from agent.contract.profile import CONTROLLERS, MAX_DEAD_ZONE, GameProfile, PadMap, Region
 from agent.games.registry import find_game, game_names

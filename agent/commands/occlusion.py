@@ -7,22 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent.arguments import at_least_one
-from agent.commands.common import (
-    EXIT_DONE,
-    add_command,
-    add_engine_options,
-    add_json_option,
-    make_engine,
-    png_path,
-    progress_bar,
-    say,
-    say_json,
-)
+from agent.commands.numbers import at_least_one
+from agent.commands.options import add_command, add_engine_options, add_json_option, png_path
+from agent.commands.wiring import EXIT_DONE, make_engine, progress_bar, say, say_json
 from agent.contract.errors import EpisodeError, ReportError
 
 if TYPE_CHECKING:
-    from agent.occlusion import Occlusion
+    from agent.measuring.occlusion import Occlusion
 
 
 def add_to(commands: Any) -> None:
@@ -52,8 +43,8 @@ def add_to(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     import cv2
 
-    from agent.contract.episode import Episode
-    from agent.occlusion import study
+    from agent.contract.episodes.reading import Episode
+    from agent.measuring.occlusion import study
 
     episodes = [Episode.open(path) for path in arguments.episodes]
     games = sorted({episode.header.game for episode in episodes})

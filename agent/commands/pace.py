@@ -4,21 +4,13 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from agent.arguments import at_least_one
-from agent.commands.common import (
-    EXIT_DONE,
-    add_command,
-    add_json_option,
-    control_rate,
-    not_negative,
-    positive,
-    progress_bar,
-    say_json,
-)
+from agent.commands.numbers import at_least_one
+from agent.commands.options import add_command, add_json_option, control_rate, not_negative, positive
+from agent.commands.wiring import EXIT_DONE, progress_bar, say_json
 from agent.contract.errors import EngineError
 
 if TYPE_CHECKING:
-    from agent.pace import Pace
+    from agent.measuring.loop_jitter import Pace
 
 _THINK_MS = 5.0
 
@@ -52,7 +44,7 @@ def add_to(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from agent.pace import CONDITIONS, OURS, loop_names, run_turns
+    from agent.measuring.loop_jitter import CONDITIONS, OURS, loop_names, run_turns
 
     loops = loop_names() if arguments.with_others else (OURS,)
     if arguments.with_others and len(loops) == 1:

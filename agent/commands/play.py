@@ -6,8 +6,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from agent.arguments import at_least_one
-from agent.commands.common import ENDINGS, EXIT_DONE, add_command, positive, say, track_seed
+from agent.commands.numbers import at_least_one
+from agent.commands.options import add_command, positive, track_seed
+from agent.commands.wiring import ENDINGS, EXIT_DONE, say
 
 _KEYS = """\
 Left stick steers, right trigger is the throttle, left trigger the brake; or the arrow keys, or WASD. R starts the lap
@@ -34,7 +35,7 @@ def add_to(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from agent.play import GameWindow, play  # opens the display before the game asks for none
+    from agent.sessions.play import GameWindow, play  # opens the display before the game asks for none
 
     width_px, height_px = round(1000 * arguments.scale), round(800 * arguments.scale)
     with GameWindow(width_px, height_px) as window:

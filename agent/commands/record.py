@@ -9,28 +9,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.arguments import at_least_one
-from agent.commands.common import (
-    ENDINGS,
-    EXIT_DONE,
+from agent.commands.numbers import at_least_one
+from agent.commands.options import (
     add_capture_options,
     add_command,
     add_engine_options,
     add_json_option,
     add_seed_start_option,
-    exit_code,
-    make_engine,
-    nearest_hold_ticks,
-    note,
     positive,
-    say,
-    say_json,
     where_to_look,
 )
+from agent.commands.wiring import ENDINGS, EXIT_DONE, exit_code, make_engine, nearest_hold_ticks, note, say, say_json
 from agent.contract.errors import ControllerError
 from agent.contract.profile import GameProfile
 from agent.games.registry import Game, find_expert, find_game
-from agent.pacing import Pacer, clock_ns
+from agent.system.pacing import Pacer, clock_ns
 
 if TYPE_CHECKING:
     from agent.engines.base import Engine
@@ -82,8 +75,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _record_simulator(arguments: argparse.Namespace, game: Game) -> int:
-    from agent.games.expert_engine import ExpertEngine
-    from agent.recording import record_episodes
+    from agent.policies.expert import ExpertEngine
+    from agent.sessions.record_simulator import record_episodes
 
     seeds = range(arguments.seed_start, arguments.seed_start + arguments.episodes)
     with closing(game.simulator_maker()()) as simulator, ExitStack() as stack:
@@ -100,9 +93,10 @@ def _record_simulator(arguments: argparse.Namespace, game: Game) -> int:
 
 def _record_person(arguments: argparse.Namespace, profile: GameProfile) -> int:
     from agent.capture.screen import ScreenSource
-    from agent.contract.episode import EpisodeHeader
-    from agent.demonstration import ControlTrack, Demonstration, Sampler, describe, state_of
+    from agent.contract.episodes.columns import EpisodeHeader
     from agent.inputs.keyboard import Hotkeys
+    from agent.inputs.sampling import ControlTrack, Sampler
+    from agent.sessions.record_person import Demonstration, describe, state_of
 
     track = ControlTrack()
     header = EpisodeHeader(profile.name, "human", profile.rate_hz, profile_notes=profile.notes)
@@ -159,10 +153,10 @@ def _choose_input(arguments: argparse.Namespace, profile: GameProfile) -> "tuple
     Keys are taken for what :class:`agent.controllers.keyboard.Keyboard` would press them for: where a game is driven by
     keys, for the game's own wheel and a share of the time; where it is driven by a pad, for a steady hand on one.
     """
-    from agent.demonstration import KEYS_AVERAGED_S
-    from agent.inputs.base import GameWheel
     from agent.inputs.gamepad import GamepadInput
     from agent.inputs.keyboard import KeyboardInput
+    from agent.inputs.sampling import KEYS_AVERAGED_S
+    from agent.inputs.wheels import GameWheel
 
     chosen: str | None = arguments.input
     if chosen is None:

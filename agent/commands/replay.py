@@ -7,21 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.commands.common import (
-    EXIT_DONE,
-    EXIT_ERROR,
-    add_command,
-    add_engine_options,
-    add_json_option,
-    make_engine,
-    not_negative,
-    note,
-    say,
-    say_json,
-)
+from agent.commands.options import add_command, add_engine_options, add_json_option, not_negative
+from agent.commands.wiring import EXIT_DONE, EXIT_ERROR, make_engine, note, say, say_json
 
 if TYPE_CHECKING:
-    from agent.replay import ReplayReport
+    from agent.sessions.replay import ReplayReport
 
 
 def add_to(commands: Any) -> None:
@@ -53,8 +43,8 @@ def add_to(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from agent.contract.episode import Episode
-    from agent.replay import compare_with_reference, replay, save_reference
+    from agent.contract.episodes.reading import Episode
+    from agent.sessions.replay import compare_with_reference, replay, save_reference
 
     episode = Episode.open(arguments.episode)
     if episode.recovered:

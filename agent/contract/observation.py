@@ -21,8 +21,8 @@ class Frame:
 
     Attributes:
         pixels: uint8, shape (height, width, 3 or 4), BGR or BGRA.
-        captured_ns: Monotonic time of the capture (``agent.pacing.clock_ns``) in nanoseconds; on a virtual clock, the
-            virtual time.
+        captured_ns: Monotonic time of the capture (``agent.system.pacing.clock_ns``) in nanoseconds; on a virtual
+            clock, the virtual time.
         index: Running number given by the source; a gap means frames were missed, a repeat means none is new.
 
     Raises:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from agent.contract.errors import FrameError
-from agent.contract.observation import Pixels
+from agent.contract.observation import Frame, Pixels
 
 MAX_PIXELS = 7680 * 4320
 """The largest picture that is decoded: an 8K screen, 100 MB unpacked. PNG packs up to 1000 times that small."""
@@ -61,3 +61,19 @@ def _check_chunks(data: bytes) -> None:
 
 def _damaged(found: str) -> FrameError:
     return FrameError(f"a picture cannot be decoded: {found}. Restore the file that it is in.")
+
+
+_PNG_SETTINGS = (
+    cv2.IMWRITE_PNG_COMPRESSION,
+    3,
+    cv2.IMWRITE_PNG_STRATEGY,
+    cv2.IMWRITE_PNG_STRATEGY_DEFAULT,
+    cv2.IMWRITE_PNG_FILTER,
+    cv2.IMWRITE_PNG_FILTER_NONE,
+)
+
+
+def encode_picture(frame: Frame) -> bytes:
+    pixels = frame.pixels if frame.pixels.shape[2] == 3 else cv2.cvtColor(frame.pixels, cv2.COLOR_BGRA2BGR)
+    _, encoded = cv2.imencode(".png", pixels, _PNG_SETTINGS)
+    return encoded.tobytes()

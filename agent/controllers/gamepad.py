@@ -12,7 +12,7 @@ from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import BUTTONS, Button, PadMap
 from agent.controllers.pad import PadState, SlewLimit, to_pad
-from agent.pacing import clock_ns
+from agent.system.pacing import clock_ns
 
 UINPUT = Path("/dev/uinput")
 UDEV_RULE = 'KERNEL=="uinput", SUBSYSTEM=="misc", TAG+="uaccess", OPTIONS+="static_node=uinput"'

@@ -6,7 +6,7 @@ from agent.contract.controls import Controls
 from agent.contract.observation import Observation
 from agent.contract.spec import ModelSpec
 from agent.engines.base import Prediction
-from agent.engines.model_folder import check_observation
+from agent.engines.model_folder.opening import check_observation
 
 
 class ConstantEngine:

@@ -10,7 +10,7 @@ from agent.contract.errors import EngineError
 from agent.contract.observation import Observation
 from agent.contract.spec import INT8_WEIGHTS_FILE, REWRITE_GRAPH, WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Prediction
-from agent.engines.model_folder import check_observation, check_probe, open_model_folder
+from agent.engines.model_folder.opening import check_observation, check_probe, open_model_folder
 
 Device = Literal["cpu", "cuda", "directml", "coreml"]
 DEVICES: tuple[Device, ...] = get_args(Device)

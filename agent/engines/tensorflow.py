@@ -15,7 +15,7 @@ from agent.contract.errors import EngineError
 from agent.contract.observation import Observation
 from agent.contract.spec import GRAPH_FILE, REWRITE_GRAPH, WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Prediction
-from agent.engines.model_folder import check_observation, open_model_folder
+from agent.engines.model_folder.opening import check_observation, open_model_folder
 
 Array = npt.NDArray[Any]
 Attributes = dict[str, Any]
@@ -24,8 +24,8 @@ Attributes = dict[str, Any]
 class TensorFlowEngine:
     """Runs a model folder's network as one compiled TensorFlow function.
 
-    The graph is ``network.onnx``, of which the few operations that ``training.export`` writes are understood: no Keras
-    file is deserialised and no training code is needed.
+    The graph is ``network.onnx``, of which the few operations that ``training.exporting`` writes are understood: no
+    Keras file is deserialised and no training code is needed.
 
     Args:
         folder: The model: ``spec.json``, ``network.onnx``, ``weights.safetensors``.

@@ -4,21 +4,21 @@ import os
 import warnings
 from typing import Any
 
-os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws into memory; no display is opened
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-
 import numpy as np
 import numpy.typing as npt
 import pygame
-
-with warnings.catch_warnings():  # Box2D 2.3.10 crashes the interpreter where its deprecation warnings are errors
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from gymnasium.envs.box2d import car_racing
 
 from agent.contract.controls import Controls
 from agent.contract.observation import Pixels
 from agent.games.base import DriveState, Outcome
 from agent.games.profile_files import SHIPPED, load_profile
+
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws into memory; no display is opened
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+
+with warnings.catch_warnings():  # Box2D 2.3.10 crashes the interpreter where its deprecation warnings are errors
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from gymnasium.envs.box2d import car_racing
 
 FRAME_WIDTH_PX = car_racing.WINDOW_W
 FRAME_HEIGHT_PX = car_racing.WINDOW_H

@@ -6,7 +6,7 @@ from typing import Self
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.observation import Frame
 from agent.games.base import Simulator
-from agent.pacing import VirtualClock
+from agent.system.pacing import VirtualClock
 
 
 class Lockstep:

@@ -9,7 +9,7 @@ from agent.contract.errors import GameError
 from agent.contract.profile import GameProfile
 from agent.games.base import Expert, Simulator
 from agent.games.profile_files import load_profile, profile_paths
-from agent.games.supertuxkart_races import GRADED_TRACKS
+from agent.games.supertuxkart.races import GRADED_TRACKS
 
 _DRIVERS = "hoodcam.drivers"  # group of entry points: the name of a driver, and what makes it from a simulator
 
@@ -64,7 +64,7 @@ def _make_carracing() -> Simulator:
 
 def _make_supertuxkart(tracks: Sequence[str] = GRADED_TRACKS) -> Simulator:
     try:
-        from agent.games.supertuxkart import SuperTuxKart
+        from agent.games.supertuxkart.simulator import SuperTuxKart
     except ImportError as exc:
         raise GameError(
             f"SuperTuxKart's binding cannot be imported ({exc}), expected pysupertuxkart2. "

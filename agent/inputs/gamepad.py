@@ -6,12 +6,12 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-os.environ.setdefault("SDL_JOYSTICK_ALLOW_BACKGROUND_EVENTS", "1")  # the game's window has the focus, not ours
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import ControllerError
-from agent.pacing import clock_ns
+from agent.system.pacing import clock_ns
+
+os.environ.setdefault("SDL_JOYSTICK_ALLOW_BACKGROUND_EVENTS", "1")  # the game's window has the focus, not ours
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 _FULL = 32767
 _LOOK_AGAIN_NS = 500_000_000

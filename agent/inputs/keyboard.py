@@ -10,8 +10,8 @@ from typing import Any, Self
 from agent.contract.controls import Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import KeyMap
-from agent.inputs.base import KeySteering, Wheel
-from agent.pacing import clock_ns
+from agent.inputs.wheels import KeySteering, Wheel
+from agent.system.pacing import clock_ns
 
 
 class _Listening:

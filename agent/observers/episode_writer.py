@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from agent.contract.episode import RECORDING_SUFFIX, EncodedRow, EpisodeHeader, EpisodeRow, EpisodeWriter, encode_row
+from agent.contract.episodes.columns import RECORDING_SUFFIX, EncodedRow, EpisodeHeader, EpisodeRow
+from agent.contract.episodes.writing import EpisodeWriter, encode_row
 from agent.contract.errors import EpisodeError
 from agent.observers.base import TickRecord
 

@@ -15,8 +15,8 @@ import psutil
 
 from agent.contract.errors import AgentError
 from agent.observers.base import TickRecord
-from agent.observers.partial import claim_file
-from agent.pacing import TickStats, clock_ns
+from agent.system.files import claim_file
+from agent.system.pacing import TickStats, clock_ns
 
 _SETTLING_SHARE = 0.1  # of the samples, which trends leave out: caches are filling then
 

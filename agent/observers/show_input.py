@@ -9,7 +9,7 @@ import cv2
 
 from agent.contract.errors import AgentError
 from agent.observers.base import TickRecord
-from agent.observers.partial import claim_file
+from agent.system.files import claim_file
 
 _PERIOD_NS = 1_000_000_000
 

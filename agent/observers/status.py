@@ -10,7 +10,7 @@ from typing import Self, TextIO
 import numpy as np
 
 from agent.observers.base import TickRecord
-from agent.pacing import TickStats, clock_ns
+from agent.system.pacing import TickStats, clock_ns
 
 _TERMINAL_PERIOD_S = 0.2
 _LOG_PERIOD_S = 5.0

@@ -12,7 +12,7 @@ from agent.contract.controls import Controls
 from agent.contract.errors import AgentError
 from agent.contract.observation import Pixels
 from agent.observers.base import TickRecord
-from agent.observers.partial import claim_file
+from agent.system.files import claim_file
 
 VIDEO_SUFFIXES = (".mp4", ".webp", ".gif")
 

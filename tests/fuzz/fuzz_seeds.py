@@ -12,7 +12,8 @@ from fuzz_targets import SECTION
 from onnx import ModelProto
 
 from agent.contract.controls import Controls
-from agent.contract.episode import EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.observation import Frame
 from agent.contract.spec import GRAPH_FILE, SPEC_FILE, WEIGHTS_FILE
 

@@ -177,7 +177,7 @@ def _picture() -> tuple[Parser, tuple[type[Exception], ...]]:
 def _graph() -> tuple[Parser, tuple[type[Exception], ...]]:
     from agent.contract.errors import WeightsError
     from agent.contract.spec import GRAPH_FILE, WEIGHTS_FILE
-    from agent.engines.graph import read_graph
+    from agent.engines.model_folder.graph import read_graph
 
     def parse(data: bytes, folder: Path) -> None:
         (folder / GRAPH_FILE).write_bytes(data)
@@ -202,7 +202,7 @@ def write_model_folder(data: bytes, folder: Path) -> None:
 
 def _model_folder() -> tuple[Parser, tuple[type[Exception], ...]]:
     from agent.contract.errors import SpecError, WeightsError
-    from agent.engines.model_folder import open_model_folder
+    from agent.engines.model_folder.opening import open_model_folder
 
     def parse(data: bytes, folder: Path) -> None:
         write_model_folder(data, folder)
@@ -229,7 +229,9 @@ def _engine() -> tuple[Parser, tuple[type[Exception], ...]]:
 
 
 def _episode() -> tuple[Parser, tuple[type[Exception], ...]]:
-    from agent.contract.episode import RECORDING_SUFFIX, SEALED_SUFFIX, Episode, recover
+    from agent.contract.episodes.columns import RECORDING_SUFFIX, SEALED_SUFFIX
+    from agent.contract.episodes.reading import Episode
+    from agent.contract.episodes.sealing import recover
     from agent.contract.errors import EpisodeError
 
     def parse(data: bytes, folder: Path) -> None:

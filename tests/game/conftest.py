@@ -12,7 +12,7 @@ from waiting import Environment
 
 from agent.contract.errors import CaptureError
 from agent.controllers.gamepad import UINPUT
-from agent.virtual_desktop import virtual_desktop
+from agent.games.virtual_desktop import virtual_desktop
 
 HERE = Path(__file__).parent
 PAD_LIBRARY = "libumockdev-preload.so.0"

@@ -21,7 +21,7 @@ from agent.contract.errors import BlindError, GameError
 from agent.contract.observation import Frame
 from agent.controllers.keyboard import Keyboard
 from agent.games.registry import find_game
-from agent.games.supertuxkart_window import race_in_window
+from agent.games.supertuxkart.window import race_in_window
 
 pytestmark = [pytest.mark.game, pytest.mark.slow]
 

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 
 from agent.contract.controls import NEUTRAL, Controls
-from agent.contract.episode import Episode
+from agent.contract.episodes.reading import Episode
 from agent.contract.errors import GameError, TrainingError
-from agent.evaluation import evaluate
-from agent.games.expert_engine import ExpertEngine
-from agent.games.supertuxkart_data import DEBIAN_DATA
-from agent.games.supertuxkart_races import KARTS
+from agent.games.supertuxkart.data import DEBIAN_DATA
+from agent.games.supertuxkart.races import KARTS
+from agent.policies.expert import ExpertEngine
+from agent.sessions.evaluation import evaluate
 
 pytest.importorskip("pystk2", reason="needs `pip install '.[supertuxkart]'`", exc_type=ImportError)
 if not DEBIAN_DATA.is_dir() and shutil.which("supertuxkart") is None:
     pytest.skip("needs `apt install supertuxkart` (700 MB)", allow_module_level=True)
 
-from agent.games.supertuxkart import TICK_S, SuperTuxKart
-from training.collect import CollectConfig, collect, record_episode
-from training.experts.supertuxkart import SuperTuxKartExpert, SuperTuxKartRoadFollower
+from agent.games.supertuxkart.simulator import TICK_S, SuperTuxKart
+from training.collecting.collect import CollectConfig, collect, record_episode
+from training.collecting.experts.supertuxkart import SuperTuxKartExpert, SuperTuxKartRoadFollower
 
 pytestmark = [pytest.mark.game, pytest.mark.slow]
 

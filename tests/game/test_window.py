@@ -16,13 +16,14 @@ import psutil
 import pytest
 from waiting import Environment, wait_for
 
-from agent.capture.desktop import Window, open_desktop
+from agent.capture.desktop import open_desktop
+from agent.capture.desktop_base import Window
 from agent.capture.screen import ScreenSource
-from agent.contract.episode import Episode
+from agent.contract.episodes.reading import Episode
 from agent.contract.errors import BlindError, CaptureError
 from agent.contract.profile import Capture
 from agent.games.carracing import CarRacing
-from agent.virtual_desktop import virtual_desktop
+from agent.games.virtual_desktop import virtual_desktop
 
 pytestmark = pytest.mark.game
 

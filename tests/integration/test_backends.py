@@ -13,7 +13,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from agent.contract.controls import Controls
-from agent.contract.episode import EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.observation import Frame
 
 INSTALLED = [name for name in ("tensorflow", "jax", "torch") if find_spec(name)]
@@ -23,8 +24,8 @@ import json, sys
 from dataclasses import replace
 from pathlib import Path
 from agent.games.carracing import PROFILE
-from training.config import FitConfig
-from training.fit import fit
+from training.fitting.config import FitConfig
+from training.fitting.fit import fit
 
 data, out, init, step = sys.argv[1:]
 config = replace(FitConfig.debug((Path(data),), Path(out)), init=init, steps=3, balance="reweight", step=step)

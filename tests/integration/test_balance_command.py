@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from agent.contract.controls import Controls
-from agent.contract.episode import EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.observation import Frame
 from agent.contract.spec import STEERING_THROTTLE_BRAKE, OutputSpec
-from training.balance_report import report_balance
-from training.balancing.registry import RULE_NAMES
 from training.cli import main
+from training.data.balance_report import report_balance
+from training.data.balancing.registry import RULE_NAMES
 
 DATA = Path("tests/data")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.arithmetic import PeakPass, multiply_adds
-from agent.bench import make_baseline
 from agent.cli import main
 from agent.engines.openvino import OpenVinoEngine
+from agent.measuring.bench import make_baseline
+from agent.measuring.peak import PeakPass, multiply_adds
 
 MODEL = Path(__file__).parents[2] / "model_weights" / "carracing"
 

@@ -8,7 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
-from training.board import BUCKETS, Board
+from training.fitting.board import BUCKETS, Board
 
 
 def read(folder: Path) -> EventAccumulator:

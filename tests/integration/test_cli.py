@@ -19,7 +19,7 @@ import pytest
 
 from agent.cli import main
 from agent.contract.controls import NEUTRAL, Controls
-from agent.contract.episode import Episode
+from agent.contract.episodes.reading import Episode
 from agent.contract.observation import Observation
 from agent.contract.spec import GRAPH_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec, OutputSpec
 from agent.engines.base import Prediction
@@ -294,7 +294,7 @@ def test_the_expert_is_recorded_as_it_drives(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from agent.games.carracing import HOLD_TICKS, CarRacing
-    from training.experts.carracing import CarRacingExpert
+    from training.collecting.experts.carracing import CarRacingExpert
 
     shorten_episodes(monkeypatch, ticks=100)
     assert main(["record", "--driver", "expert", "--episodes", "2", "--seed-start", "7", "--out", str(tmp_path)]) == 0
@@ -320,9 +320,9 @@ def test_without_training_the_expert_is_missed_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as deleted:
-        deleted.setitem(sys.modules, "training.courses", None)
+        deleted.setitem(sys.modules, "training.collecting.courses", None)
         line = fail(capsys, "record", "--driver", "expert", "--out", tmp_path / "out")
-        assert "training.courses:make_expert cannot be imported" in line
+        assert "training.collecting.courses:make_expert cannot be imported" in line
         assert "--driver policy" in line
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **selection: ())
     assert "no expert is installed" in fail(capsys, "record", "--driver", "expert", "--out", tmp_path / "out")
@@ -455,7 +455,7 @@ def test_recorded_episode_replays_and_matches_its_own_reference(
     assert report["outputs"]["throttle"]["max_error"] == 0
     assert run_json(capsys, "replay", str(episode), *CONSTANT, "--reference", str(reference))["comparison"]["passed"]
 
-    monkeypatch.setattr("agent.commands.common.CONSTANT_CONTROLS", Controls(0.0, 0.2, 0.0))
+    monkeypatch.setattr("agent.commands.wiring.CONSTANT_CONTROLS", Controls(0.0, 0.2, 0.0))
     assert main(["replay", str(episode), *CONSTANT, "--reference", str(reference)]) == 1
     assert "10 of 10 frames differ" in capsys.readouterr().out
     assert main(["replay", str(episode), *CONSTANT, "--reference", str(reference), "--tolerance", "0.11"]) == 0
@@ -498,7 +498,7 @@ def test_real_time_evaluation_has_a_row_a_track_and_the_timing(
 def test_rate_is_lowered_with_one_line_unless_it_was_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.loop.warm_up", lambda engine: 0.1)
+    monkeypatch.setattr("agent.driving.rate.warm_up", lambda engine: 0.1)
     assert main(["drive", *CONSTANT, "--seconds", "0.3", "--json"]) == 0
     output = capsys.readouterr()
     report = json.loads(output.out)

@@ -15,19 +15,22 @@ import numpy as np
 import pytest
 
 from agent.contract.controls import Controls
-from agent.contract.episode import Episode, EpisodeRow, EpisodeWriter
+from agent.contract.episodes.columns import EpisodeRow
+from agent.contract.episodes.reading import Episode
+from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import EngineError, EpisodeError, TrainingError
 from agent.contract.spec import ModelSpec
 from agent.engines.openvino import OpenVinoEngine
 from agent.games.carracing import PROFILE, CarRacing
-from training import collect as module
-from training.collect import SETTINGS, CollectConfig, collect, disturb, record_episode
-from training.config import HELD_OUT_SEED
-from training.courses import find_course
-from training.experts.carracing import CarRacingExpert
-from training.export import export_model
-from training.network import build_network
-from training.workers import worker_pool
+from training.collecting import collect as module
+from training.collecting.collect import SETTINGS, CollectConfig, collect, record_episode
+from training.collecting.courses import find_course
+from training.collecting.disturbances import disturb
+from training.collecting.experts.carracing import CarRacingExpert
+from training.data.held_out import HELD_OUT_SEED
+from training.data.worker_pool import worker_pool
+from training.exporting.export import export_model
+from training.network.build import build_network
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +270,7 @@ def _full(writer: EpisodeWriter, row: EpisodeRow) -> None:
 def parent(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     script = (
         "import os, sys, time\n"
-        "from training.workers import worker_pool\n"
+        "from training.data.worker_pool import worker_pool\n"
         "if __name__ == '__main__':\n"
         "    with worker_pool(1) as pool:\n"
         "        print(pool.submit(os.getpid).result(), flush=True)\n"

@@ -23,8 +23,9 @@ from agent.engines.base import Engine
 from agent.engines.constant import ConstantEngine
 from agent.engines.openvino import OpenVinoEngine
 from agent.engines.tensorflow import TensorFlowEngine
-from training.export import export_model
-from training.network import build_network, named_variables
+from training.exporting.export import export_model
+from training.network.build import build_network
+from training.network.weights_file import named_variables
 
 Pictures = npt.NDArray[np.uint8]
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from agent.cli import main
-from agent.contract.episode import Episode, recover
+from agent.contract.episodes.reading import Episode
+from agent.contract.episodes.sealing import recover
 
 RATE_HZ = 10
 
@@ -18,7 +19,8 @@ import sys
 from pathlib import Path
 import numpy as np
 from agent.contract.controls import Controls
-from agent.contract.episode import EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.observation import Frame
 
 with EpisodeWriter(Path(sys.argv[1]), EpisodeHeader("carracing", "expert", {RATE_HZ}.0)) as writer:
@@ -62,10 +64,10 @@ import os, sys
 from pathlib import Path
 import numpy as np
 from agent.contract.controls import Controls
-from agent.contract.episode import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
 from agent.contract.observation import Frame
 from agent.observers.episode_writer import EpisodeRecorder
-from agent.pacing import Pacer, clock_ns
+from agent.system.pacing import Pacer, clock_ns
 
 noise = np.random.default_rng(0).integers(0, 256, (90, 160, 3), np.uint8)
 header = EpisodeHeader("carracing", "expert", {RATE_LIVE_HZ}.0)

@@ -17,11 +17,14 @@ import pytest
 
 from agent.cli import main
 from agent.contract.controls import Controls
-from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter, encode_row, recover
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.reading import Episode
+from agent.contract.episodes.sealing import recover
+from agent.contract.episodes.writing import EpisodeWriter, encode_row
 from agent.contract.errors import EpisodeError
 from agent.contract.locks import claimed, is_claimed
 from agent.contract.observation import Frame
-from agent.episodes import find_episodes, repair
+from agent.sessions.repair_episodes import find_episodes, repair
 
 HEADER = EpisodeHeader("carracing", "expert", rate_hz=10.0)
 
@@ -186,7 +189,7 @@ def test_a_sealed_file_cut_short_is_set_aside_and_said_so(tmp_path: Path, capsys
 def test_files_of_another_version_are_told_and_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.contract.episode.FORMAT_VERSION", 2)
+    monkeypatch.setattr("agent.contract.episodes.columns.FORMAT_VERSION", 2)
     record(tmp_path / "sealed.parquet")
     kill(tmp_path / "killed.parquet")
     record(tmp_path / "both.parquet")
@@ -345,7 +348,7 @@ def test_a_repair_holds_what_it_works_on(tmp_path: Path, monkeypatch: pytest.Mon
         seen.append(is_claimed(path))
         return recover(path)
 
-    monkeypatch.setattr("agent.episodes.recover", look)
+    monkeypatch.setattr("agent.sessions.repair_episodes.recover", look)
     assert repair(recording).deed == "sealed as a.parquet, 20 rows"
     assert seen == [True]
 
@@ -356,7 +359,7 @@ def test_what_may_not_be_opened_is_left_alone(tmp_path: Path, monkeypatch: pytes
     def refuse(path: Path) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr("agent.episodes.claimed", refuse)
+    monkeypatch.setattr("agent.sessions.repair_episodes.claimed", refuse)
     done = repair(recording)
     assert done.failed
     assert "Permission denied" in done.deed
@@ -423,7 +426,7 @@ def seal_without_checks(path: Path, column: str, row: int) -> None:
 
 
 def refuse_header(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.contract.episode.asdict", lambda header: {"rate_hz": -1.0})
+    monkeypatch.setattr("agent.contract.episodes.reading.asdict", lambda header: {"rate_hz": -1.0})
     record(path)
     monkeypatch.undo()
 

@@ -13,11 +13,11 @@ from agent.contract.errors import ControlsError
 from agent.contract.observation import Observation
 from agent.contract.spec import ModelSpec
 from agent.engines.base import Prediction
-from agent.evaluation import EvaluationReport, TrackResult, evaluate
 from agent.games.base import Outcome
 from agent.games.carracing import CarRacing
-from agent.games.expert_engine import ExpertEngine
 from agent.observers.base import TickObserver, TickRecord
+from agent.policies.expert import ExpertEngine
+from agent.sessions.evaluation import EvaluationReport, TrackResult, evaluate
 
 
 class PictureEngine:

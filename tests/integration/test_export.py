@@ -16,8 +16,9 @@ from agent.contract.errors import TrainingError, WeightsError
 from agent.contract.spec import GRAPH_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec, OutputSpec
 from agent.engines.openvino import OpenVinoEngine
 from agent.engines.tensorflow import TensorFlowEngine
-from training.export import export_model
-from training.network import build_network, named_variables
+from training.exporting.export import export_model
+from training.network.build import build_network
+from training.network.weights_file import named_variables
 
 FILES = {WEIGHTS_FILE, GRAPH_FILE, SPEC_FILE}
 

@@ -9,7 +9,8 @@ import pytest
 
 from agent.cli import main
 from agent.contract.controls import NEUTRAL, Controls
-from agent.faults import FAULTS, LIMIT_S, Outcome, _away_s, _longest_hold_s, _Shown, available, inject
+from agent.measuring.faults.catalogue import FAULTS, LIMIT_S, Outcome, available
+from agent.measuring.faults.injection import _away_s, _longest_hold_s, _Shown, inject
 
 FULL = Controls(1.0, 1.0)
 

@@ -14,11 +14,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from agent.contract.controls import Controls
-from agent.contract.episode import EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import TrainingError
 from agent.contract.observation import Frame
 from training.cli import main
-from training.distribution import Team
+from training.fitting.distribution import Team
 
 STEPS = ["--steps", "6", "--steps-per-round", "2", "--warmup-steps", "2", "--batch", "8", "--float32"]
 SIZE = ["--backbone", "pilotnet", "--width", "120", "--height", "68", "--validation-episodes", "1", "--quiet"]

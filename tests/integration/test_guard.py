@@ -21,7 +21,8 @@ import pytest
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import ControllerError
 from agent.controllers.base import EXPIRY_S, expiry_for
-from agent.controllers.guard import SILENCE_S, GuardedController, Hands
+from agent.controllers.guard.client import SILENCE_S, GuardedController
+from agent.controllers.guard.service import Hands
 
 FULL = Controls(1.0, 1.0, 0.0)
 
@@ -150,7 +151,7 @@ AGENT = """
     from pathlib import Path
     sys.path.insert(0, {tests!r})
     from test_guard import FULL, ChattyHands, LoggingController, opened, shown, wait_until
-    from agent.controllers.guard import GuardedController
+    from agent.controllers.guard.client import GuardedController
 
     if __name__ == "__main__":
         log = Path({log!r})

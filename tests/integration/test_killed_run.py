@@ -17,14 +17,16 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from agent.contract.controls import Controls
-from agent.contract.episode import EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import TrainingError
 from agent.contract.observation import Frame
 from agent.games.carracing import PROFILE
-from training import fit as module
-from training.checkpoint import find_folder
-from training.config import FitConfig
-from training.fit import FitResult, fit
+from training.fitting import fit as module
+from training.fitting.checkpoint import find_folder
+from training.fitting.config import FitConfig
+from training.fitting.fit import fit
+from training.fitting.run import FitResult
 
 # Small buffers: a resumed run starts in the middle of an epoch of each of v3's three feeds.
 SETTINGS = {"steps": 9, "steps_per_round": 3, "balance": "v3", "buffer_size": 10, "batch_size": 6}
@@ -36,7 +38,7 @@ from dataclasses import replace
 from pathlib import Path
 from agent.games.carracing import PROFILE
 from training import fit as module
-from training.config import FitConfig
+from training.fitting.config import FitConfig
 
 class Timer(module.StepTimer):
     def on_train_batch_end(self, batch, logs=None):

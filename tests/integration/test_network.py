@@ -12,8 +12,9 @@ from safetensors.numpy import load_file, save_file
 
 from agent.contract.errors import TrainingError, WeightsError
 from agent.contract.spec import STEERING_THROTTLE_BRAKE, OutputSpec
-from training.fast_layers import FusedBatchNormalization, MatmulSeparableConv2D
-from training.network import build_network, load_weights, named_variables, save_weights
+from training.network.build import build_network
+from training.network.fast_layers import FusedBatchNormalization, MatmulSeparableConv2D
+from training.network.weights_file import load_weights, named_variables, save_weights
 
 TINY = {"backbone": "pilotnet", "height_px": 27, "width_px": 48}
 

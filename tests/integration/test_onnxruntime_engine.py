@@ -27,8 +27,8 @@ from agent.contract.spec import (
 )
 from agent.engines.onnxruntime import OnnxRuntimeEngine
 from agent.engines.openvino import OpenVinoEngine
-from training.export import export_model
-from training.quantize import quantize_model
+from training.exporting.export import export_model
+from training.exporting.quantize import quantize_model
 
 HEIGHT_PX, WIDTH_PX = 40, 64
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from agent import pace
 from agent.cli import main
 from agent.contract.errors import EngineError
-from agent.pace import OURS, loop_names, run_turns, summarise
+from agent.measuring import loop_jitter
+from agent.measuring.loop_jitter import OURS, loop_names, run_turns, summarise
 
 
 def test_the_account_of_some_intervals() -> None:
@@ -40,7 +40,7 @@ def test_a_loop_that_cannot_be_run_is_told() -> None:
 
 
 def test_the_command_prints_a_row_a_loop(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "_SETTLING_S", 0.1)
+    monkeypatch.setattr(loop_jitter, "_SETTLING_S", 0.1)
     assert main(["pace", "--seconds", "0.2", "--rounds", "1", "--rate", "50", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [(row["loop"], row["condition"]) for row in report["loops"]] == [(OURS, "idle"), (OURS, "loaded")]

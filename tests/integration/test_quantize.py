@@ -33,8 +33,8 @@ from agent.contract.spec import (
 from agent.engines.choice import candidates
 from agent.engines.onnxruntime import OnnxRuntimeEngine
 from agent.engines.openvino import OpenVinoEngine
-from training.export import export_model
-from training.quantize import approve_int8, quantize_model
+from training.exporting.export import export_model
+from training.exporting.quantize import approve_int8, quantize_model
 
 ROOT = Path(__file__).parents[2]
 HEIGHT_PX, WIDTH_PX = 40, 64
@@ -189,7 +189,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from agent.commands.common import make_engine
+from agent.commands.wiring import make_engine
 
 print(make_engine(Namespace(engine="auto", threads=1, weights=Path(sys.argv[1])), "carracing").name)
 """

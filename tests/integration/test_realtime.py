@@ -18,9 +18,10 @@ from agent.contract.observation import Pixels
 from agent.contract.profile import GameProfile
 from agent.controllers.base import EXPIRY_S
 from agent.games.base import DriveState, Outcome
-from agent.games.realtime import RealTimeGame, Ring
+from agent.games.realtime.game import RealTimeGame
+from agent.games.realtime.ring import Ring
 from agent.games.registry import find_game
-from agent.pacing import clock_ns
+from agent.system.pacing import clock_ns
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -264,8 +265,8 @@ def test_killed_game_is_noticed_by_reading_sending_and_asking() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGSTOP")
 def test_frozen_game_is_noticed_and_can_still_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.games.realtime.STALL_TIMEOUT_S", 0.3)
-    monkeypatch.setattr("agent.games.realtime.CLOSE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("agent.games.realtime.game.STALL_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("agent.games.realtime.game.CLOSE_TIMEOUT_S", 0.2)
     with RealTimeGame(CountingGame, seed=0) as game:
         game.wait_until_ready()
         assert game._process is not None
@@ -292,7 +293,7 @@ def test_impossible_drawing_rates_are_refused(frames_per_s: float) -> None:
 
 PROGRAM = """
 import os, sys, time
-from agent.games.realtime import RealTimeGame
+from agent.games.realtime.game import RealTimeGame
 from test_realtime import CountingGame
 if __name__ == "__main__":
     with RealTimeGame(CountingGame, seed=0) as game:

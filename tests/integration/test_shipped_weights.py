@@ -9,14 +9,14 @@ import pytest
 from safetensors import safe_open
 
 from agent.cli import main
-from agent.contract.episode import Episode
+from agent.contract.episodes.reading import Episode
 from agent.contract.errors import EngineError
 from agent.contract.spec import ModelSpec
 from agent.engines.base import Engine
 from agent.engines.onnxruntime import OnnxRuntimeEngine
 from agent.engines.openvino import OpenVinoEngine
 from agent.engines.tensorflow import TensorFlowEngine
-from agent.replay import compare_with_reference, replay
+from agent.sessions.replay import compare_with_reference, replay
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "model_weights" / "carracing"

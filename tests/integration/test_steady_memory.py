@@ -21,8 +21,8 @@ from agent.controllers.memory import MemoryController
 from agent.engines.base import Engine
 from agent.engines.onnxruntime import OnnxRuntimeEngine
 from agent.engines.openvino import OpenVinoEngine
-from training.export import export_model
-from training.network import build_network
+from training.exporting.export import export_model
+from training.network.build import build_network
 
 SPEC = ModelSpec(name="tiny", backbone="pilotnet", game="carracing", width_px=97, height_px=54)
 LOADERS: dict[str, Callable[[Path], Engine]] = {"openvino": OpenVinoEngine, "onnxruntime": OnnxRuntimeEngine}

@@ -8,8 +8,9 @@ import numpy.typing as npt
 import pytest
 
 from agent.contract.spec import STEERING_THROTTLE_BRAKE
-from training.network import AUXILIARY, build_network
-from training.steps import HelperTrained
+from training.data.samples import AUXILIARY
+from training.network.build import build_network
+from training.network.helper_step import HelperTrained
 
 NAMES = ("steering", "throttle", "brake")
 LOSS_WEIGHTS = {"steering": 2.0, "throttle": 1.0, "brake": 5.0}

@@ -12,17 +12,21 @@ import pytest
 from safetensors.numpy import load_file
 
 from agent.contract.controls import Controls
-from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.reading import Episode
+from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import AgentError, TrainingError
 from agent.contract.observation import Frame
 from agent.contract.preprocess import preprocess
 from agent.contract.spec import ModelSpec
 from agent.games.carracing import PROFILE
-from training import samples as module
-from training.collect import CollectConfig, record_episode
-from training.config import HELD_OUT_SEED, HELD_OUT_TRACK, FitConfig
-from training.fit import LEAST_VARIANCE, FitResult, _scores_since_best, fit, loss_scales
-from training.samples import Samples, decode, find_episodes, load_samples, pick_pictures, preprocess_episodes
+from training.collecting.collect import CollectConfig, record_episode
+from training.data import samples as module
+from training.data.held_out import HELD_OUT_SEED, HELD_OUT_TRACK
+from training.data.samples import Samples, decode, find_episodes, load_samples, pick_pictures, preprocess_episodes
+from training.fitting.config import FitConfig
+from training.fitting.fit import fit
+from training.fitting.run import LEAST_VARIANCE, FitResult, _scores_since_best, loss_scales
 
 GENTLY = Controls(0.1, 0.2, 0.0)
 

@@ -12,14 +12,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from agent.contract.controls import Controls
-from agent.contract.episode import EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.observation import Frame
 from agent.contract.spec import ModelSpec
-from training import fit, network
 from training.cli import main
-from training.export import export_model
-from training.network import build_network, load_weights
-from training.samples import pick_pictures
+from training.data.samples import pick_pictures
+from training.exporting.export import export_model
+from training.fitting import fit
+from training.network import build
+from training.network.build import build_network
+from training.network.weights_file import load_weights
 
 FIT = ("fit", "--data", "data", "--out", "run")
 COLLECT = ("collect", "--out", "data")
@@ -168,7 +171,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(
         path.write_bytes(b"half")
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(network, "save_file", fill_up)
+    monkeypatch.setattr(build, "save_file", fill_up)
     out = model.parent / "full"
     assert main(["export", "--weights", str(model), "--out", str(out)]) == 1
     assert "No space left on device" in one_error_line(capsys.readouterr().err)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from training.cli import main
-from training.speed import PLAIN, VARIANTS, time_in_turns
+from training.measuring.speed import PLAIN, VARIANTS, time_in_turns
 
 
 def test_steps_take_turns_and_their_first_is_not_counted() -> None:

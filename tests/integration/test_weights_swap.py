@@ -16,8 +16,8 @@ from agent.engines.base import Engine
 from agent.engines.onnxruntime import OnnxRuntimeEngine
 from agent.engines.openvino import OpenVinoEngine
 from agent.engines.tensorflow import TensorFlowEngine
-from training.export import export_model
-from training.network import build_network
+from training.exporting.export import export_model
+from training.network.build import build_network
 
 SPEC = ModelSpec(name="tiny", backbone="pilotnet", game="carracing", width_px=97, height_px=54)
 PICTURE = np.random.default_rng(0).integers(0, 256, (SPEC.height_px, SPEC.width_px, 3), np.uint8)
@@ -74,7 +74,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.commands.common import load_engine
+from agent.engines.registry import load_engine
 
 folder = Path(sys.argv[2])
 engine = load_engine(sys.argv[1], folder, 1)

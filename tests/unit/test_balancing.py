@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from agent.contract.errors import TrainingError
 from agent.contract.spec import STEERING_THROTTLE_BRAKE, OutputSpec
-from training.balancing.base import Feed, Labels
-from training.balancing.bins import Bins, fixed_bins, joint_bins
-from training.balancing.labels import check_ranges
-from training.balancing.registry import RULE_NAMES, balancing_rule
-from training.balancing.reweight import MAX_WEIGHT, density_weights
-from training.balancing.sets import epoch_of_evened_sets, epoch_of_sets, members_of
+from training.data.balancing.base import Feed, Labels
+from training.data.balancing.bins import Bins, fixed_bins, joint_bins
+from training.data.balancing.labels import check_ranges
+from training.data.balancing.registry import RULE_NAMES, balancing_rule
+from training.data.balancing.reweight import MAX_WEIGHT, density_weights
+from training.data.balancing.sets import epoch_of_evened_sets, epoch_of_sets, members_of
 
 STEERING, THROTTLE, BRAKE = STEERING_THROTTLE_BRAKE
 COMBINED = OutputSpec("throttle_brake", -1.0, 1.0)

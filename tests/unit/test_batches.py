@@ -13,12 +13,12 @@ from agent.contract.preprocess import paint_black
 from agent.contract.profile import Rectangle
 from agent.contract.spec import STEERING_THROTTLE_BRAKE
 from agent.games.carracing import PROFILE, CarRacing
-from training.augment import change_colours, erase_parts, flip_picture, flip_signs
-from training.balancing.registry import balancing_rule
-from training.buffers import make_buffers
-from training.dataset import Batches
-from training.metrics import measure
-from training.samples import Samples
+from training.data.augment import change_colours, erase_parts, flip_picture, flip_signs
+from training.data.balancing.registry import balancing_rule
+from training.data.buffers import make_buffers
+from training.data.dataset import Batches
+from training.data.samples import Samples
+from training.fitting.metrics import measure
 
 WIDTH, HEIGHT = 48, 28
 

@@ -12,23 +12,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from agent.bench import (
-    GAME_SEED,
-    DrivePass,
-    GameBeside,
-    Turn,
-    WorkerProcess,
-    interleave,
-    run_bench,
-)
-from agent.bench_report import STAGES, BenchReport, Spread, installed_mb, precision_of, summarise
 from agent.contract.controls import Controls
 from agent.contract.errors import EngineError
 from agent.contract.observation import Observation
 from agent.contract.spec import ModelSpec
 from agent.engines.base import Engine, Prediction
 from agent.engines.constant import ConstantEngine
-from agent.pacing import VirtualClock
+from agent.measuring.bench import GAME_SEED, DrivePass, GameBeside, Turn, WorkerProcess, interleave, run_bench
+from agent.measuring.bench_report import STAGES, BenchReport, Spread, installed_mb, precision_of, summarise
+from agent.system.pacing import VirtualClock
 
 SPEC = ModelSpec(name="tiny", backbone="none", game="carracing")
 PEAKS = {"f32": 1e9, "int8": 4e9}
@@ -119,8 +111,8 @@ def test_every_stage_is_charged_for_its_own_work(monkeypatch: pytest.MonkeyPatch
     clock = VirtualClock()
     one_pass = DrivePass(SlowEngine(clock), clock)
     where, name = {
-        "capture": ("agent.bench", "Frame"),
-        "preprocess": ("agent.bench", "preprocess"),
+        "capture": ("agent.measuring.bench", "Frame"),
+        "preprocess": ("agent.measuring.bench", "preprocess"),
         "map": ("agent.contract.controls.Controls", "arbitrate"),
         "send": ("agent.controllers.memory.MemoryController", "send"),
     }[slow_stage]

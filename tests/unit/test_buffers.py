@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError
 
 from agent.contract.errors import TrainingError
-from training import buffers as module
-from training.balancing.base import Feed
-from training.buffers import Buffer, BufferStorage, EncodedSample, StreamBuffer, equal_shares, make_buffers
+from training.data import buffers as module
+from training.data.balancing.base import Feed
+from training.data.buffers import Buffer, BufferStorage, EncodedSample, StreamBuffer, equal_shares, make_buffers
 
 
 def feed(length: int, order: Callable[[np.random.Generator], npt.NDArray[np.int64]] | None = None) -> Feed:
@@ -165,7 +165,7 @@ def test_a_storage_rotates_and_refills_a_buffer(tmp_path: Path) -> None:
 
 WRITER = """
 import sys, pathlib, numpy as np
-from training.buffers import BufferStorage, EncodedSample
+from training.data.buffers import BufferStorage, EncodedSample
 storage = BufferStorage(pathlib.Path(sys.argv[1]), chunks=3, chunk_samples=2)
 for number in range(10**9):
     storage.append(EncodedSample(b"picture %d" % number, np.array([number, -number], np.float32)))

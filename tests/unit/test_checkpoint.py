@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from training.checkpoint import find_folder, replace_folder
+from training.fitting.checkpoint import find_folder, replace_folder
 
 STEPS = 8
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from agent.cli import main
-from agent.comparison import compare_reports, load_report
 from agent.contract.errors import ReportError
-from agent.evaluation import EvaluationReport, TrackResult
+from agent.sessions.comparison import compare_reports, load_report
+from agent.sessions.evaluation import EvaluationReport, TrackResult
 
 
 def report(

@@ -9,7 +9,7 @@ from agent.contract.profile import GameProfile
 from agent.controllers.memory import MemoryController
 from agent.games.base import DriveState
 from agent.games.lockstep import Lockstep
-from agent.pacing import Pacer, VirtualClock
+from agent.system.pacing import Pacer, VirtualClock
 
 LEFT = Controls(-0.5, 0.25, 0.0)
 

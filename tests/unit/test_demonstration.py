@@ -12,15 +12,18 @@ import pytest
 
 from agent.commands.record import _choose_input
 from agent.contract.controls import NEUTRAL, Controls
-from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.reading import Episode
+from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import BlindError, ControllerError
 from agent.contract.observation import Frame
 from agent.contract.profile import GameProfile, KeyMap, SteeringRamp
-from agent.controllers.keyboard import KeyPulse
-from agent.demonstration import DISCARDED_S, KEYS_AVERAGED_S, ControlTrack, Demonstration, Sampler, describe, state_of
-from agent.inputs.base import GameWheel, KeySteering
+from agent.controllers.key_pulses import KeyPulse
 from agent.inputs.keyboard import KeyboardInput
-from agent.pacing import Pacer, VirtualClock
+from agent.inputs.sampling import KEYS_AVERAGED_S, ControlTrack, Sampler
+from agent.inputs.wheels import GameWheel, KeySteering
+from agent.sessions.record_person import DISCARDED_S, Demonstration, describe, state_of
+from agent.system.pacing import Pacer, VirtualClock
 
 RATE_HZ = 20.0
 S = 1_000_000_000

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from agent.contract.errors import GameError, TrainingError
-from training.collect import CollectConfig
-from training.disguise import disguise_data, repaint
+from training.collecting.collect import CollectConfig
+from training.collecting.repaint_supertuxkart import disguise_data, repaint
 
 RNG = np.random.default_rng
 

@@ -18,7 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from agent.contract.controls import Controls
-from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter, encode_row, recover
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.reading import Episode
+from agent.contract.episodes.sealing import recover
+from agent.contract.episodes.writing import EpisodeWriter, encode_row
 from agent.contract.errors import EpisodeError
 from agent.contract.observation import Frame
 
@@ -348,7 +351,7 @@ def test_foreign_parquet_is_refused_with_its_columns(tmp_path: Path) -> None:
 
 
 def test_another_version_of_the_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.contract.episode.FORMAT_VERSION", 2)
+    monkeypatch.setattr("agent.contract.episodes.columns.FORMAT_VERSION", 2)
     record(tmp_path / "a.parquet", 3)
     monkeypatch.undo()
     with pytest.raises(EpisodeError, match="version 2, this program reads 'hoodcam-episode' version 1"):
@@ -358,7 +361,7 @@ def test_another_version_of_the_format_is_refused(tmp_path: Path, monkeypatch: p
 def test_what_a_later_version_says_more_of_an_episode_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.contract.episode.asdict", lambda header: asdict(header) | {"weather": "rain"})
+    monkeypatch.setattr("agent.contract.episodes.columns.asdict", lambda header: asdict(header) | {"weather": "rain"})
     record(tmp_path / "a.parquet", 3)
     assert Episode.open(tmp_path / "a.parquet").header == HEADER
 
@@ -532,7 +535,7 @@ def test_a_recording_that_vanished_is_told(tmp_path: Path) -> None:
 def test_a_recording_that_somebody_else_takes_hold_of_does_not_begin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.contract.episode.claim", lambda file: False)
+    monkeypatch.setattr("agent.contract.episodes.writing.claim", lambda file: False)
     with pytest.raises(EpisodeError, match="taken hold of by another program"):
         EpisodeWriter(tmp_path / "a.parquet", HEADER)
     assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from agent.contract.controls import Controls
-from agent.contract.episode import EncodedRow, Episode, EpisodeHeader, EpisodeRow, EpisodeWriter, encode_row
+from agent.contract.episodes.columns import EncodedRow, EpisodeHeader, EpisodeRow
+from agent.contract.episodes.reading import Episode
+from agent.contract.episodes.writing import EpisodeWriter, encode_row
 from agent.contract.errors import EpisodeError
 from agent.contract.observation import Frame
 from agent.observers import episode_writer

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent.games.carracing import HOLD_TICKS, CarRacing
-from training.experts.carracing import CarRacingExpert, curvature, racing_line
+from training.collecting.experts.carracing import CarRacingExpert, curvature, racing_line
 
 
 def circle(radius: float, points: int = 80) -> np.ndarray:

@@ -14,8 +14,8 @@ from agent.contract.errors import AgentError
 from agent.contract.observation import Pixels
 from agent.contract.spec import ModelSpec
 from agent.engines.constant import ConstantEngine
-from agent.film import drive_for_film, side_by_side
 from agent.games.carracing import CarRacing
+from agent.sessions.film import drive_for_film, side_by_side
 
 
 def film(value: int, length: int) -> list[Pixels]:

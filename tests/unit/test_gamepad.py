@@ -6,7 +6,7 @@ from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.profile import PadMap
 from agent.controllers import gamepad
 from agent.controllers.pad import STICK_MAX
-from agent.pacing import VirtualClock
+from agent.system.pacing import VirtualClock
 
 
 class Device:

@@ -14,7 +14,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper, shape_inference
 
 from agent.contract.errors import WeightsError
 from agent.contract.spec import GRAPH_FILE, INT8_GRAPH_FILE, INT8_WEIGHTS_FILE, WEIGHTS_FILE
-from agent.engines.graph import MAX_GRAPH_BYTES, Graph, read_graph
+from agent.engines.model_folder.graph import MAX_GRAPH_BYTES, Graph, read_graph
 
 SHIPPED = Path(__file__).parents[2] / "model_weights" / "carracing"
 TENSORS = small_model.make_tensors()

@@ -12,7 +12,7 @@ from agent.contract.errors import AgentError
 from agent.contract.observation import Frame
 from agent.observers.base import TickRecord
 from agent.observers.health import HealthLog, HealthSample
-from agent.pacing import Pacer, TickStats, VirtualClock
+from agent.system.pacing import Pacer, TickStats, VirtualClock
 
 PICTURE = np.zeros((2, 2, 3), np.uint8)
 

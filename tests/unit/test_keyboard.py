@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from agent.contract.controls import Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import KeyMap, SteeringRamp
-from agent.controllers.keyboard import Keyboard, KeyPulse, KeyRamp, release_keys
-from agent.inputs.base import GameWheel
+from agent.controllers.key_pulses import KeyPulse, KeyRamp
+from agent.controllers.keyboard import Keyboard, release_keys
+from agent.inputs.wheels import GameWheel
 
 KEYS = KeyMap()
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from agent.driving.summary import DriveSummary
 from agent.games.base import DriveState
-from agent.live import Lap, overall_timing
-from agent.loop import DriveSummary
-from agent.pacing import Tick, TickStats, VirtualClock
+from agent.sessions.live import Lap, overall_timing
+from agent.system.pacing import Tick, TickStats, VirtualClock
 
 
 def lap(starts_s: list[float], missed: int = 0) -> Lap:

@@ -23,11 +23,13 @@ from agent.contract.observation import Frame, Observation
 from agent.contract.profile import Stuck
 from agent.contract.spec import ModelSpec
 from agent.controllers.memory import MemoryController
+from agent.driving.loop import STALE_S, drive, stale_after
+from agent.driving.rate import sustainable_rate, warm_up
+from agent.driving.stuck import StuckWatch
+from agent.driving.summary import DriveSummary
 from agent.engines.base import Prediction
-from agent.loop import STALE_S, DriveSummary, drive, stale_after, sustainable_rate, warm_up
 from agent.observers.base import TickRecord
-from agent.pacing import Pacer, VirtualClock
-from agent.stuck import StuckWatch
+from agent.system.pacing import Pacer, VirtualClock
 
 SPEC = ModelSpec("fake", "none", "fake", width_px=6, height_px=4)
 
@@ -271,7 +273,7 @@ def test_the_memory_controller_is_bounded() -> None:
 
 def test_warm_up_returns_the_second_slowest_of_ten_after_two_unmeasured_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = VirtualClock()
-    monkeypatch.setattr("agent.loop.clock_ns", clock)
+    monkeypatch.setattr("agent.driving.rate.clock_ns", clock)
     durations_s = iter((5.0, 1.0, 0.01, 0.09, 0.01, 0.03, *[0.02] * 6))
     engine = FakeEngine()
     infer = engine.infer

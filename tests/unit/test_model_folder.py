@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from agent.contract.errors import AgentError, EngineError, SpecError, WeightsError
 from agent.contract.spec import GRAPH_FILE, PROBE_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec, Quantization
-from agent.engines.model_folder import check_probe, open_model_folder
+from agent.engines.model_folder.opening import check_probe, open_model_folder
 from agent.engines.onnxruntime import OnnxRuntimeEngine
 from agent.engines.openvino import OpenVinoEngine
 
@@ -129,9 +129,9 @@ EXECUTING = {
 
 
 INSTALLED = {
-    ("agent/games/supertuxkart.py", "CDLL"),
-    ("agent/process.py", "CDLL"),
-    ("training/experts/supertuxkart.py", "CDLL"),
+    ("agent/games/supertuxkart/simulator.py", "CDLL"),
+    ("agent/system/process.py", "CDLL"),
+    ("training/collecting/experts/supertuxkart.py", "CDLL"),
 }
 """Where a library is opened that is loaded already: C's own, and the installed binding of SuperTuxKart."""
 

@@ -18,7 +18,7 @@ from agent.observers.base import TickObserver, TickRecord
 from agent.observers.show_input import ShowInput
 from agent.observers.status import StatusLine
 from agent.observers.video import VideoWriter, compose
-from agent.pacing import Tick, TickStats, VirtualClock
+from agent.system.pacing import Tick, TickStats, VirtualClock
 
 MS = 1_000_000
 

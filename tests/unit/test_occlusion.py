@@ -9,11 +9,13 @@ import pytest
 
 from agent.cli import main
 from agent.contract.controls import Controls
-from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.reading import Episode
+from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.observation import Frame, Observation
 from agent.contract.spec import ModelSpec
 from agent.engines.base import Prediction
-from agent.occlusion import COLUMNS, ROWS, cover, part, study
+from agent.measuring.occlusion import COLUMNS, ROWS, cover, part, study
 
 SPEC = ModelSpec("test", "none", "carracing", width_px=64, height_px=36)
 SEEN = (6, 13)  # row and column of the one part that steers

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.pacing import Pacer, Tick, TickStats, VirtualClock, clock_ns
+from agent.system.pacing import Pacer, Tick, TickStats, VirtualClock, clock_ns
 
 MS = 1_000_000
 
@@ -177,7 +177,7 @@ def test_the_real_clock_is_the_default_and_is_waited_for() -> None:
 
 def test_the_clock_is_the_same_in_every_process_and_fine_enough_to_pace() -> None:
     before_ns = clock_ns()
-    program = "from agent.pacing import clock_ns; print(clock_ns())"
+    program = "from agent.system.pacing import clock_ns; print(clock_ns())"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert before_ns < int(answer.stdout) < clock_ns()
     readings = {clock_ns() for _ in range(10_000)}

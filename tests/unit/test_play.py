@@ -3,7 +3,7 @@
 import pygame
 import pytest
 
-from agent.play import GameWindow
+from agent.sessions.play import GameWindow
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import numpy as np
 import psutil
 import pytest
 
-from agent.process import _SLICE_NS, _scheduling, age_s, peak_memory_mb, pin_to, prompt_wakeups, raise_priority
+from agent.system.process import _SLICE_NS, _scheduling, age_s, peak_memory_mb, pin_to, prompt_wakeups, raise_priority
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 @linux_only
 def test_age_counts_from_before_the_interpreter_and_its_imports() -> None:
-    program = "import time; time.sleep(0.3); from agent.process import age_s; print(age_s())"
+    program = "import time; time.sleep(0.3); from agent.system.process import age_s; print(age_s())"
     before = time.perf_counter()
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     elapsed_s = time.perf_counter() - before
@@ -36,7 +36,7 @@ def test_age_grows_with_time() -> None:
 @linux_only
 def test_peak_memory_is_not_inherited_from_whoever_launched_us() -> None:
     block = np.ones(200_000_000, np.uint8)
-    program = "from agent.process import peak_memory_mb; print(peak_memory_mb())"
+    program = "from agent.system.process import peak_memory_mb; print(peak_memory_mb())"
     child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert 3 < float(child.stdout) < 100 < block.nbytes / 1e6
 
@@ -65,7 +65,7 @@ def test_systems_that_do_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
 @linux_only
 def test_a_process_is_kept_on_a_core_and_so_are_its_children() -> None:
     program = (
-        "import os, subprocess, sys; from agent.process import pin_to; core = min(os.sched_getaffinity(0))\n"
+        "import os, subprocess, sys; from agent.system.process import pin_to; core = min(os.sched_getaffinity(0))\n"
         "assert pin_to([core]) is None\n"
         "print(subprocess.check_output([sys.executable, '-c', 'import os; print(os.sched_getaffinity(0))']) "
         "== f'{{{core}}}\\n'.encode())"

@@ -9,12 +9,14 @@ import pytest
 
 from agent.capture.replay import ReplaySource
 from agent.contract.controls import Controls
-from agent.contract.episode import Episode, EpisodeHeader, EpisodeRow, EpisodeWriter
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.reading import Episode
+from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import CaptureError, ControlsError, EpisodeError
 from agent.contract.observation import Frame, Observation
 from agent.contract.spec import WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Prediction
-from agent.replay import compare_with_reference, replay, save_reference
+from agent.sessions.replay import compare_with_reference, replay, save_reference
 
 SPEC = ModelSpec("test", "none", "carracing", width_px=4, height_px=3, sha256={WEIGHTS_FILE: "ab" * 32})
 ROWS = 8

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import pytest
 
 from agent.contract.errors import TrainingError
-from training.courses import find_course
-from training.experts.road import BEARINGS_M, Pursuit
+from training.collecting.courses import find_course
+from training.collecting.experts.road import BEARINGS_M, Pursuit
 
 
 def road(*bearings: float) -> Mapping[str, float]:

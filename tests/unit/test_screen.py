@@ -7,12 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from agent.capture.desktop import Window, WindowState, find_window
+from agent.capture.desktop import find_window
+from agent.capture.desktop_base import Window, WindowState
 from agent.capture.screen import FROZEN_S, RETRY_AFTER_S, ScreenSource
 from agent.contract.errors import BlindError, CaptureError, GameError
 from agent.contract.observation import Pixels
 from agent.contract.profile import Capture, Region
-from agent.pacing import VirtualClock
+from agent.system.pacing import VirtualClock
 
 SCREEN = Region(0, 0, 200, 100)
 GAME = Capture(window="game")

@@ -6,7 +6,7 @@ import pytest
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.observation import Observation
 from agent.contract.profile import Stuck, StuckAction
-from agent.stuck import FREE_S, StuckWatch
+from agent.driving.stuck import FREE_S, StuckWatch
 
 WANTED = Controls(0.5, 1.0, 0.0)
 RATE_HZ = 10

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from agent.contract.errors import GameError
-from agent.games import supertuxkart_data as module
-from agent.games.supertuxkart_data import find_data, link_data
+from agent.games.supertuxkart import data as module
+from agent.games.supertuxkart.data import find_data, link_data
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import pytest
 
 from agent.contract.errors import TrainingError
 from agent.games.registry import find_game
-from agent.games.supertuxkart_races import DEFAULT_KART, GRADED_TRACKS, KARTS, LIMIT_STEPS, Race, race_of
-from training.collect import CollectConfig
-from training.config import HELD_OUT_TRACK, VALIDATION_TRACKS
-from training.courses import TRACKS
+from agent.games.supertuxkart.races import DEFAULT_KART, GRADED_TRACKS, KARTS, LIMIT_STEPS, Race, race_of
+from training.collecting.collect import CollectConfig
+from training.collecting.courses import TRACKS
+from training.data.held_out import HELD_OUT_TRACK, VALIDATION_TRACKS
 
 TWO = ("lighthouse", "hacienda")
 

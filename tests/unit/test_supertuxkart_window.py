@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from agent.contract.errors import CaptureError, GameError
-from agent.games.supertuxkart_window import Race, race_in_window
-from agent.virtual_desktop import virtual_desktop
+from agent.games.supertuxkart.window import Race, race_in_window
+from agent.games.virtual_desktop import virtual_desktop
 
 HIGHSCORES = """<?xml version="1.0"?>
 <highscores version="1">
@@ -61,7 +61,7 @@ def test_a_track_that_the_game_does_not_have_is_told(tmp_path: Path, monkeypatch
         (tmp_path / "data" / "tracks" / track).mkdir(parents=True)
         (tmp_path / "data" / "tracks" / track / "track.xml").write_text(f"<track {kind}/>")
     monkeypatch.setattr("shutil.which", lambda *_, **__: sys.executable)
-    monkeypatch.setattr("agent.games.supertuxkart_window.DEBIAN_DATA", tmp_path / "data")
+    monkeypatch.setattr("agent.games.supertuxkart.window.DEBIAN_DATA", tmp_path / "data")
     with (
         pytest.raises(GameError, match="no track 'nosuch', expected one of: lighthouse, zengarden"),
         race_in_window("nosuch", {}, tmp_path),

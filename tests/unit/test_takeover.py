@@ -6,7 +6,7 @@ from typing import Self
 import pytest
 
 from agent.contract.controls import NEUTRAL, Controls
-from agent.takeover import THRESHOLD, Takeover
+from agent.driving.takeover import THRESHOLD, Takeover
 
 
 class Hands:

@@ -11,11 +11,11 @@ import pytest
 from agent.contract.errors import GameError
 from agent.contract.observation import Pixels
 from agent.games.registry import find_game
-from agent.games.torcs_window import (
+from agent.games.torcs.progress import Progress
+from agent.games.torcs.window import (
     HEIGHT_PX,
     STEERING_S,
     WIDTH_PX,
-    Progress,
     Session,
     _is_menu,
     _write_settings,
@@ -45,7 +45,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     track = folder / "tracks" / "oval" / "e-track-5"
     track.mkdir(parents=True)
     (track / "e-track-5.xml").touch()
-    monkeypatch.setattr("agent.games.torcs_window._DATA", folder)
+    monkeypatch.setattr("agent.games.torcs.window._DATA", folder)
     return folder
 
 

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from agent.contract.errors import TrainingError
 from training.cli import main
-from training.config import FitConfig
-from training.report import differing_settings, load_runs, notes, print_report, to_dict, write_report
+from training.fitting.config import FitConfig
+from training.fitting.report import differing_settings, load_runs, notes, print_report, to_dict, write_report
 
 OLD_COLUMNS = ("step", "loss", "steering_loss", "validation_loss", "steering_mae", "steering_correlation", "return")
 

@@ -13,8 +13,8 @@ from safetensors.numpy import save_file
 
 from agent.contract.errors import WeightsError
 from agent.contract.spec import GRAPH_FILE, WEIGHTS_FILE
-from agent.engines.graph import ExternalTensor, read_graph
-from agent.engines.weights import check_weights
+from agent.engines.model_folder.graph import ExternalTensor, read_graph
+from agent.engines.model_folder.weights import check_weights
 
 
 @pytest.fixture

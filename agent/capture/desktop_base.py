@@ -1,0 +1,57 @@
+"""What every desktop offers: its windows, where they are, and the state each is in."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent.contract.profile import Region
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window as it was when it was listed.
+
+    Attributes:
+        handle: The system's number for it.
+        title: Its title.
+        region: Its inside, in desktop pixels.
+    """
+
+    handle: int
+    title: str
+    region: Region
+
+
+@dataclass(frozen=True, slots=True)
+class WindowState:
+    """How a window stands now.
+
+    Attributes:
+        region: Its inside, in desktop pixels.
+        minimised: Whether it is hidden, so that its pixels are not on the screen.
+        focused: Whether keys go to it; None where nobody keeps the focus (no window manager).
+    """
+
+    region: Region
+    minimised: bool
+    focused: bool | None
+
+
+class Desktop(Protocol):
+    """The windows of the session that this process belongs to."""
+
+    def windows(self) -> list[Window]:
+        """Return every window with a title that is or can be on the screen.
+
+        Raises:
+            CaptureError: If the session has ended.
+        """
+
+    def look(self, handle: int) -> WindowState | None:
+        """Return how a window stands now, or None if it is gone.
+
+        Raises:
+            CaptureError: If the session has ended.
+        """
+
+    def close(self) -> None:
+        """Let go of the session."""

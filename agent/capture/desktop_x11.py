@@ -1,0 +1,97 @@
+"""Windows of an X11 desktop."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from agent.capture.desktop_base import Window, WindowState
+from agent.contract.errors import CaptureError
+from agent.contract.profile import Region
+
+
+class X11Desktop:
+    def __init__(self) -> None:
+        from Xlib import X, display, error
+
+        self._x: Any = X
+        self._gone = (error.BadWindow, error.BadDrawable, error.BadMatch)
+        self._ended = (error.ConnectionClosedError, OSError)
+        try:
+            self._display: Any = display.Display()
+        except (error.DisplayError, OSError) as exc:
+            raise CaptureError(
+                f"the display {os.environ.get('DISPLAY')!r} cannot be opened ({exc}), expected a running X server. "
+                "Run it where the game is shown."
+            ) from exc
+        self._root = self._display.screen().root
+        intern = self._display.intern_atom
+        self._net_name, self._utf8 = intern("_NET_WM_NAME"), intern("UTF8_STRING")
+        self._wm_state, self._active = intern("WM_STATE"), intern("_NET_ACTIVE_WINDOW")
+
+    def windows(self) -> list[Window]:
+        with self._session():
+            return list(self._walk(self._root))
+
+    def look(self, handle: int) -> WindowState | None:
+        window = self._display.create_resource_object("window", handle)
+        try:
+            with self._session():
+                region = self._region(window)
+                viewable = window.get_attributes().map_state == self._x.IsViewable
+                active = self._root.get_full_property(self._active, self._x.AnyPropertyType)
+        except self._gone:
+            return None
+        focused = None if active is None else active.value[0] == handle
+        return WindowState(region, not viewable, focused)
+
+    def close(self) -> None:
+        with suppress(*self._ended):
+            self._display.close()
+
+    @contextmanager
+    def _session(self) -> Iterator[None]:
+        try:
+            yield
+        except self._ended as exc:
+            raise CaptureError(
+                f"the X server of the display {os.environ.get('DISPLAY')!r} is gone ({exc}), expected it to run on. "
+                "Log in again, or start Xvfb again."
+            ) from exc
+
+    def _walk(self, parent: Any) -> Iterator[Window]:
+        with suppress(*self._gone):  # windows come and go while they are listed
+            for window in parent.query_tree().children:
+                with suppress(*self._gone):
+                    title = self._title(window)
+                    if title and (self._is_shown(window) or self._is_minimised(window)):
+                        yield Window(window.id, title, self._region(window))
+                    else:
+                        yield from self._walk(window)
+
+    def _title(self, window: Any) -> str:
+        for name, kind in ((self._net_name, self._utf8), (self._x_name(), self._x.AnyPropertyType)):
+            found = window.get_full_property(name, kind)
+            if found is not None and found.value:
+                value = found.value
+                return (value if isinstance(value, str) else bytes(value).decode("utf-8", "replace")).strip()
+        return ""
+
+    def _x_name(self) -> int:
+        from Xlib import Xatom
+
+        return int(Xatom.WM_NAME)
+
+    def _is_shown(self, window: Any) -> bool:
+        attributes = window.get_attributes()
+        return bool(attributes.map_state == self._x.IsViewable and attributes.win_class == self._x.InputOutput)
+
+    def _is_minimised(self, window: Any) -> bool:
+        state = window.get_full_property(self._wm_state, self._wm_state)
+        return state is not None and state.value[0] == 3  # IconicState
+
+    def _region(self, window: Any) -> Region:
+        size = window.get_geometry()
+        corner = window.translate_coords(self._root, 0, 0)
+        # The answer is where the root's corner lies as seen from the window.
+        return Region(-corner.x, -corner.y, max(1, size.width), max(1, size.height))

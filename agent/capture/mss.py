@@ -1,0 +1,57 @@
+"""Pixels of a part of the screen, grabbed by mss."""
+
+from typing import Any
+
+import numpy as np
+
+from agent.contract.errors import CaptureError
+from agent.contract.observation import Pixels
+from agent.contract.profile import Region
+
+
+class MssGrabber:
+    """Reads the screen through mss: shared memory on X11, GDI on Windows.
+
+    Raises:
+        CaptureError: If there is no screen.
+    """
+
+    def __init__(self) -> None:
+        import mss
+
+        try:
+            self._mss: Any = mss.MSS()
+            self._monitors = [
+                Region(monitor["left"], monitor["top"], monitor["width"], monitor["height"])
+                for monitor in self._mss.monitors
+            ]
+        except Exception as exc:  # mss' own, xcb's, or a missing library's
+            raise CaptureError(
+                f"the screen cannot be opened ({type(exc).__name__}: {exc}), expected a desktop. Run it where the game "
+                "is shown; on a Linux server, under Xvfb."
+            ) from exc
+
+    @property
+    def monitors(self) -> list[Region]:
+        """All monitors together, then each by itself, as they were when the screen was opened."""
+        return self._monitors
+
+    def grab(self, region: Region) -> Pixels:
+        """Return uint8, shape (height, width, 4), BGRA: a new array.
+
+        Raises:
+            CaptureError: If the screen cannot be read.
+        """
+        area = {"left": region.left, "top": region.top, "width": region.width, "height": region.height}
+        try:
+            shot = self._mss.grab(area)
+        except Exception as exc:
+            raise CaptureError(
+                f"the screen cannot be read at {region} ({type(exc).__name__}: {exc}), expected a part of the desktop. "
+                "Start again; if it stays, try another --region."
+            ) from exc
+        return np.frombuffer(shot.raw, np.uint8).reshape(shot.height, shot.width, 4)
+
+    def close(self) -> None:
+        """Let go of the screen."""
+        self._mss.close()

@@ -1,0 +1,248 @@
+"""What an episode's file holds: its columns, its header, and what makes a file foreign or damaged."""
+
+import json
+import math
+import time
+import zlib
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from agent.contract.controls import Controls
+from agent.contract.errors import EpisodeError, ForeignEpisodeError
+from agent.contract.observation import Frame
+
+SEALED_SUFFIX = ".parquet"
+RECORDING_SUFFIX = ".recording"
+SEALING_SUFFIX = ".sealing"
+REPAIR = "Run `python -m agent episodes repair` on it"
+FORMAT = "hoodcam-episode"
+FORMAT_VERSION = 1
+
+Floats = npt.NDArray[np.float32]
+"""float32, shape (rows,), or (rows, 3) for steering, throttle, brake."""
+
+_METADATA_KEY = b"hoodcam"
+_METADATA_CHECKSUM_KEY = b"hoodcam_crc32"
+BATCH_CHECKSUM_KEY = b"crc32"
+SECOND_NS = 1_000_000_000
+
+LABELS = ("steering", "throttle", "brake")
+EXECUTED = ("executed_steering", "executed_throttle", "executed_brake")
+_FRAME_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_COLUMN_TYPES: dict[str, Any] = {
+    "tick": pa.int32(),
+    "captured_ns": pa.int64(),
+    "frame": _FRAME_TYPE,
+    **{name: pa.float32() for name in LABELS + EXECUTED},
+    "speed": pa.float32(),
+    "intervention": pa.bool_(),
+}
+_NULLABLE = {"speed", "telemetry"}
+
+# What pyarrow raises on bytes that are not what they claim to be; ArrowInvalid is a ValueError, a page that fails its
+# checksum an OSError, an absurd length in a damaged footer a MemoryError.
+READ_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeHeader:
+    """What is true of a whole episode.
+
+    Attributes:
+        game: Name of the game's profile.
+        driver: Who gave the labels, such as ``expert`` or ``policy:carracing``.
+        rate_hz: Nominal rows a second.
+        seed: Seed of the track where the game has one.
+        profile_notes: What the reader should know of the game's settings.
+        track: Name of the track where the game's tracks have names.
+    """
+
+    game: str
+    driver: str
+    rate_hz: float
+    seed: int | None = None
+    profile_notes: str = ""
+    track: str = ""
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.rate_hz, (int, float)) and math.isfinite(self.rate_hz) and self.rate_hz > 0):
+            raise ValueError(f"rate_hz is {self.rate_hz!r}, expected a positive number of rows a second")
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRow:
+    """One tick of an episode.
+
+    Attributes:
+        frame: The picture acted on; recorded without its alpha channel.
+        controls: The label: what the driver wanted.
+        executed: What was really sent, injected noise included.
+        speed: In the game's own units of length per second; None where unknown.
+        intervention: Whether a person or an expert had taken over.
+        telemetry: Further numbers by name; every row of an episode has the same names.
+    """
+
+    frame: Frame
+    controls: Controls
+    executed: Controls
+    speed: float | None = None
+    intervention: bool = False
+    telemetry: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRow:
+    """A row whose picture is compressed; made by :func:`encode_row`, a hundredth of the memory."""
+
+    tick: int
+    captured_ns: int
+    picture: bytes
+    controls: Controls
+    executed: Controls
+    speed: float | None
+    intervention: bool
+    telemetry: dict[str, float]
+
+
+def checksum_of(batch: Any) -> bytes:
+    return str(zlib.crc32(batch.serialize())).encode()
+
+
+def arrow_schema(header: EpisodeHeader, telemetry: list[str]) -> Any:
+    """Return the Arrow schema with our header and Hugging Face's feature declaration in its metadata."""
+    types = dict(_COLUMN_TYPES)
+    if telemetry:
+        types["telemetry"] = pa.struct([(name, pa.float32()) for name in telemetry])
+    about = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "header": asdict(header),
+        "telemetry": telemetry,
+    }
+    text = json.dumps(about).encode()
+    # Layout of datasets' own ArrowWriter; a feature counts only if its type equals the column's exactly.
+    features = {name: _feature(kind) for name, kind in types.items() if name != "frame"} | {"frame": {"_type": "Image"}}
+    metadata = {
+        _METADATA_KEY: text,
+        _METADATA_CHECKSUM_KEY: str(zlib.crc32(text)).encode(),
+        b"huggingface": json.dumps({"info": {"features": features}}).encode(),
+    }
+    return pa.schema(list(types.items()), metadata=metadata)
+
+
+def _feature(kind: Any) -> dict[str, Any]:
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
+    return {"dtype": kind.to_pandas_dtype().__name__, "_type": "Value"}
+
+
+def parse_metadata(path: Path, schema: Any) -> tuple[EpisodeHeader, str, list[str]]:
+    """Return header, creation time and telemetry names; :func:`check_schema` has seen the schema before."""
+    about = json.loads(schema.metadata[_METADATA_KEY])
+    try:
+        # A later version may say more of an episode: the checksum tells that it is no damage.
+        known = {
+            entry.name: about["header"][entry.name] for entry in fields(EpisodeHeader) if entry.name in about["header"]
+        }
+        return EpisodeHeader(**known), about["created"], about["telemetry"]
+    except (KeyError, TypeError, ValueError) as exc:
+        raise damaged_episode(path, f"its header cannot be understood ({one_line(exc)})") from exc
+
+
+def check_schema(path: Path, schema: Any) -> None:
+    """Refuse foreign files, other versions of the format, and files whose description is damaged."""
+    metadata = schema.metadata or {}
+    text = metadata.get(_METADATA_KEY)
+    if text is None:
+        raise ForeignEpisodeError(
+            f"{path} is no episode: its columns are {_shortened(schema.names)} and it has no {FORMAT} header. "
+            "Pass a file recorded by this project."
+        )
+    if metadata.get(_METADATA_CHECKSUM_KEY) != str(zlib.crc32(text)).encode():
+        raise damaged_episode(path, "its header does not match its checksum")
+    about = json.loads(text)
+    if not isinstance(about, dict):
+        raise damaged_episode(path, f"its header is {_quoted(about)}, no object")
+    if about.get("format") != FORMAT or about.get("version") != FORMAT_VERSION:
+        raise ForeignEpisodeError(
+            f"{path} has format {_quoted(about.get('format'))} version {_quoted(about.get('version'))}, this "
+            f"program reads {FORMAT!r} version {FORMAT_VERSION}. Use the version of this project that recorded it."
+        )
+    expected = dict(_COLUMN_TYPES)
+    if about["telemetry"]:
+        expected["telemetry"] = pa.struct([(name, pa.float32()) for name in about["telemetry"]])
+    if len(schema.names) != len(expected) or dict(zip(schema.names, schema.types, strict=True)) != expected:
+        raise damaged_episode(path, f"it has columns {_shortened(schema.names)}, expected {_shortened(expected)}")
+
+
+def check_columns(path: Path, table: Any, rows: int) -> None:
+    table.validate(full=True)
+    empty = [name for name in table.column_names if name not in _NULLABLE and table[name].null_count]
+    if empty:
+        raise damaged_episode(path, f"values are missing in {_shortened(empty)}")
+    if not rows or table.num_rows != rows:
+        raise damaged_episode(path, f"it has {table.num_rows} rows of {rows}")
+    if not all(np.isfinite(table[name].to_numpy()).all() for name in LABELS + EXECUTED):
+        raise damaged_episode(path, "it holds controls that are no finite numbers")
+
+
+def check_readable(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as exc:
+        raise ForeignEpisodeError(
+            f"{path} cannot be read ({exc.strerror}), expected an episode ending in {SEALED_SUFFIX} or "
+            f"{RECORDING_SUFFIX}. Check the path."
+        ) from exc
+    if empty:
+        raise EpisodeError(f"{path} is empty (0 bytes): nothing can be recovered. Delete it.{_beside(path)}")
+
+
+def refuse_existing(path: Path) -> None:
+    if path.exists():
+        raise EpisodeError(f"{path} exists, and a recording is never overwritten. Move it away or choose another name.")
+
+
+def damaged_episode(path: Path, found: str) -> EpisodeError:
+    return EpisodeError(
+        f"{path} is damaged, cut short or no episode: {found}. Restore the file from where it came from, or keep what "
+        f"can be read: `python -m agent episodes repair`.{_beside(path)}"
+    )
+
+
+def _beside(path: Path) -> str:
+    """Point at the recording a sealed file was made from, where it is still there."""
+    recording = path.with_suffix(RECORDING_SUFFIX)
+    if path == recording or not recording.exists():
+        return ""
+    return f" Its recording {recording.name} is still beside it, and is what that takes."
+
+
+def floats_of(column: Any) -> Floats:
+    """Return a nullable float column with NaN for null."""
+    return np.asarray(column.to_numpy(zero_copy_only=False), np.float32)
+
+
+def one_line(exc: BaseException) -> str:
+    return _printable((str(exc).strip().splitlines() or [type(exc).__name__])[0].rstrip("."))
+
+
+def _shortened(names: Any) -> str:
+    listed = list(names)
+    return _printable(", ".join(listed[:12]) + (", ..." if len(listed) > 12 else ""))
+
+
+def _quoted(value: object) -> str:
+    return _printable(repr(value)[:100])
+
+
+def _printable(text: str) -> str:
+    """Return a text that may quote bytes of a file without what steers a terminal, and not too much of it."""
+    return "".join(character if character.isprintable() else "?" for character in text)[:300]

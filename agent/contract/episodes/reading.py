@@ -1,0 +1,259 @@
+"""The episode format: one file to record into, to replay from and to train from.
+
+While a drive is being recorded, ``NAME.recording`` grows by one Arrow IPC record batch every half second, each flushed
+to the disk and carrying its own checksum: after a kill or a power cut all but the last second reads back.
+Closing the recording seals it as ``NAME.parquet``, which pandas and Hugging Face ``datasets`` open as they are (the
+frame column is declared an ``Image`` feature). Both files hold the same columns, one row a tick:
+
+==================================================  ==========================================================
+``tick``                                            int32, the frame's running number given by its source
+``captured_ns``                                     int64, monotonic time of the capture in nanoseconds
+``frame``                                           struct<bytes: binary, path: string>, a PNG
+``steering``, ``throttle``, ``brake``               float32, the label: what the driver wanted
+``executed_steering``, ..., ``executed_brake``      float32, what was really sent, injected noise included
+``speed``                                           float32, in the game's own units, null where unknown
+``intervention``                                    bool, a person or an expert had taken over
+``telemetry``                                       struct of float32 by name; the column is absent without any
+==================================================  ==========================================================
+
+**Why PNG at level 3 without a filter.** Mean size and median thread time of 12 CarRacing frames of 1000 x 800 px, one
+thread of a two-core EPYC, OpenCV 5.0:
+
+=====================================  =======  ==========  ==========
+settings                               size     encode      decode
+=====================================  =======  ==========  ==========
+PNG, OpenCV's defaults                 27.3 KB    4.8 ms      6.9 ms
+PNG 1, no filter                       34.8 KB    4.0 ms      2.0 ms
+**PNG 3, no filter**                   32.7 KB    4.0 ms      1.9 ms
+PNG 3, filter "up"                     34.0 KB    5.0 ms      2.8 ms
+PNG 3, filter chosen row by row        33.8 KB   13.6 ms      3.7 ms
+PNG 6, no filter                       21.0 KB   10.2 ms      3.3 ms
+WebP, lossless                          8.5 KB   35.2 ms      2.7 ms
+=====================================  =======  ==========  ==========
+
+Flat game graphics compress well without prediction between pixels; encoding has to share two cores with the network,
+and training decodes every frame. The reader takes PNG of any such settings and nothing else: see
+:mod:`agent.contract.picture`.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from agent.contract.episodes.columns import (
+    BATCH_CHECKSUM_KEY,
+    EXECUTED,
+    LABELS,
+    READ_ERRORS,
+    RECORDING_SUFFIX,
+    SECOND_NS,
+    Floats,
+    check_columns,
+    check_readable,
+    check_schema,
+    checksum_of,
+    damaged_episode,
+    floats_of,
+    one_line,
+    parse_metadata,
+)
+from agent.contract.errors import EpisodeError, FrameError
+from agent.contract.observation import Frame
+from agent.contract.picture import decode_picture
+
+
+class Episode:
+    """A recorded episode; columns are arrays in memory, frames stay on the disk until they are asked for.
+
+    Build it with :meth:`open`. Not safe for use from several threads at once.
+
+    Attributes:
+        path: The file.
+        header: What is true of the whole episode.
+        created: When recording began, UTC, ISO 8601.
+        recovered: None for a sealed episode; for the remains of a recording what was recovered, as one sentence.
+        unread_bytes: Bytes of a recording that are incomplete or damaged, or follow such; they hold rows, perhaps.
+        tick: int32, shape (rows,): the frames' running numbers; a gap means frames missed or dropped.
+        captured_ns: int64, shape (rows,): monotonic capture time in nanoseconds.
+        controls: float32, shape (rows, 3): the label's steering, throttle, brake.
+        executed: float32, shape (rows, 3): what was really sent.
+        speed: float32, shape (rows,): in the game's own units; NaN where unknown.
+        intervention: bool, shape (rows,).
+        telemetry: float32, shape (rows,), by name.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        schema: Any,
+        columns: Any,
+        chunk_rows: list[int],
+        read_chunk: Callable[[int], Any],
+        recovered: str | None = None,
+        unread_bytes: int = 0,
+    ) -> None:
+        self.path = path
+        self.recovered = recovered
+        self.unread_bytes = unread_bytes
+        self.header, self.created, names = parse_metadata(path, schema)
+        self.tick: npt.NDArray[np.int32] = columns["tick"].to_numpy()
+        self.captured_ns: npt.NDArray[np.int64] = columns["captured_ns"].to_numpy()
+        self.controls: Floats = np.column_stack([columns[name].to_numpy() for name in LABELS])
+        self.executed: Floats = np.column_stack([columns[name].to_numpy() for name in EXECUTED])
+        self.speed: Floats = floats_of(columns["speed"])
+        self.intervention: npt.NDArray[np.bool_] = columns["intervention"].to_numpy()
+        self.telemetry: dict[str, Floats] = {
+            name: floats_of(columns["telemetry"].combine_chunks().field(name)) for name in names
+        }
+        self._chunk_starts = np.concatenate([[0], np.cumsum(chunk_rows)])
+        self._read_chunk = read_chunk
+        self._chunk_index = -1
+        self._chunk: Any = None
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a sealed episode, or what a killed recording left.
+
+        Raises:
+            EpisodeError: If the file is missing, empty, cut short, damaged, foreign, or of another format version.
+        """
+        return cls._open_recording(path) if path.suffix == RECORDING_SUFFIX else cls._open_sealed(path)
+
+    @classmethod
+    def _open_sealed(cls, path: Path) -> Self:
+        check_readable(path)
+        try:
+            file = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
+            schema = file.schema_arrow
+            check_schema(path, schema)
+            table = file.read(columns=[name for name in schema.names if name != "frame"], use_threads=False)
+            chunk_rows = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
+            check_columns(path, table, sum(chunk_rows))
+        except READ_ERRORS as exc:
+            raise damaged_episode(path, f"reading it as Parquet failed: {one_line(exc)}") from exc
+
+        def read_chunk(index: int) -> Any:
+            return file.read_row_group(index, columns=["frame"], use_threads=False)["frame"].combine_chunks()
+
+        return cls(path, schema, table, chunk_rows, read_chunk)
+
+    @classmethod
+    def _open_recording(cls, path: Path) -> Self:
+        check_readable(path)
+        with pa.memory_map(str(path)) as source:  # batches are views of the file: frames cost memory only when read
+            recording = RecordingFile(path, source)
+            batches = list(recording.batches())
+        if not batches:
+            raise EpisodeError(
+                f"{path} holds no half second of a drive that is whole ({recording.size} bytes): nothing can be "
+                "recovered. Delete it."
+            )
+        table = pa.Table.from_batches(batches).drop_columns(["frame"])
+        check_columns(path, table, table.num_rows)
+        return cls(
+            path,
+            recording.schema,
+            table,
+            [batch.num_rows for batch in batches],
+            lambda index: batches[index]["frame"],
+            recording.summary(table.num_rows),
+            recording.unread,
+        )
+
+    def __len__(self) -> int:
+        return len(self.tick)
+
+    @cached_property
+    def duration_s(self) -> float:
+        """Seconds from the first capture to the last."""
+        return float(self.captured_ns[-1] - self.captured_ns[0]) / SECOND_NS
+
+    def encoded_frame(self, index: int) -> bytes:
+        """Return a frame's compressed picture as it is stored.
+
+        Raises:
+            EpisodeError: If that part of the file is damaged; the message says which rows are lost.
+            IndexError: If there is no such row.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"row {index} of an episode of {len(self)} rows")
+        chunk = int(np.searchsorted(self._chunk_starts, index, side="right")) - 1
+        first, last = int(self._chunk_starts[chunk]), int(self._chunk_starts[chunk + 1]) - 1
+        try:
+            if chunk != self._chunk_index:
+                pictures = self._read_chunk(chunk).field("bytes")
+                if len(pictures) != last - first + 1:
+                    raise ValueError(f"there are {len(pictures)} of them")
+                self._chunk, self._chunk_index = pictures, chunk
+            encoded: bytes | None = self._chunk[index - first].as_py()
+        except READ_ERRORS as exc:
+            found = f"frames of rows {first} to {last} cannot be read ({one_line(exc)}); other rows may be whole"
+            raise damaged_episode(self.path, found) from exc
+        if not encoded:
+            raise damaged_episode(self.path, f"row {index} has no picture")
+        return encoded
+
+    def frame(self, index: int) -> Frame:
+        """Return a decoded frame: uint8, shape (height, width, 3), BGR; a new array.
+
+        Raises:
+            EpisodeError: If that part of the file is damaged.
+            IndexError: If there is no such row.
+        """
+        encoded = self.encoded_frame(index)
+        try:
+            pixels = decode_picture(encoded)
+        except FrameError as exc:
+            raise damaged_episode(self.path, f"the picture of row {index} cannot be decoded ({one_line(exc)})") from exc
+        return Frame(pixels, int(self.captured_ns[index]), int(self.tick[index]))
+
+    def frames(self) -> Iterator[Frame]:
+        """Decode all frames in order."""
+        return (self.frame(index) for index in range(len(self)))
+
+
+class RecordingFile:
+    """Reads an unsealed recording up to its first incomplete or damaged batch."""
+
+    def __init__(self, path: Path, source: Any) -> None:
+        self.size = source.size()
+        self.rows = 0
+        self._good_size = 0
+        self._source = source
+        try:
+            self._reader = pa.ipc.open_stream(source)
+            self.schema = self._reader.schema
+            check_schema(path, self.schema)
+        except READ_ERRORS as exc:
+            raise damaged_episode(path, f"reading it as an Arrow IPC stream failed: {one_line(exc)}") from exc
+
+    def batches(self) -> Iterator[Any]:
+        """Yield whole batches whose checksum holds."""
+        try:
+            while True:
+                batch, metadata = self._reader.read_next_batch_with_custom_metadata()
+                batch.validate(full=True)  # before anything follows its offsets; a checksum does not cover lengths
+                if metadata is None or metadata.get(BATCH_CHECKSUM_KEY) != checksum_of(batch):
+                    return
+                self._good_size = self._source.tell()
+                self.rows += batch.num_rows
+                yield batch
+        except StopIteration:
+            self._good_size = self._source.tell()
+        except READ_ERRORS:
+            return  # the summary tells where it ended
+
+    @property
+    def unread(self) -> int:
+        """Bytes behind the last good batch."""
+        return int(self.size - self._good_size)
+
+    def summary(self, rows: int) -> str:
+        end = f"; {self.unread} bytes after them are incomplete or damaged" if self.unread else ""
+        return f"the recording was cut off before it was sealed: {rows} rows recovered{end}."

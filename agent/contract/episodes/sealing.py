@@ -1,0 +1,154 @@
+"""Turning a recording, whole or damaged, into a sealed episode."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from agent.contract.episodes.columns import (
+    READ_ERRORS,
+    RECORDING_SUFFIX,
+    REPAIR,
+    SEALED_SUFFIX,
+    SEALING_SUFFIX,
+    check_columns,
+    check_readable,
+    check_schema,
+    damaged_episode,
+    one_line,
+    parse_metadata,
+    refuse_existing,
+)
+from agent.contract.episodes.reading import Episode, RecordingFile
+from agent.contract.errors import EpisodeError, FrameError
+from agent.contract.picture import decode_picture
+
+
+def recover(path: Path) -> Episode:
+    """Seal what a killed recording left behind as ``NAME.parquet``.
+
+    The recording stays, for the caller to remove unless :attr:`Episode.unread_bytes` of the result are left in it.
+
+    Args:
+        path: ``NAME.recording``; nobody may be writing it any more.
+
+    Raises:
+        EpisodeError: If there is nothing to recover, or ``NAME.parquet`` exists or cannot be written.
+    """
+    if path.suffix != RECORDING_SUFFIX:
+        raise ValueError(f"expected a path that ends in {RECORDING_SUFFIX}, not {path}")
+    remains = Episode.open(path)
+    summary = remains.recovered
+    del remains  # unmaps the file, which Windows would not let go otherwise
+    sealed = path.with_suffix(SEALED_SUFFIX)
+    _, unread_bytes = seal_recording(path, sealed)
+    episode = Episode.open(sealed)
+    episode.recovered, episode.unread_bytes = summary, unread_bytes
+    return episode
+
+
+def salvage(damaged: Path, sealed: Path) -> tuple[int, int]:
+    """Write what can be read of a damaged sealed episode as another one.
+
+    A row group, half a second or so, is taken whole or not at all: frames and controls stay together. What is taken
+    was looked at as on reading, pictures included: it is not found damaged again.
+
+    Args:
+        damaged: A sealed episode, under any name.
+        sealed: What to write; must not exist.
+
+    Returns:
+        How many rows were kept, and how many lost.
+
+    Raises:
+        EpisodeError: If nothing can be read, or the other one cannot be written.
+    """
+    check_readable(damaged)
+    try:
+        file = pq.ParquetFile(damaged, page_checksum_verification=True, pre_buffer=False)
+        schema = file.schema_arrow
+        check_schema(damaged, schema)
+        parse_metadata(damaged, schema)
+        groups = file.num_row_groups
+        rows = int(file.metadata.num_rows)
+    except READ_ERRORS as exc:
+        raise damaged_episode(damaged, f"reading it as Parquet failed: {one_line(exc)}") from exc
+    whole = [index for index in range(groups) if _is_whole(damaged, file, index)]
+    if not whole:
+        raise damaged_episode(damaged, "no part of it can be read")
+
+    def batches() -> Iterator[Any]:
+        for index in whole:
+            yield from file.read_row_group(index, use_threads=False).combine_chunks().to_batches()
+
+    kept = sum(file.metadata.row_group(index).num_rows for index in whole)
+    _write_sealed(sealed, schema, batches(), f"{damaged.name} is left as it is")
+    return kept, rows - kept
+
+
+def _is_whole(path: Path, file: Any, index: int) -> bool:
+    try:
+        table = file.read_row_group(index, use_threads=False)
+        check_columns(path, table, file.metadata.row_group(index).num_rows)
+        for picture in table["frame"].combine_chunks().field("bytes"):
+            decode_picture(picture.as_py() or b"")
+    except (*READ_ERRORS, EpisodeError, FrameError):
+        return False
+    return True
+
+
+def seal_recording(recording: Path, sealed: Path) -> tuple[int, int]:
+    """Turn a recording into Parquet batch by batch; return its rows, and how many bytes could not be read."""
+    check_readable(recording)
+    with pa.OSFile(str(recording)) as source:
+        reader = RecordingFile(recording, source)
+
+        def batches() -> Iterator[Any]:
+            yield from reader.batches()
+            if not reader.rows:  # rather no sealed file than one without rows
+                raise damaged_episode(recording, "no half second of it can be read")
+
+        _write_sealed(sealed, reader.schema, batches(), f"the drive is safe in {recording.name}. {REPAIR}")
+        return reader.rows, reader.unread
+
+
+def _write_sealed(sealed: Path, schema: Any, batches: Iterator[Any], otherwise: str) -> None:
+    """Write a sealed episode, a batch a row group; it appears whole or not at all."""
+    refuse_existing(sealed)
+    temporary = sealed.with_suffix(SEALING_SUFFIX)
+    try:
+        with temporary.open("wb") as file:
+            # PNG does not compress further and floats barely; checksums make flipped bits an error on reading.
+            with pq.ParquetWriter(
+                file,
+                schema,
+                compression="NONE",
+                use_dictionary=False,
+                write_statistics=False,
+                write_page_checksum=True,
+            ) as writer:
+                for batch in batches:
+                    writer.write_batch(batch)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(sealed)
+        sync_folder(sealed.parent)
+    except (pa.ArrowException, OSError) as exc:
+        raise EpisodeError(
+            f"{sealed} cannot be written ({one_line(exc)}), expected room on the disk; {otherwise}"
+        ) from exc
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new name survive a power cut; Windows has no such call and needs none."""
+    if os.name != "nt":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,180 @@
+"""A controller in a process of its own, which lets go by itself when it hears nothing.
+
+::
+
+    agent's process                         guard's process
+    GuardedController.send() --- pipe --->  the gamepad or the keys, held until ``expiry_s`` after they were handed over
+                             <-- pipe ---   reports: what it has done, how often it had to let go; what went wrong
+    by_hand()                <-- pipe ---   a person's own gamepad, which wins whatever the agent does
+
+Whatever becomes of the agent (hung in native code, stopped, killed, out of processor time), no message arrives and the
+guard sends neutral. If the guard does not answer, the agent kills it; if it is killed, the system unplugs its gamepad,
+which is neutral too, and its keys, which nobody else would, the agent lets go of.
+
+The guard never waits for the agent: an agent that does not read is left only so many reports, fewer than fill a pipe,
+and the newest once it has read them.
+"""
+
+import logging.handlers
+import math
+import queue
+import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
+from multiprocessing.connection import Connection
+from typing import Any, Protocol
+
+from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.errors import AgentError
+from agent.controllers.base import ButtonController
+from agent.controllers.guard.messages import CONTROLS, HEAD, IS_CONTROLS, IS_END, IS_TAP, TAP, clock_s
+from agent.system.process import raise_priority
+
+_HANDS_S = 0.01  # how often a person's gamepad is read: well within any control period
+_UNREAD = 32  # reports: at 100 readings of a moving stick a second, enough for a loop of 3 ticks a second
+
+# What a terminal sends to everybody in it, the guard included: the agent ends the guard, by closing the pipe, and an
+# agent that is stopped (Ctrl-Z) is one that is silent.
+_TERMINAL_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGTTIN", "SIGTTOU")
+
+_log = logging.getLogger(__name__)
+
+
+class Hands(Protocol):
+    """A person who may take over; read in the guard's process."""
+
+    @property
+    def reach_the_game(self) -> bool:
+        """Whether what they press reaches the game by itself, so that the controller must stay out of it."""
+
+    def __call__(self) -> Controls | None:
+        """Return the person's controls while they drive, else None."""
+
+
+def hold_controller(
+    link: "Connection[Any, Any]",
+    make_controller: Callable[[], AbstractContextManager[ButtonController]],
+    make_hands: Callable[[], AbstractContextManager[Hands]] | None,
+) -> None:
+    """Hold the controller; the main function of the guard's process."""
+    for name in _TERMINAL_SIGNALS:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    raise_priority(realtime=True)  # where it is allowed
+    _log_without_waiting()
+    try:
+        with ExitStack() as stack:
+            hands = None if make_hands is None else stack.enter_context(make_hands())
+            controller = stack.enter_context(make_controller())
+            link.send(("ready",))
+            _Service(link, controller, hands).run()
+    except (EOFError, OSError):
+        pass  # the agent is gone, and leaving the block was neutral
+    except AgentError as exc:
+        with suppress(OSError):
+            link.send(("failed", str(exc)))
+
+
+def _log_without_waiting() -> None:
+    """Have a thread of its own write what is logged here: a terminal that is held (Ctrl-S) takes nothing."""
+    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    logging.getLogger().addHandler(logging.handlers.QueueHandler(lines))
+    logging.handlers.QueueListener(lines, logging.StreamHandler()).start()
+
+
+class _Service:
+    """The guard's own main loop: messages, a person's hands, and what is due to be let go of."""
+
+    def __init__(self, link: "Connection[Any, Any]", controller: ButtonController, hands: Hands | None) -> None:
+        self._link = link
+        self._controller = controller
+        self._hands = hands
+        self._by_hand: Controls | None = None
+        self._shown = NEUTRAL
+        self._expires_s = math.inf  # when the controls do; never, while neutral is held
+        self._taps: dict[str, float] = {}  # what is held, until when
+        self._heard = 0
+        self._expired = 0
+        self._reports = 1  # messages sent, "ready" included
+        self._read = 0  # those of them that the agent has read
+        self._reported: tuple[int, int, tuple[float, ...] | None] = (0, 0, None)
+
+    def run(self) -> None:
+        """Serve until told to end.
+
+        Raises:
+            EOFError: If the pipe is closed instead.
+        """
+        ends = False
+        while not ends:
+            due_s = min(self._expires_s, *self._taps.values(), math.inf)
+            if self._hands is not None:
+                due_s = min(due_s, clock_s() + _HANDS_S)
+            controls = None
+            if self._link.poll(None if math.isinf(due_s) else max(0.0, due_s - clock_s())):
+                controls, ends = self._receive()
+            self._follow(controls)
+            self._let_go()
+            self._report()
+        self._expires_s, self._by_hand = -math.inf, None
+        self._let_go()
+        self._link.send(("neutral",))
+
+    def _receive(self) -> tuple[Controls | None, bool]:
+        """Take in a message (there is one); return controls that have not expired, and whether this is the end."""
+        message = self._link.recv_bytes()
+        what, self._read = HEAD.unpack_from(message)
+        self._heard += 1
+        if what == IS_CONTROLS:
+            made_s, *values, expiry_s = CONTROLS.unpack_from(message, HEAD.size)
+            if clock_s() < made_s + expiry_s:
+                self._expires_s = made_s + expiry_s
+                return Controls(*values), False
+        elif what == IS_TAP:
+            made_s, expiry_s, seconds = TAP.unpack_from(message, HEAD.size)
+            if clock_s() < made_s + expiry_s:
+                name = message[HEAD.size + TAP.size :].decode()
+                self._controller.hold(name)
+                self._taps[name] = clock_s() + seconds
+                if math.isinf(self._expires_s):  # no button either is held for an agent that has gone silent
+                    self._expires_s = made_s + expiry_s
+        return None, what == IS_END
+
+    def _follow(self, controls: Controls | None) -> None:
+        """Apply a person's controls if they drive, or else the agent's new ones."""
+        before, self._by_hand = self._by_hand, None if self._hands is None else self._hands()
+        if self._by_hand is not None and self._hands is not None:
+            if self._by_hand != before or controls is not None:
+                self._show(NEUTRAL if self._hands.reach_the_game else self._by_hand)
+        elif controls is not None:
+            self._show(controls)
+        elif before is not None:  # given back: nothing is held until the agent's next controls
+            self._show(NEUTRAL)
+
+    def _let_go(self) -> None:
+        now_s = clock_s()
+        expired = now_s >= self._expires_s
+        ended = [name for name, until_s in self._taps.items() if expired or now_s >= until_s]
+        for name in ended:
+            self._controller.release(name)
+            del self._taps[name]
+        if expired:
+            self._expires_s = math.inf
+            self._expired += 1
+        if expired and self._by_hand is None:
+            self._show(NEUTRAL)
+        elif ended:
+            self._show(self._shown)  # a button is up with the next controls, and nobody else may send any
+
+    def _show(self, controls: Controls) -> None:
+        self._controller.send(controls)
+        self._shown = controls
+
+    def _report(self) -> None:
+        """Tell the agent what is new, unless it has so much to read already that telling it might have to wait."""
+        hand = self._by_hand
+        report = self._heard, self._expired, None if hand is None else (hand.steering, hand.throttle, hand.brake)
+        if report != self._reported and self._reports - self._read < _UNREAD:
+            self._link.send(("report", report))
+            self._reports += 1
+            self._reported = report

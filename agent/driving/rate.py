@@ -1,0 +1,57 @@
+"""The control rate that this machine can hold."""
+
+import math
+
+import numpy as np
+
+from agent.contract.controls import Controls
+from agent.engines.base import Engine
+from agent.system.pacing import clock_ns
+
+# Of a period, the share a forward pass may take when measured on an otherwise idle process: the rest is for capture,
+# preprocessing, sending, and for the game beside us.
+_INFERENCE_SHARE = 0.75
+
+
+def warm_up(engine: Engine, runs: int = 10) -> float:
+    """Run the network on noise until it has settled, before anything depends on its speed.
+
+    Args:
+        engine: What runs the network.
+        runs: Forward passes to measure, after two that are not (the first compiles, the second allocates).
+
+    Returns:
+        Seconds of a slow forward pass, the second longest of ten: a rate that the median allows misses deadlines all
+        the time on a machine that is not steady.
+
+    Raises:
+        ValueError: If ``runs`` is not positive.
+        AgentError: If the network cannot be run, or its prediction is unusable.
+    """
+    if runs < 1:
+        raise ValueError(f"cannot warm up in {runs} runs, expected at least 1")
+    spec = engine.spec
+    observation = np.random.default_rng(0).integers(0, 256, (spec.height_px, spec.width_px, 3), np.uint8)
+    durations_s = []
+    for _ in range(2 + runs):
+        started_ns = clock_ns()
+        prediction = engine.infer(observation)
+        durations_s.append((clock_ns() - started_ns) / 1e9)
+        Controls.from_prediction(prediction)
+    return sorted(durations_s[2:])[-1 - runs // 10]
+
+
+def sustainable_rate(wanted_hz: float, inference_s: float) -> float:
+    """Return the rate that this machine can hold, at most the wanted one.
+
+    Args:
+        wanted_hz: The rate asked for.
+        inference_s: Seconds of a slow forward pass, from :func:`warm_up`.
+
+    Returns:
+        ``wanted_hz`` if forward passes leave a quarter of the period for the rest of a tick and for the game;
+        otherwise the highest rate at which they do, rounded down to a tenth of a hertz, at least 0.1.
+    """
+    if inference_s * wanted_hz <= _INFERENCE_SHARE:
+        return wanted_hz
+    return min(wanted_hz, max(0.1, math.floor(10 * _INFERENCE_SHARE / inference_s) / 10))

@@ -1,0 +1,54 @@
+"""The block of memory that the agent and the game's process share."""
+
+from dataclasses import dataclass
+from multiprocessing.shared_memory import SharedMemory
+from typing import get_args
+
+import numpy as np
+
+from agent.games.base import Outcome
+from agent.games.realtime.ring import Ring
+
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+NUMBERS = ("time_s", "episode_return", "progress", "outcome", "speed", "ticks_late", "processor_s", "expired")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What both processes must agree on, known once the game has drawn its first picture."""
+
+    frame_shape: tuple[int, ...]
+    telemetry: tuple[str, ...]
+
+
+class SharedRings:
+    """The three rings in one block of shared memory.
+
+    Args:
+        layout: The game's.
+        name: The block to attach to; None creates it.
+    """
+
+    def __init__(self, layout: Layout, name: str | None = None) -> None:
+        state_shape = (len(NUMBERS) + len(layout.telemetry),)
+        at_controls = Ring.size(layout.frame_shape, np.uint8)
+        at_state = at_controls + Ring.size((4,), np.float64)
+        size = at_state + Ring.size(state_shape, np.float64)
+        self._memory = SharedMemory(name, create=name is None, size=size)
+        buffer = self._memory.buf
+        assert buffer is not None, "None only once it is closed"
+        self.frames = Ring(buffer, 0, layout.frame_shape, np.uint8)
+        self.controls = Ring(buffer, at_controls, (4,), np.float64)  # and how long they hold
+        self.state = Ring(buffer, at_state, state_shape, np.float64)
+
+    @property
+    def name(self) -> str:
+        """Key under which the other process attaches."""
+        return self._memory.name
+
+    def close(self, unlink: bool) -> None:
+        """Let go of the block; ``unlink`` frees it for both."""
+        del self.frames, self.controls, self.state  # the block cannot be closed while arrays look into it
+        self._memory.close()
+        if unlink:
+            self._memory.unlink()

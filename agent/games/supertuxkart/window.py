@@ -1,0 +1,95 @@
+"""SuperTuxKart itself, unmodified, in its window: started into a race, and what it writes down of how that ended."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from agent.contract.errors import GameError
+from agent.games.program import DRAWN_IN_SOFTWARE, find_program, running
+from agent.games.supertuxkart.data import DEBIAN_DATA
+
+WIDTH_PX, HEIGHT_PX = 320, 180
+"""Twice what the network sees on each side. In software one core draws 44 pictures a second of it, 27 of 480 x 270."""
+DIFFICULTY = 2
+"""Expert in the menu, as in lockstep (``agent.games.supertuxkart.simulator``): karts are slower in easier races."""
+
+_EFFECTS = (
+    *("dynamic-lights", "glow", "bloom", "light-shaft", "dof", "particles", "animated-characters"),
+    *("motion-blur", "mlaa", "ssao", "ibl", "hd-textures"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """A race that is on.
+
+    Attributes:
+        process: The game.
+        folder: Where it writes, this race alone.
+    """
+
+    process: "subprocess.Popen[bytes]"
+    folder: Path
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the race took, from the game's own list of highscores; None before its end."""
+        for path in self.folder.rglob("highscore.xml"):
+            try:
+                times = [float(entry.get("time", "nan")) for entry in ElementTree.parse(path).iter("entry")]
+            except (OSError, ElementTree.ParseError, ValueError):
+                continue  # it is being written
+            if times := [each for each in times if each > 0]:
+                return min(times)
+        return None
+
+
+@contextmanager
+def race_in_window(
+    track: str,
+    environment: dict[str, str],
+    folder: Path,
+    width_px: int = WIDTH_PX,
+    height_px: int = HEIGHT_PX,
+) -> Iterator[Race]:
+    """Start a race of one kart on its own, one lap; the player's settings and records are neither read nor changed.
+
+    Args:
+        track: As the game names it.
+        environment: Of the desktop it is to appear on.
+        folder: Empty; where it keeps what it would keep in the player's home.
+        width_px: Of the window's content.
+        height_px: Of the window's content.
+
+    Raises:
+        GameError: If the game is not installed, or has no such track.
+    """
+    program = find_program(
+        "supertuxkart",
+        "SuperTuxKart",
+        "Install it: `sudo apt install supertuxkart` (Debian, Ubuntu; 700 MB).",
+    )
+    found = (DEBIAN_DATA / "tracks").glob("*/track.xml")
+    tracks = sorted(path.parent.name for path in found if _is_for_races(path))
+    if tracks and track not in tracks:  # the game itself would say nothing, and end
+        raise GameError(f"there is no track {track!r}, expected one of: {', '.join(tracks)}.")
+    own = {
+        "HOME": str(folder),
+        **{f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("CONFIG", "DATA", "CACHE")},
+    }
+    options = ["--windowed", f"--screensize={width_px}x{height_px}", "--no-sound", "--anisotropic=0"]
+    options += [f"--difficulty={DIFFICULTY}"]
+    options += [f"--disable-{effect}" for effect in _EFFECTS]
+    command = [program, *options, f"--track={track}", "--numkarts=1", "--race-now", "--laps=1"]
+    with running(command, {**environment, **DRAWN_IN_SOFTWARE, **own}) as process:
+        yield Race(process, folder)
+
+
+def _is_for_races(track: Path) -> bool:
+    about = ElementTree.parse(track).getroot()
+    return not any(
+        about.get(name, "n").lower() in ("y", "true") for name in ("arena", "soccer", "internal", "cutscene")
+    )

@@ -1,0 +1,195 @@
+"""TORCS itself, unmodified, in its window: started into a practice session, and what it writes down of its laps."""
+
+import math
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.capture.screen import ScreenSource
+from agent.contract.errors import BlindError, CaptureError, GameError
+from agent.contract.profile import Capture
+from agent.games.program import DRAWN_IN_SOFTWARE, find_program, running
+from agent.inputs.keyboard import import_keyboard
+
+WIDTH_PX, HEIGHT_PX = 320, 180
+"""Twice what the network sees on each side."""
+STEERING_S = 0.2
+"""From the centre to full lock while a key is held: "steer sensitivity" in the game's own settings, 0.8 when installed.
+Bends of 100 m radius take 0.07 of the lock. A pulse of 35 ms, the shortest, turns the wheel by 0.175 of it and lets it
+go at once: 80 ms of that and a pause are such a bend. At 0.8 it would take pulses of half a second."""
+
+TITLE = "torcs-bin"
+
+_DATA = Path("/usr/share/games/torcs")
+_PRACTICE_BELOW_FIRST = 5  # places in the menu of races
+_TRIES = 10
+_LEAST_CHANGE = 0.5  # grey levels in the mean; the mark of a menu's choice makes 2
+_CAMERA = (1, 1)  # from behind and above: the second of those that F3 goes through
+_START_S = 60.0
+_ANSWER_S = 1.5  # within which a menu shows that a key has arrived
+_LOAD_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A practice session that is on.
+
+    Attributes:
+        process: The game.
+        folder: Where it writes, this session alone.
+    """
+
+    process: "subprocess.Popen[bytes]"
+    folder: Path
+
+    @property
+    def laps_s(self) -> list[float]:
+        """Seconds of every lap, from the game's own results; empty before the session's end."""
+        times = []
+        for path in sorted(self.folder.rglob("results/practice/*.xml")):
+            try:
+                numbers = ElementTree.parse(path).iter("attnum")
+            except (OSError, ElementTree.ParseError):
+                continue  # it is being written
+            times += [float(number.get("val", "nan")) for number in numbers if number.get("name") == "time"]
+        return [each for each in times if each > 0]
+
+
+@contextmanager
+def session_in_window(track: str, environment: dict[str, str], folder: Path, laps: int = 1) -> Iterator[Session]:
+    """Start a practice session of one car on its own; the player's settings are neither read nor changed.
+
+    The menus are gone through by keys, which go to the window in front: the desktop must be this program's own.
+
+    Args:
+        track: As the game names its folder.
+        environment: Of the desktop it is to appear on, which must be this process's own.
+        folder: Empty; where the game keeps what it would keep in the player's home.
+        laps: After which the session ends.
+
+    Raises:
+        GameError: If the game is not installed, has no such track, or does not get as far as the race.
+    """
+    program = find_program("torcs", "TORCS", "Install it: `sudo apt install torcs` (Debian).")
+    tracks = {path.stem: path.parent.parent.name for path in _DATA.glob("tracks/*/*/*.xml")}
+    if track not in tracks:
+        raise GameError(f"there is no track {track!r}, expected one of: {', '.join(sorted(tracks))}.")
+    _write_settings(folder / ".torcs", track, tracks[track], laps)
+    with running([program], {**environment, **DRAWN_IN_SOFTWARE, "HOME": str(folder)}) as process:
+        with _open_window(process) as source:
+            _go_through_menus(source)
+        yield Session(process, folder)
+
+
+def _write_settings(folder: Path, track: str, category: str, laps: int) -> None:
+    """Copy the game's own settings, and change what a player would change in its menus."""
+    camera_list, camera = _CAMERA
+    changes: dict[str, list[tuple[str, str, str | float]]] = {
+        "config/raceman/practice.xml": [
+            ("Tracks/1", "name", track),
+            ("Tracks/1", "category", category),
+            ("Practice", "laps", laps),
+            ("Drivers/1", "module", "human"),
+            ("Drivers/1", "idx", 1),
+        ],
+        # A player steers with the mouse unless told otherwise, and its settings name the arrow keys.
+        "drivers/human/preferences.xml": [
+            ("mouse", "steer sensitivity", STEERING_S),
+            ("Preferences/Drivers/1", "auto reverse", "yes"),
+        ],
+        "config/screen.xml": [("Screen Properties", "x", WIDTH_PX), ("Screen Properties", "y", HEIGHT_PX)],
+        "config/graph.xml": [
+            ("Display Mode/Player", "camera head list", camera_list),
+            ("Display Mode/Player", "camera", camera),
+        ],
+    }
+    for name, values in changes.items():
+        settings = ElementTree.parse(_DATA / name)
+        for section, key, value in values:
+            _set(settings.getroot(), section, key, value)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        settings.write(folder / name, encoding="utf-8", xml_declaration=True)
+
+
+def _set(root: ElementTree.Element, section: str, key: str, value: str | float) -> None:
+    found = root
+    for name in section.split("/"):
+        found = next(child for child in found if child.get("name") == name)
+    kind = "attstr" if isinstance(value, str) else "attnum"
+    entry = next((child for child in found if child.get("name") == key), None)
+    if entry is None:
+        entry = ElementTree.SubElement(found, kind, name=key)
+    entry.set("val", str(value))
+
+
+@contextmanager
+def _open_window(process: "subprocess.Popen[bytes]") -> Iterator[ScreenSource]:
+    give_up_s = time.monotonic() + _START_S
+    while True:
+        source = ScreenSource(Capture(window=TITLE), frozen_s=math.inf)
+        try:
+            source.__enter__()
+            break
+        except CaptureError as exc:
+            if time.monotonic() > give_up_s or process.poll() is not None:
+                raise GameError(
+                    f"the game showed no window within {_START_S:.0f} s, expected one. Run `torcs`."
+                ) from exc
+            time.sleep(0.2)
+    with source:
+        yield source
+
+
+def _go_through_menus(source: ScreenSource) -> None:
+    """Race, Practice, New Race; a key that a menu does not show to have arrived is pressed again."""
+    keyboard = import_keyboard()
+    keys, special = keyboard.Controller(), keyboard.Key
+    _within(_START_S, lambda: _is_menu(_picture(source)), "no menu came up")
+    for name in ("enter", *["down"] * _PRACTICE_BELOW_FIRST, "enter", "enter"):
+        before = _picture(source)
+        for _ in range(_TRIES):
+            keys.tap(special[name])
+            if _changes(source, before):
+                break
+        else:
+            raise GameError(f"TORCS' menu took no key ({name}), expected it in front. Close what covers it.")
+    _within(_LOAD_S, lambda: not _is_menu(_picture(source)), "the race did not begin")
+
+
+def _picture(source: ScreenSource) -> npt.NDArray[np.int16]:
+    """Return what the window shows: shape (height, width, 3), BGR."""
+    while True:
+        try:
+            return source.read().pixels[..., :3].astype(np.int16)
+        except BlindError:  # black, while it starts
+            time.sleep(0.1)
+
+
+def _is_menu(picture: npt.NDArray[np.int16]) -> bool:
+    """Whether it is blue all over, as every menu and the pictures of loading are."""
+    blue, _, red = picture.reshape(-1, 3).mean(axis=0)
+    return bool(blue > 2 * red)
+
+
+def _changes(source: ScreenSource, before: npt.NDArray[np.int16]) -> bool:
+    give_up_s = time.monotonic() + _ANSWER_S
+    while time.monotonic() < give_up_s:
+        time.sleep(0.1)
+        if np.abs(_picture(source) - before).mean() > _LEAST_CHANGE:
+            return True
+    return False
+
+
+def _within(seconds: float, happened: Callable[[], bool], otherwise: str) -> None:
+    give_up_s = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > give_up_s:
+            raise GameError(f"{otherwise} within {seconds:.0f} s, expected TORCS 1.3.7. Run `torcs` to see why.")
+        time.sleep(0.2)

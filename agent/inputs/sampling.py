@@ -1,0 +1,119 @@
+"""Sampling a person's controls between two pictures."""
+
+import threading
+from bisect import bisect_right
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from agent.contract.controls import NEUTRAL, Controls
+from agent.inputs.base import Input
+from agent.system.pacing import clock_ns
+
+SAMPLES_PER_S = 250
+"""How often the pad is read, so that a frame is never paired with a control more than 4 ms away from it."""
+
+KEYS_AVERAGED_S = 0.15
+"""Over how long what a person does with keys is averaged: keys are all or nothing, and a person who wants a little taps
+them. From a picture on, and so with what they did about it; some pulses of :class:`KeyMap`'s 35 ms fit in."""
+
+_REMEMBERED_S = 2.0
+
+
+class ControlTrack:
+    """What a person did over the last two seconds, to be asked what they did at a moment."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[int, Controls]] = deque(maxlen=round(_REMEMBERED_S * SAMPLES_PER_S))
+        self._lock = threading.Lock()
+
+    def add(self, stamp_ns: int, controls: Controls) -> None:
+        """Take a sample; stamps only grow."""
+        with self._lock:
+            self._samples.append((stamp_ns, controls))
+
+    def at(self, stamp_ns: int) -> Controls:
+        """Return the controls of a moment: between two samples on the line from one to the other, else the nearest."""
+        with self._lock:
+            samples = list(self._samples)
+        return _at(samples, stamp_ns)
+
+    def mean(self, from_ns: int, seconds: float) -> Controls:
+        """Return the mean of what was sampled from a moment on for so long; the moment's own if nothing was."""
+        with self._lock:
+            samples = list(self._samples)
+        until_ns = from_ns + round(seconds * 1e9)
+        those = [controls.to_array() for stamp_ns, controls in samples if from_ns <= stamp_ns < until_ns]
+        return Controls(*map(float, np.mean(those, axis=0))) if those else _at(samples, from_ns)
+
+
+def _at(samples: list[tuple[int, Controls]], stamp_ns: int) -> Controls:
+    after = bisect_right(samples, stamp_ns, key=lambda sample: sample[0])
+    if not samples:
+        return NEUTRAL
+    if after == 0 or after == len(samples):
+        return samples[min(after, len(samples) - 1)][1]
+    (first_ns, first), (second_ns, second) = samples[after - 1 : after + 1]
+    share = (stamp_ns - first_ns) / (second_ns - first_ns)
+
+    def between(a: float, b: float) -> float:
+        return a + share * (b - a)
+
+    return Controls(
+        between(first.steering, second.steering),
+        between(first.throttle, second.throttle),
+        between(first.brake, second.brake),
+    )
+
+
+class Sampler:
+    """Reads a person's input at a steady rate in a thread of its own; a context manager.
+
+    Args:
+        person: Opened and read by the thread alone: SDL wants one thread for itself.
+        track: Gets the samples.
+    """
+
+    def __init__(self, person: Input, track: ControlTrack) -> None:
+        self._person = person
+        self._track = track
+        self._stopping = threading.Event()
+        self._opened = threading.Event()
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._work, name="input sampler", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Start reading.
+
+        Raises:
+            ControllerError: If the input cannot be opened.
+        """
+        self._thread.start()
+        self._opened.wait()
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raise what went wrong in the thread, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _work(self) -> None:
+        try:
+            with self._person as person:
+                self._opened.set()
+                while not self._stopping.wait(1 / SAMPLES_PER_S):
+                    self._track.add(clock_ns(), person.read())
+        except Exception as exc:
+            self._failure = exc
+        finally:
+            self._opened.set()

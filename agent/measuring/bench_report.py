@@ -1,0 +1,292 @@
+"""What a benchmark found out: sums, tables, a picture."""
+
+import importlib.metadata
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.contract.errors import EngineError
+from agent.measuring.peak import PRECISIONS
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+STAGES = ("capture", "preprocess", "infer", "map", "send")
+SCREEN_WIDTH_PX, SCREEN_HEIGHT_PX = 1280, 720
+
+_PLOTTED = (("capture", "preprocess"), ("infer",), ("map", "send"))
+# By the beginning of an engine's name: the packages it runs on, as far as they are installed.
+_PACKAGES: dict[str, tuple[str, ...]] = {
+    "openvino": ("openvino",),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml"),
+    "tensorflow": ("tensorflow", "onnx"),
+    "tf": ("tensorflow", "keras"),
+    "keras": ("tensorflow", "keras"),
+}
+_CHAIN = "the fastest pass of OpenVINO over 1 x 1 convolutions in the cache"
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Of a duration, in seconds."""
+
+    median_s: float
+    p90_s: float
+    p99_s: float
+
+    @classmethod
+    def of(cls, durations_s: npt.NDArray[np.float64]) -> Self:
+        """Return the percentiles of at least one duration."""
+        return cls(*(float(value) for value in np.percentile(durations_s, (50, 90, 99))))
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTimes:
+    """What was found out about one engine.
+
+    Attributes:
+        name: On the command line.
+        stages: By stage, ``infer`` among them.
+        decision: All stages together: from a full screen to three controls.
+        decisions_per_s: One after the other, without pause.
+        startup_s: From the start of a process to its first decision: Python, imports, loading, a forward pass.
+        peak_memory_mb: Largest resident memory of that process; None where the system does not tell.
+        installed_mb: Of the packages it runs on, with all they require; None where none of them is installed.
+        limit_share: Multiply-adds a second of the median forward pass as a share of this machine's peak in the engine's
+            precision; None where the peak is unknown.
+        game_frames_per_s: What the game beside it could draw; None without one.
+    """
+
+    name: str
+    stages: dict[str, Spread]
+    decision: Spread
+    decisions_per_s: float
+    startup_s: float
+    peak_memory_mb: float | None
+    installed_mb: float | None
+    limit_share: float | None
+    game_frames_per_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BenchReport:
+    """Everything one benchmark found out.
+
+    Attributes:
+        model: Name of the weights.
+        multiply_adds: Of one forward pass.
+        peak_per_s: Multiply-adds a second this machine reaches at best, by precision.
+        rounds: Turns of each engine.
+        passes: Timed decisions of one turn.
+        threads: Asked for; None left it to the engines.
+        engines: In the order they took turns.
+        baselines: Names of those engines that the others are compared with.
+        skipped: Why an engine is not among them, by name.
+        game_alone_frames_per_s: What the game drew before anybody took a turn; None without a game.
+    """
+
+    model: str
+    multiply_adds: int
+    peak_per_s: dict[str, float]
+    rounds: int
+    passes: int
+    threads: int | None
+    engines: tuple[EngineTimes, ...]
+    baselines: tuple[str, ...]
+    skipped: dict[str, str]
+    game_alone_frames_per_s: float | None
+
+    def floor_s(self, precision: str) -> float:
+        """Return how long the multiply-adds of a forward pass take at the machine's peak."""
+        return self.multiply_adds / self.peak_per_s[precision]
+
+    def times_faster(self, name: str) -> dict[str, float]:
+        """Return, by baseline, how many times shorter an engine's median forward pass is."""
+        medians = {engine.name: engine.stages["infer"].median_s for engine in self.engines}
+        return {each: medians[each] / medians[name] for each in medians if each in self.baselines and each != name}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        floors = {precision: self.floor_s(precision) for precision in self.peak_per_s}
+        engines = [asdict(engine) | {"times_faster_than": self.times_faster(engine.name)} for engine in self.engines]
+        return asdict(self) | {"floor_s": floors, "engines": engines}
+
+    def render(self) -> "Iterable[RenderableType]":
+        """Return tables and lines for a rich console of 80 columns or more."""
+        from rich.table import Table
+
+        speed = Table("engine", title=f"{self.model}: {self.rounds} rounds of {self.passes} decisions, in ms")
+        for heading in ("infer\np50", "\np90", "\np99", "end to\nend p50", "\np99", "a\nsecond"):
+            speed.add_column(heading, justify="right")
+        for engine in self.engines:
+            infer, decision = engine.stages["infer"], engine.decision
+            durations_s = (infer.median_s, infer.p90_s, infer.p99_s, decision.median_s, decision.p99_s)
+            cells = [f"{value * 1e3:.1f}" for value in durations_s]
+            speed.add_row(engine.name, *cells, f"{engine.decisions_per_s:.1f}")
+        yield speed
+
+        beside_game = self.game_alone_frames_per_s is not None
+        cost = Table("engine", title="share of this machine's limit, cost")
+        for heading in ["of\nlimit", "start-up\ns", "memory\nMB", "installed\nMB"] + ["game\nframes/s"] * beside_game:
+            cost.add_column(heading, justify="right")
+        for engine in self.engines:
+            cells = [
+                _or_dash(engine.limit_share, "{:.0%}"),
+                f"{engine.startup_s:.1f}",
+                _or_dash(engine.peak_memory_mb, "{:.0f}"),
+                _or_dash(engine.installed_mb, "{:.0f}"),
+            ]
+            cost.add_row(engine.name, *cells, *[_or_dash(engine.game_frames_per_s, "{:.1f}")] * beside_game)
+        yield cost
+        if baselines := [engine.name for engine in self.engines if engine.name in self.baselines]:
+            comparison = Table("engine", title="how many times faster than")
+            for name in baselines:
+                comparison.add_column(name, justify="right")
+            for engine in self.engines:
+                faster = self.times_faster(engine.name)
+                comparison.add_row(engine.name, *(_or_dash(faster.get(name), "{:.1f}") for name in baselines))
+            yield comparison
+        yield from self._lines()
+
+    def _lines(self) -> Iterable[str]:
+        others = [stage for stage in STAGES if stage != "infer"]
+        medians = {
+            stage: float(np.median([engine.stages[stage].median_s for engine in self.engines])) for stage in others
+        }
+        yield "other stages, median ms: " + ", ".join(f"{stage} {medians[stage] * 1e3:.3f}" for stage in others)
+        best = max(self.engines, key=lambda engine: engine.decisions_per_s)
+        yield (
+            f"end to end: {SCREEN_WIDTH_PX} x {SCREEN_HEIGHT_PX} px to three controls with {best.name}: "
+            f"{best.decisions_per_s:.1f} decisions a second"
+        )
+        yield f"this machine's limit for {self.multiply_adds / 1e9:.2f} billion multiply-adds, by {_CHAIN}:"
+        for precision, peak in self.peak_per_s.items():
+            yield f"  {precision}: {self.floor_s(precision) * 1e3:.1f} ms, at {peak / 1e9:.0f} billion a second"
+        if self.game_alone_frames_per_s is not None:
+            yield f"the game alone: {self.game_alone_frames_per_s:.1f} frames a second"
+
+    def plot(self, path: Path) -> None:
+        """Draw each engine's decision as a bar of its stages, with the machine's limit in the engine's precision.
+
+        Whiskers end at the 90th percentile: further out, one busy moment of the machine would flatten all bars.
+
+        Raises:
+            EngineError: If matplotlib is not installed, or the file cannot be written.
+        """
+        try:
+            from matplotlib.backends.backend_agg import FigureCanvasAgg
+            from matplotlib.figure import Figure
+        except ImportError as exc:
+            raise EngineError(
+                f"--plot needs matplotlib ({exc}). Install it with `pip install '.[training]'`, or leave --plot out."
+            ) from exc
+        figure = Figure(figsize=(9, 1.5 + 0.5 * len(self.engines)), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        names = [engine.name for engine in self.engines]
+        begins = np.zeros(len(names))
+        for part in _PLOTTED:
+            lengths = np.array([sum(engine.stages[stage].median_s for stage in part) for engine in self.engines]) * 1e3
+            axes.barh(names, lengths, left=begins, label=", ".join(part))
+            begins += lengths
+        ends = np.maximum(begins, [engine.decision.p90_s * 1e3 for engine in self.engines])
+        axes.errorbar(begins, names, xerr=np.stack([0 * ends, ends - begins]), fmt="none", ecolor="black", capsize=3)
+        for row, (engine, end) in enumerate(zip(self.engines, ends, strict=True)):
+            axes.annotate(
+                f"{engine.decision.median_s * 1e3:.0f}", (end, row), (6, 0), textcoords="offset points", va="center"
+            )
+        limits = [(engine.limit_share or np.nan) * engine.stages["infer"].median_s * 1e3 for engine in self.engines]
+        rows = np.arange(len(names))
+        axes.vlines(
+            limits,
+            rows - 0.4,
+            rows + 0.4,
+            colors="black",
+            linestyles="dotted",
+            label="this machine's limit in that precision",
+        )
+        axes.set_xlim(0, 1.1 * float(ends.max()))
+        axes.invert_yaxis()
+        axes.set_xlabel("ms from a full screen to three controls: medians, whisker to the 90th percentile")
+        axes.set_title(f"{self.model}, {self.multiply_adds / 1e9:.2f} billion multiply-adds")
+        figure.legend(loc="outside lower center", ncols=len(_PLOTTED) + 1, fontsize="small")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path, dpi=120)
+        except OSError as exc:
+            raise EngineError(f"{path} cannot be written ({exc}), expected a place for a picture.") from exc
+
+
+def summarise(
+    name: str,
+    turns: npt.NDArray[np.float64],
+    startup_s: float,
+    peak_memory: float | None,
+    network_multiply_adds: int,
+    peak_per_s: Mapping[str, float],
+    game_frames_per_s: float | None = None,
+) -> EngineTimes:
+    """Sum up an engine's passes.
+
+    Args:
+        name: Of the engine; tells its precision too.
+        turns: float64, shape (passes, len(STAGES)): seconds.
+        startup_s: Goes into the result, as do ``peak_memory`` (MB) and ``game_frames_per_s``.
+        network_multiply_adds: Of one forward pass.
+        peak_per_s: Multiply-adds a second at best, by precision.
+    """
+    stages = {stage: Spread.of(turns[:, column]) for column, stage in enumerate(STAGES)}
+    decisions_s = turns.sum(axis=1)
+    peak = peak_per_s.get(precision_of(name) or "")
+    share = None if peak is None else network_multiply_adds / stages["infer"].median_s / peak
+    return EngineTimes(
+        name=name,
+        stages=stages,
+        decision=Spread.of(decisions_s),
+        decisions_per_s=len(decisions_s) / float(decisions_s.sum()),
+        startup_s=startup_s,
+        peak_memory_mb=peak_memory,
+        installed_mb=installed_mb(_PACKAGES.get(name.partition("-")[0], ())),
+        limit_share=share,
+        game_frames_per_s=game_frames_per_s,
+    )
+
+
+def precision_of(engine: str) -> str | None:
+    """Return what an engine computes in, by its name; None on a device other than the CPU."""
+    if engine.endswith(("-cuda", "-directml", "-coreml")):
+        return None
+    return next((precision for precision in PRECISIONS if engine.endswith(f"-{precision}")), "f32")
+
+
+def installed_mb(packages: Sequence[str]) -> float | None:
+    """Return the size of installed packages and of all they require, extras left out; None if there are none.
+
+    Args:
+        packages: By name. Those that are not installed count nothing.
+    """
+    wanted, sizes = list(packages), dict[str, int]()
+    while wanted:
+        name = re.sub(r"[-_.]+", "-", wanted.pop()).lower()
+        if name in sizes:
+            continue
+        try:
+            package = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        paths = [Path(str(file.locate())) for file in package.files or ()]
+        sizes[name] = sum(path.stat().st_size for path in paths if path.is_file())
+        for line in package.requires or ():
+            required = re.match(r"[\w.-]+", line)
+            if required and "extra ==" not in line:
+                wanted.append(required[0])
+    return sum(sizes.values()) / 1e6 if sizes else None
+
+
+def _or_dash(value: float | None, template: str) -> str:
+    return "-" if value is None else template.format(value)

@@ -1,0 +1,243 @@
+"""What stands between this machine and a car that drives: each thing looked at, with what to do about it."""
+
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from agent.capture.desktop import is_wayland
+from agent.capture.mss import MssGrabber
+from agent.capture.screen import ScreenSource
+from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.errors import AgentError, BlindError
+from agent.contract.observation import Pixels
+from agent.contract.profile import Capture, GameProfile, PadMap
+from agent.controllers.gamepad import Gamepad
+from agent.driving.rate import sustainable_rate, warm_up
+from agent.engines.base import Engine
+from agent.inputs.gamepad import GamepadInput
+from agent.system.pacing import clock_ns
+
+Verdict = Literal["OK", "warning", "failed"]
+
+_LIBRARIES = ("numpy", "opencv-python-headless", "openvino", "mss", "vgamepad", "pygame-ce")
+_LOOK_S = 2.0
+_ROUND_TRIP_S = 2.0
+_REPEATED_SHARE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What.
+        verdict: ``warning`` where driving works all the same, or may.
+        text: What was found; where it is not OK also what was expected and what to do.
+    """
+
+    name: str
+    verdict: Verdict
+    text: str
+
+
+def examine(
+    profile: GameProfile | None,
+    capture: Capture | None,
+    load_engine: Callable[[], Engine] | None,
+    picture: Path | None,
+    save: Callable[[Path, Pixels], None],
+    test_pad: bool = True,
+) -> Iterator[Finding]:
+    """Look at everything in turn and yield what was found; nothing that is wrong ends the round.
+
+    Args:
+        profile: The game to look for; None looks at the machine alone.
+        capture: Where its picture is; None for a game that hands its pictures over.
+        load_engine: Loads the network for it; None leaves it out.
+        picture: Gets what is captured.
+        save: Writes a picture to a file.
+        test_pad: Whether to plug the virtual gamepad in.
+    """
+    yield _versions()
+    yield _display()
+    if profile is not None and capture is not None:
+        yield from _game(profile, capture, picture, save)
+    if test_pad:
+        yield from _gamepad(profile)
+    yield _keys(needed=profile is not None and profile.controller == "keyboard")
+    if load_engine is not None:
+        yield from _network(load_engine)
+
+
+def _versions() -> Finding:
+    system = f"Python {platform.python_version()}, {platform.system()} {platform.release()}"
+    missing, found = [], []
+    for name in _LIBRARIES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Finding("versions", "failed", f"{', '.join(missing)} not installed. `python -m pip install .` again.")
+    return Finding("versions", "OK", ", ".join([system, *found]))
+
+
+def _display() -> Finding:
+    try:
+        grabber = MssGrabber()
+    except AgentError as exc:
+        return Finding("display", "failed", str(exc))
+    monitors = grabber.monitors[1:]
+    grabber.close()
+    found = ", ".join(f"{index}: {region}" for index, region in enumerate(monitors, 1))
+    if is_wayland():
+        advice = "X programs see only each other's windows there. If the picture is black, log in on Xorg."
+        return Finding("display", "warning", f"a Wayland session, monitors {found}. {advice}")
+    return Finding("display", "OK", f"monitors (left,top,width,height) {found}")
+
+
+def _game(
+    profile: GameProfile, capture: Capture, picture: Path | None, save: Callable[[Path, Pixels], None]
+) -> Iterator[Finding]:
+    source = ScreenSource(replace(capture, needs_focus=False))
+    try:
+        source.__enter__()
+    except AgentError as exc:
+        yield Finding("window", "failed", str(exc))
+        return
+    with source:
+        try:
+            region = source.region()
+        except AgentError as exc:
+            yield Finding("window", "failed", f"{exc}. Bring it to the front, wholly on the screen.")
+            return
+        where = capture.window or f"monitor {capture.monitor}"
+        yield Finding("window", "OK", f"{where!r} at {region} (left,top,width,height)")
+        if source.focused is False:
+            yield Finding(
+                "focus", "warning", "the window is not the one in use: `drive` waits until you click into it."
+            )
+        yield from _pictures(profile, source, picture, save)
+
+
+def _pictures(
+    profile: GameProfile, source: ScreenSource, picture: Path | None, save: Callable[[Path, Pixels], None]
+) -> Iterator[Finding]:
+    durations_s, newest, blind = [], None, ""
+    indices = set()
+    started_ns = clock_ns()
+    while clock_ns() - started_ns < _LOOK_S * 1e9:
+        before_ns = clock_ns()
+        try:
+            newest = source.read()
+            indices.add(newest.index)
+        except BlindError as exc:
+            blind = str(exc)
+        except AgentError as exc:
+            yield Finding("picture", "failed", str(exc))
+            return
+        durations_s.append((clock_ns() - before_ns) / 1e9)
+        time.sleep(max(0.0, 1 / 120 - durations_s[-1]))
+    counts = source.counts
+    p50_ms, p99_ms = np.percentile(durations_s, (50, 99)) * 1e3
+    speed = f"{len(indices) / _LOOK_S:.0f} new pictures a second, {p50_ms:.1f} ms each (p99 {p99_ms:.1f})"
+    if newest is None:
+        yield Finding("picture", "failed", f"{blind}, expected the game's. Show it, unlocked and not minimised.")
+        return
+    if picture is not None:
+        save(picture, newest.pixels)
+    written = "" if picture is None else f"; look at {picture}"
+    if counts.repeated > _REPEATED_SHARE * counts.grabbed:
+        yield Finding("picture", "warning", f"it stands still: {speed}. Fine in a menu; else the game hangs{written}.")
+    elif len(indices) / _LOOK_S < profile.rate_hz:
+        advice = f"fewer than the profile's {profile.rate_hz:g} Hz. Lower the game's resolution or effects"
+        yield Finding("picture", "warning", f"{speed}, {advice}{written}.")
+    else:
+        yield Finding("picture", "OK", speed + written)
+
+
+def _gamepad(profile: GameProfile | None) -> Iterator[Finding]:
+    """Plug the pad in, move its stick, and see whether a program like a game reads that."""
+    needed = profile is None or (profile.capture is not None and profile.controller == "gamepad")
+    with GamepadInput() as game:
+        before = game.instances()
+        game.accepts = lambda instance: instance not in before
+        gamepad = Gamepad(PadMap())
+        try:
+            gamepad.__enter__()
+        except AgentError as exc:
+            yield Finding("gamepad", "failed" if needed else "warning", str(exc))
+            return
+        with gamepad:
+            if not _until(lambda: (game.read(), game.name)[1]):
+                advice = "plugged in, but no program sees it. On Linux look at the permissions of /dev/input/event*."
+                yield Finding("gamepad", "warning", advice)
+                return
+            name = game.name
+            started_ns = clock_ns()
+            gamepad.send(Controls(-0.75, 1.0, 0.0))
+            arrived = _until(lambda: game.read().steering < -0.7 and game.read().throttle > 0.9)
+            took_ms = (clock_ns() - started_ns) / 1e6
+            gamepad.send(NEUTRAL)
+            released = _until(lambda: game.read() == NEUTRAL)
+        if arrived and released:
+            yield Finding("gamepad", "OK", f"plugged in as {name}, read back within {took_ms:.0f} ms")
+        else:
+            yield Finding(
+                "gamepad", "failed", "plugged in, but what it shows does not arrive. Start again; then reboot."
+            )
+
+
+def _until(happened: Callable[[], object]) -> bool:
+    deadline_ns = clock_ns() + _ROUND_TRIP_S * 1e9
+    while not happened():
+        if clock_ns() > deadline_ns:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def _keys(needed: bool) -> Finding:
+    try:
+        from pynput import keyboard  # noqa: F401
+    except ImportError as exc:
+        advice = "only driving by keys and hotkeys need it: `pip install '.[keyboard]'`, and a desktop"
+        return Finding("keys", "failed" if needed else "warning", f"pynput cannot be used ({_line(exc)}); {advice}.")
+    return Finding(
+        "keys", "OK", "pynput can press and hear keys" + (" once allowed to" if sys.platform == "darwin" else "")
+    )
+
+
+def _network(load_engine: Callable[[], Engine]) -> Iterator[Finding]:
+    try:
+        engine = load_engine()
+    except AgentError as exc:
+        yield Finding("network", "failed", str(exc))
+        return
+    try:
+        slow_s = warm_up(engine)
+        wanted_hz = engine.spec.rate_hz
+        rate_hz = sustainable_rate(wanted_hz, slow_s)
+        found = f"{engine.spec.name} on {engine.name}: up to {slow_s * 1e3:.0f} ms a pass"
+        if rate_hz < wanted_hz:
+            advice = "Close other programs; lower --rate if it stutters"
+            yield Finding(
+                "network", "warning", f"{found}, good for {rate_hz:g} Hz, the weights want {wanted_hz:g}. {advice}."
+            )
+        else:
+            yield Finding("network", "OK", f"{found}, enough for the weights' {wanted_hz:g} Hz")
+    except AgentError as exc:
+        yield Finding("network", "failed", str(exc))
+    finally:
+        engine.close()
+
+
+def _line(exc: Exception) -> str:
+    return " ".join(str(exc).split())[:120]

@@ -1,0 +1,89 @@
+"""The faults that can be injected into a drive, and what counts as harm."""
+
+import sys
+from dataclasses import dataclass
+
+from agent.capture.screen import FROZEN_S
+
+LIMIT_S = 0.2
+"""Neutral within this time of anything going wrong; docs/safety.md."""
+
+RATE_HZ = 30.0
+_FAULT = 0.6  # seconds that a fault lasts after which driving goes on: longer than anything takes to be noticed
+BUSY_PER_CORE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One way to harm a drive.
+
+    Attributes:
+        name: Key on the command line.
+        what: What is done.
+        passes: Whether it passes, and driving is to go on by itself then.
+        noticed_s: How long it has to last before it is one at all; counted before the limit.
+        lasts_s: How long it lasts, if it passes.
+    """
+
+    name: str
+    what: str
+    passes: bool = False
+    noticed_s: float = 0.0
+    lasts_s: float = _FAULT
+
+
+FAULTS = (
+    Fault("black", "the picture turns black", passes=True),
+    Fault("frozen", f"the picture stays the same for {FROZEN_S:g} s", True, FROZEN_S, FROZEN_S + _FAULT),
+    Fault("minimised", "the window is minimised", passes=True),
+    Fault("focus", "another window comes into use", passes=True),
+    Fault("outside", "the window is pushed off the screen", passes=True),
+    Fault("slow-network", "a forward pass takes 2 s", passes=True, lasts_s=2.0),
+    Fault("hang", "the loop hangs in native code for 2 s, holding the interpreter's lock", passes=True, lasts_s=2.0),
+    Fault("stopped", "the process is stopped (SIGSTOP), and goes on later", passes=True),
+    Fault("ctrl-z", "the process and all that it started are stopped from the terminal (SIGTSTP)", passes=True),
+    Fault("overload", f"{BUSY_PER_CORE} busy processes a core beside it", passes=True, lasts_s=2.0),
+    Fault("capture", "the screen cannot be read any more"),
+    Fault("closed", "the window is closed: the game has ended"),
+    Fault("nan", "the network returns NaN"),
+    Fault("infinite", "the network returns infinity"),
+    Fault("shape", "the network returns two values"),
+    Fault("engine", "the network's runtime fails"),
+    Fault("bug", "an exception that nobody expects in the loop"),
+    Fault("crash", "the process crashes in native code (SIGSEGV)"),
+    Fault("exit", "the process ends without leaving its blocks"),
+    Fault("killed", "the process is killed (SIGKILL)"),
+    Fault("pad", "the gamepad takes no more controls"),
+    Fault("guard-killed", "the guard is killed (SIGKILL)"),
+    Fault("guard-stopped", "the guard is stopped (SIGSTOP)"),
+)
+NUMBERS = {fault.name: number for number, fault in enumerate(FAULTS, 1)}
+# Those that begin when the loop comes by: until then nothing is wrong. The others begin when they are done.
+IN_THE_LOOP = ("slow-network", "hang", "nan", "infinite", "shape", "engine", "bug", "crash", "exit", "pad")
+_NOT_ON_WINDOWS = ("hang", "ctrl-z", "crash")  # no usleep there, no such signal, and a crash shows a dialog
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one injected fault led to.
+
+    Attributes:
+        fault: Its name.
+        neutral_s: Seconds from the fault until the pad was neutral or unplugged, and stayed so; of an overload, the
+            longest time that controls were held without new ones. Infinite if it never was neutral.
+        drove_on: Whether driving went on after a fault that passes; None for one that ends the drive.
+    """
+
+    fault: str
+    neutral_s: float
+    drove_on: bool | None
+
+    @property
+    def kept(self) -> bool:
+        """Whether the promise was kept."""
+        return self.neutral_s <= LIMIT_S and self.drove_on is not False
+
+
+def available() -> tuple[Fault, ...]:
+    """Return the faults that can be injected on this system."""
+    return tuple(fault for fault in FAULTS if sys.platform != "win32" or fault.name not in _NOT_ON_WINDOWS)

@@ -1,0 +1,174 @@
+"""The drive that faults are injected into."""
+
+import ctypes
+import functools
+import math
+import multiprocessing
+import os
+import time
+from multiprocessing.connection import Client, Connection
+from multiprocessing.sharedctypes import RawValue
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from agent.capture.desktop_base import Window, WindowState
+from agent.capture.screen import ScreenSource
+from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.errors import CaptureError, ControllerError, EngineError
+from agent.contract.observation import Observation, Pixels
+from agent.contract.profile import Capture, Region
+from agent.contract.spec import ModelSpec
+from agent.controllers.base import expiry_for
+from agent.controllers.guard.client import GuardedController
+from agent.driving.loop import drive
+from agent.engines.base import Prediction
+from agent.measuring.faults.catalogue import NUMBERS, RATE_HZ
+from agent.system.pacing import Pacer, clock_ns
+
+_SPEC = ModelSpec("full-lock", "none", "none", width_px=48, height_px=27)
+_REGION = Region(0, 0, 96, 54)
+
+
+class Harm:
+    """What goes wrong at present, shared by all processes.
+
+    Attributes:
+        number: Place of the fault in :data:`FAULTS`, from 1; 0 for none.
+        began_ns: When the drive first met it; 0 while it has not yet.
+    """
+
+    def __init__(self) -> None:
+        self.number = RawValue(ctypes.c_int, 0)
+        self.began_ns = RawValue(ctypes.c_longlong, 0)
+
+    def is_on(self, *names: str) -> bool:
+        """Return whether it is one of these, and note when that was first asked."""
+        if self.number.value not in [NUMBERS[name] for name in names]:
+            return False
+        if not self.began_ns.value:
+            self.began_ns.value = clock_ns()
+        return True
+
+
+def drive_on(address: Any, harm: Harm) -> None:
+    """Drive until harmed; the main function of the process that is."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what it has to say of its end is not what is measured here
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)  # as a shell starts a program, so that Ctrl-Z reaches it and its guard alone
+    parent = multiprocessing.parent_process()
+    controller = GuardedController(functools.partial(_TracingPad, address, harm))
+    pacer = Pacer(1.0 / RATE_HZ)
+    controller.expiry_s = expiry_for(pacer.period_s)
+    source = ScreenSource(Capture("game"), lambda: _Screen(harm), lambda: _Desktop(harm))
+    drive(source, controller, _FullLock(harm), pacer, until=lambda: parent is None or not parent.is_alive())
+
+
+class _Screen:
+    """A screen whose picture always changes."""
+
+    def __init__(self, harm: Harm) -> None:
+        self._harm = harm
+        self._pixels = np.random.default_rng(0).integers(50, 256, (_REGION.height, _REGION.width, 4), np.uint8)
+        self.monitors = [_REGION, _REGION]
+
+    def grab(self, region: Region) -> Pixels:
+        if self._harm.is_on("capture"):
+            raise CaptureError("the screen cannot be read")
+        if self._harm.is_on("black"):
+            return np.zeros_like(self._pixels)
+        if not self._harm.is_on("frozen"):
+            self._pixels = np.roll(self._pixels, 4)
+        return self._pixels.copy()
+
+    def close(self) -> None:
+        pass
+
+
+class _Desktop:
+    """A desktop with one window."""
+
+    def __init__(self, harm: Harm) -> None:
+        self._harm = harm
+
+    def windows(self) -> list[Window]:
+        return [Window(1, "game", _REGION)]
+
+    def look(self, handle: int) -> WindowState | None:
+        if self._harm.is_on("closed"):
+            return None
+        region = Region(-20, 0, 96, 54) if self._harm.is_on("outside") else _REGION
+        return WindowState(region, self._harm.is_on("minimised"), not self._harm.is_on("focus"))
+
+    def close(self) -> None:
+        pass
+
+
+class _FullLock:
+    """A network that always turns the wheel and presses the throttle, until it is harmed."""
+
+    name = "full-lock"
+    spec = _SPEC
+
+    def __init__(self, harm: Harm) -> None:
+        self._harm = harm
+
+    def infer(self, observation: Observation) -> Prediction:
+        is_on = self._harm.is_on
+        if is_on("slow-network"):
+            self._harm.number.value = 0
+            time.sleep(2.0)
+        elif is_on("hang"):
+            self._harm.number.value = 0
+            ctypes.PyDLL(None).usleep(2_000_000)
+        elif is_on("nan", "infinite"):
+            return np.array((math.nan if is_on("nan") else math.inf, 1.0, 0.0), np.float32)
+        elif is_on("shape"):
+            return np.ones(2, np.float32)
+        elif is_on("engine"):
+            raise EngineError("the runtime failed")
+        elif is_on("bug"):
+            raise RuntimeError("nobody expected this")
+        elif is_on("crash"):
+            ctypes.string_at(0)
+        elif is_on("exit"):
+            os._exit(1)
+        return np.array((1.0, 1.0, 0.0), np.float32)
+
+    def close(self) -> None:
+        pass
+
+
+class _TracingPad:
+    """A gamepad that tells what it shows, and by its end that it is unplugged."""
+
+    def __init__(self, address: Any, harm: Harm) -> None:
+        self._address = address
+        self._harm = harm
+        self._link: Connection[Any, Any]
+
+    def __enter__(self) -> Self:
+        self._link = Client(self._address)
+        self._link.send(os.getpid())
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._show(NEUTRAL)
+        self._link.close()
+
+    def send(self, controls: Controls) -> None:
+        if self._harm.is_on("pad"):
+            raise ControllerError("the gamepad takes no more controls")
+        self._show(controls)
+
+    def hold(self, name: str) -> None:
+        pass
+
+    def release(self, name: str) -> None:
+        pass
+
+    def _show(self, controls: Controls) -> None:
+        self._link.send((clock_ns(), controls.steering, controls.throttle, controls.brake))

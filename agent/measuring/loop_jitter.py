@@ -1,0 +1,223 @@
+"""How evenly the loop keeps its rate, with the processor at rest and with every core busy, beside another's loop."""
+
+import itertools
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from agent.contract.errors import EngineError
+from agent.contract.observation import Frame, Observation
+from agent.contract.spec import ModelSpec
+from agent.controllers.memory import MemoryController
+from agent.driving.loop import drive
+from agent.engines.base import Prediction
+from agent.system.pacing import Pacer, clock_ns
+from agent.system.process import raise_priority
+
+OURS = "hoodcam"
+CONDITIONS = ("idle", "loaded")
+
+_LOOPS = "hoodcam.loops"  # entry points of packages with loops to compare with
+_SETTLING_S = 1.0  # left out at the beginning of a turn
+_BUSY = "while True: pass"
+_TIMEOUT_S = 60.0
+
+
+class Loop(Protocol):
+    """Somebody's control loop."""
+
+    def __call__(self, period_s: float, ticks: int, think: Callable[[], None]) -> list[int]:
+        """Run it; return when each tick looked at the world, on ``agent.system.pacing.clock_ns``.
+
+        Args:
+            period_s: Control period.
+            ticks: How many.
+            think: Takes the place of the network, in every tick.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How evenly a loop kept its rate under one condition; all turns together.
+
+    Attributes:
+        loop: Whose.
+        condition: ``idle``, or ``loaded`` with a busy process a core.
+        ticks: Intervals measured.
+        period_mean_s: Mean interval.
+        period_sd_s: Its standard deviation.
+        error_p99_s: 99th percentile of the distance from the nominal period.
+        error_max_s: The worst.
+        missed_share: Share of slots that passed without a tick of their own: intervals of more than one and a half
+            periods count for what they swallowed.
+    """
+
+    loop: str
+    condition: str
+    ticks: int
+    period_mean_s: float
+    period_sd_s: float
+    error_p99_s: float
+    error_max_s: float
+    missed_share: float
+
+
+def summarise(loop: str, condition: str, period_s: float, intervals_s: Sequence[float]) -> Pace:
+    """Return the account of some intervals."""
+    intervals = np.array(intervals_s)
+    errors = np.abs(intervals - period_s)
+    missed = int(np.maximum(0, np.rint(intervals / period_s) - 1).sum())
+    return Pace(
+        loop,
+        condition,
+        intervals.size,
+        float(intervals.mean()),
+        float(intervals.std()),
+        float(np.percentile(errors, 99)),
+        float(errors.max()),
+        missed / (intervals.size + missed),
+    )
+
+
+def run_turns(
+    loops: Sequence[str],
+    rate_hz: float,
+    seconds: float,
+    rounds: int,
+    think_s: float,
+    high_priority: bool,
+    advance: Callable[[], None] = lambda: None,
+) -> Iterator[Pace]:
+    """Let loops take turns, idle and loaded; yield one account a loop and condition.
+
+    Args:
+        loops: Their names; see :func:`loop_names`.
+        rate_hz: Control rate.
+        seconds: Length of a turn.
+        rounds: Turns a loop and condition.
+        think_s: Processor time that stands for the network, in every tick.
+        high_priority: Whether our loop asks the system for it. No other has that.
+        advance: Called after every turn.
+
+    Raises:
+        EngineError: If a loop cannot be imported, or its process ends.
+    """
+    intervals: dict[tuple[str, str], list[float]] = {}
+    ticks = round((seconds + _SETTLING_S) * rate_hz)
+    for _, condition, name in itertools.product(range(rounds), CONDITIONS, loops):
+        with _busy_cores(condition == "loaded"):
+            looked_ns = _run_apart(name, 1.0 / rate_hz, ticks, think_s, high_priority and name == OURS)
+        settled = looked_ns[round(_SETTLING_S * rate_hz) :]
+        found = intervals.setdefault((name, condition), [])
+        found.extend((after - before) / 1e9 for before, after in itertools.pairwise(settled))
+        advance()
+    for (name, condition), found in sorted(intervals.items(), key=lambda item: CONDITIONS.index(item[0][1])):
+        yield summarise(name, condition, 1.0 / rate_hz, found)
+
+
+def loop_names() -> tuple[str, ...]:
+    """Return the loops that can be run here, ours first."""
+    return (OURS, *(entry.name for entry in entry_points(group=_LOOPS)))
+
+
+def hoodcam(period_s: float, ticks: int, think: Callable[[], None]) -> list[int]:
+    """Run our own loop, that of every drive."""
+    source = _Eyes()
+    pacer = Pacer(period_s)
+    drive(source, MemoryController(), _Thinking(think), pacer, until=lambda: pacer.stats.ticks >= ticks)
+    return source.looked_ns
+
+
+@contextmanager
+def _busy_cores(wanted: bool) -> Iterator[None]:
+    with ExitStack() as stack:
+        for _ in range((os.cpu_count() or 1) if wanted else 0):
+            busy = stack.enter_context(subprocess.Popen([sys.executable, "-S", "-c", _BUSY]))
+            stack.callback(busy.kill)
+        yield
+
+
+def _run_apart(name: str, period_s: float, ticks: int, think_s: float, high_priority: bool) -> list[int]:
+    """Run a loop in a process of its own, where nothing else was loaded."""
+    context = multiprocessing.get_context("spawn")
+    link, child_link = context.Pipe()
+    arguments = (child_link, name, period_s, ticks, think_s, high_priority)
+    process = context.Process(target=_run, args=arguments, name=name, daemon=True)
+    process.start()
+    child_link.close()
+    try:
+        if not link.poll(ticks * period_s * 4 + _TIMEOUT_S):
+            raise EngineError(f"the loop {name} does not come to an end, expected {ticks} ticks of {period_s:g} s.")
+        answer = link.recv()
+    except EOFError:
+        answer = "its process ended"
+    finally:
+        process.kill()
+        process.join()
+    if isinstance(answer, str):
+        raise EngineError(f"the loop {name} cannot be run ({answer}), expected {ticks} ticks. Leave it out.")
+    looked_ns: list[int] = answer
+    return looked_ns
+
+
+def _run(link: Any, name: str, period_s: float, ticks: int, think_s: float, high_priority: bool) -> None:
+    if high_priority:
+        raise_priority()
+
+    def think() -> None:
+        ends_s = time.thread_time() + think_s
+        while time.thread_time() < ends_s:
+            pass
+
+    try:
+        loop: Loop = hoodcam if name == OURS else next(e for e in entry_points(group=_LOOPS) if e.name == name).load()
+        link.send(loop(period_s, ticks, think))
+    except Exception as exc:
+        link.send(f"{type(exc).__name__}: {exc}")
+
+
+class _Eyes:
+    """Frames of nothing, and when each was asked for."""
+
+    def __init__(self) -> None:
+        self.looked_ns: list[int] = []
+        self._pixels = np.zeros((27, 48, 4), np.uint8)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    def read(self) -> Frame:
+        self.looked_ns.append(clock_ns())
+        return Frame(self._pixels, self.looked_ns[-1], len(self.looked_ns))
+
+
+class _Thinking:
+    """A network that only takes its time."""
+
+    name = "thinking"
+    spec = ModelSpec("thinking", "none", "none", width_px=48, height_px=27)
+
+    def __init__(self, think: Callable[[], None]) -> None:
+        self._think = think
+
+    def infer(self, observation: Observation) -> Prediction:
+        self._think()
+        return np.zeros(3, np.float32)
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,127 @@
+"""The machine's limit: how many multiply-adds a network takes, and how many a second are to be had here."""
+
+# First: it keeps openvino from importing, and so reporting, more than is needed here.
+import agent.engines.openvino  # noqa: F401  # isort: skip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import openvino
+from openvino import opset13, properties
+from openvino.properties import hint
+
+from agent.contract.errors import EngineError
+from agent.system.pacing import clock_ns
+
+Precision = Literal["f32", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("f32", "bf16", "int8")
+
+# A chain of 1 x 1 convolutions, which 93 % of Xception's arithmetic is, shaped for the best an engine can do: channels
+# in whole vectors (Xception's middle has 728), one set of weights that stays in the cache.
+_CHANNELS = 768
+_ROWS, _COLUMNS = 16, 32
+_LAYERS = 12
+PEAK_MULTIPLY_ADDS = _LAYERS * _CHANNELS**2 * _ROWS * _COLUMNS
+"""Of one pass over the chain."""
+
+
+def multiply_adds(graph: Path) -> int:
+    """Count the multiply-adds of one forward pass: convolutions and matrix products; what else there is costs little.
+
+    Args:
+        graph: An ONNX file with fixed shapes. Full-size Xception at 480 x 270 has 11.85e9.
+
+    Raises:
+        EngineError: If OpenVINO cannot read it.
+    """
+    try:
+        model = openvino.Core().read_model(graph)
+    except Exception as exc:
+        raise EngineError(f"OpenVINO cannot read {graph} ({exc}), expected an ONNX graph.") from exc
+    total = 0
+    for node in model.get_ops():
+        products_of = _PRODUCTS_PER_OUTPUT.get(node.get_type_name())
+        if products_of is not None:
+            total += int(np.prod(node.output(0).shape)) * products_of(node)
+    return total
+
+
+def _products_of_convolution(node: Any) -> int:
+    return int(np.prod(list(node.input_value(1).get_shape())[1:]))  # kernel: out, in, height, width
+
+
+def _products_of_group_convolution(node: Any) -> int:
+    return int(np.prod(list(node.input_value(1).get_shape())[2:]))  # kernel: groups, out, in, height, width
+
+
+def _products_of_matrix_product(node: Any) -> int:
+    return int(node.input_value(0).get_shape()[-2 if node.get_attributes()["transpose_a"] else -1])
+
+
+_PRODUCTS_PER_OUTPUT: dict[str, Callable[[Any], int]] = {
+    "Convolution": _products_of_convolution,
+    "GroupConvolution": _products_of_group_convolution,
+    "MatMul": _products_of_matrix_product,
+}
+
+
+class PeakPass:
+    """Measures peak arithmetic: each call is one pass over a chain of convolutions that OpenVINO runs from the cache.
+
+    Args:
+        precision: What to compute in.
+        threads: CPU threads; None lets OpenVINO take the physical cores.
+
+    Raises:
+        EngineError: If OpenVINO would compute in something else here.
+    """
+
+    def __init__(self, precision: Precision, threads: int | None = None) -> None:
+        core = openvino.Core()
+        settings: dict[Any, Any] = {
+            hint.performance_mode: hint.PerformanceMode.LATENCY,
+            hint.inference_precision: openvino.Type.bf16 if precision == "bf16" else openvino.Type.f32,
+        }
+        if threads is not None:
+            settings[properties.inference_num_threads] = threads
+        compiled = core.compile_model(_chain(precision == "int8"), "CPU", settings)
+        executed = {
+            str(node.get_rt_info()["runtimePrecision"].get()).lower()
+            for node in compiled.get_runtime_model().get_ops()
+            if "conv" in str(node.get_rt_info()["layerType"].get()).lower()
+        }
+        if not executed <= ({"u8", "i8"} if precision == "int8" else {precision}):
+            raise EngineError(f"OpenVINO computes convolutions in {', '.join(sorted(executed))} here, not {precision}.")
+        self._request: Any = compiled.create_infer_request()
+        # What the memory held before may be subnormal numbers, which processors are slow at: f32 looked 20 times slower
+        # than it is, and engines were told to run at 985 % of the limit.
+        picture = self._request.get_input_tensor().data
+        picture[:] = np.random.default_rng(1).normal(0, 1, picture.shape)
+
+    def __call__(self) -> tuple[float]:
+        """Return the seconds of one pass."""
+        started_ns = clock_ns()
+        self._request.infer(share_inputs=True)
+        return ((clock_ns() - started_ns) / 1e9,)
+
+
+def _chain(quantised: bool) -> Any:
+    generator = np.random.default_rng(0)
+    kernel = generator.normal(0, _CHANNELS**-0.5, (_CHANNELS, _CHANNELS, 1, 1)).astype(np.float32)
+    weights = opset13.constant(kernel)
+    if quantised:
+        weights = _quantise(weights, float(np.abs(kernel).max()), signed=True)
+    picture = opset13.parameter([1, _CHANNELS, _ROWS, _COLUMNS], np.float32)
+    body = picture
+    for _ in range(_LAYERS):
+        if quantised:
+            body = _quantise(body, 4.0, signed=False)
+        body = opset13.relu(opset13.convolution(body, weights, [1, 1], [0, 0], [0, 0], [1, 1]))
+    return openvino.Model([body], [picture])
+
+
+def _quantise(value: Any, highest: float, signed: bool) -> Any:
+    """Mark a value as 8-bit: OpenVINO then computes with bytes."""
+    low, high = (opset13.constant(np.array(end, np.float32)) for end in (-highest if signed else 0.0, highest))
+    return opset13.fake_quantize(value, low, high, low, high, 255 if signed else 256)

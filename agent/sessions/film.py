@@ -1,0 +1,118 @@
+"""One track driven by several models, side by side in one film: the stages of a training, for example."""
+
+import math
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+import cv2
+import numpy as np
+
+from agent.contract.errors import AgentError
+from agent.contract.observation import Pixels
+from agent.driving.loop import drive
+from agent.engines.base import Engine
+from agent.games.base import Simulator
+from agent.games.lockstep import Lockstep
+from agent.observers.base import TickRecord
+from agent.observers.video import compose
+from agent.system.pacing import Pacer, VirtualClock
+
+_CAPTION_HEIGHT_PX = 20
+_TEXT = (220, 220, 220)
+_GAP = (0, 0, 0)
+
+
+class Tile:
+    """Keeps a small picture of every tick, with a caption and the return so far above it.
+
+    Args:
+        caption: Whose drive it is.
+        simulator: Knows the return.
+        scale: Size of the picture relative to the frame.
+
+    Attributes:
+        pictures: Each uint8, shape (even height, even width, 3), BGR.
+    """
+
+    def __init__(self, caption: str, simulator: Simulator, scale: float) -> None:
+        self.pictures: list[Pixels] = []
+        self._caption = caption
+        self._simulator = simulator
+        self._scale = scale
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    def on_tick(self, record: TickRecord) -> None:
+        below = compose(record.frame.pixels, record.controls, self._scale)
+        above = np.zeros((_CAPTION_HEIGHT_PX, below.shape[1], 3), np.uint8)
+        text = f"{self._caption}: {self._simulator.state.episode_return:.0f}"
+        cv2.putText(above, text, (6, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, _TEXT, 1, cv2.LINE_AA)
+        self.pictures.append(np.vstack([above, below]))
+
+
+def drive_for_film(
+    simulator: Simulator,
+    engine: Engine,
+    seed: int,
+    hold_ticks: int,
+    caption: str,
+    scale: float = 0.25,
+    limit_s: float = math.inf,
+) -> list[Pixels]:
+    """Drive a track, the simulator waiting; return a captioned picture of every decision.
+
+    Args:
+        simulator: Left open, in the state the drive ended in.
+        engine: What runs the network.
+        seed: The track's.
+        hold_ticks: Physics ticks for which each decision is held.
+        caption: Whose drive it is.
+        scale: Size of the pictures relative to the game's.
+        limit_s: Simulated seconds after which the drive ends.
+
+    Raises:
+        AgentError: If the game or the network fails, or there is nothing to film in that time.
+    """
+    simulator.reset(seed)
+    clock = VirtualClock()
+    lockstep = Lockstep(simulator, clock, hold_ticks)
+    pacer = Pacer(lockstep.period_s, clock, clock.sleep)
+    tile = Tile(caption, simulator, scale)
+
+    def ended() -> bool:
+        # The clock of physics adds up rounding errors: half a tick keeps the last one from slipping in.
+        return simulator.state.outcome != "driving" or simulator.state.time_s > limit_s - simulator.tick_s / 2
+
+    summary = drive(lockstep, lockstep, engine, pacer, (tile,), until=ended)
+    if summary.problems or not tile.pictures:
+        raise AgentError(
+            f"{caption} could not be filmed ({'; '.join(summary.problems) or 'no decision in the time given'}). Film "
+            "for longer, or at another scale."
+        )
+    return tile.pictures
+
+
+def side_by_side(films: Sequence[Sequence[Pixels]], every: int = 1) -> Iterator[Pixels]:
+    """Lay films into a grid of about as many rows as columns; one that has ended stays on its last picture, darker.
+
+    Args:
+        films: At least one, none empty, all pictures of the same shape.
+        every: Keep every so-maniest picture.
+
+    Yields:
+        uint8, shape (height, width, 3), BGR.
+    """
+    columns = math.ceil(math.sqrt(len(films)))
+    rows = math.ceil(len(films) / columns)
+    gap = np.full_like(films[0][0], _GAP)
+    for tick in range(0, max(map(len, films)), every):
+        tiles = [film[tick] if tick < len(film) else film[-1] // 2 for film in films]
+        tiles += [gap] * (rows * columns - len(tiles))
+        yield np.vstack([np.hstack(tiles[row * columns : (row + 1) * columns]) for row in range(rows)])

@@ -1,0 +1,209 @@
+"""Laps of a real-time game, each with an account of how it went."""
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from agent.contract.errors import AgentError
+from agent.contract.profile import Stuck
+from agent.controllers.base import Controller, expiry_for
+from agent.driving.loop import drive
+from agent.driving.stuck import StuckWatch
+from agent.driving.summary import DriveSummary
+from agent.engines.base import Engine
+from agent.games.base import DriveState
+from agent.games.realtime.game import RealTimeGame
+from agent.observers.base import TickObserver, TickRecord
+from agent.system.pacing import Pacer, TickStats, clock_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Lap:
+    """One lap: how the drive went, how the loop kept its rate, and what the game had to say.
+
+    Attributes:
+        seed: Track.
+        state: How the drive stood when it ended; ``driving`` if it was cut short.
+        summary: The loop's account.
+        mean_speed: Mean over decisions, in the game's own units of length per second.
+        first_decision_ns: When the first controls were sent, on ``agent.system.pacing.clock_ns``; None if they never
+            were.
+        physics_ticks_late: Ticks of the game that ran more than a tick after they were due.
+        game_processor_share: Share of one processor core that the game used.
+        controls_expired: How often the game let go of controls because no new ones came.
+    """
+
+    seed: int
+    state: DriveState
+    summary: DriveSummary
+    mean_speed: float
+    first_decision_ns: int | None
+    physics_ticks_late: int
+    game_processor_share: float
+    controls_expired: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "seed": self.seed,
+            "return": self.state.episode_return,
+            "outcome": self.state.outcome,
+            "progress": self.state.progress,
+            "seconds": self.state.time_s,
+            "mean_speed": self.mean_speed,
+            "physics_ticks_late": self.physics_ticks_late,
+            "game_processor_share": self.game_processor_share,
+            "controls_expired": self.controls_expired,
+            **self.summary.to_dict(),
+        }
+
+
+def drive_laps(
+    game: RealTimeGame,
+    engine: Engine,
+    rate_hz: float,
+    seeds: Iterable[int],
+    controller: Controller | None = None,
+    observers_for: Callable[[int, TickStats], Sequence[TickObserver]] = lambda seed, stats: (),
+    seconds: float | None = None,
+    stuck: Stuck | None = None,
+) -> Iterator[Lap]:
+    """Drive one lap per seed and yield each as it ends, in real time.
+
+    A lap that Ctrl-C or a fault cut short is yielded too, controls neutral; asking for the next one raises the
+    interrupt or the fault then.
+
+    Args:
+        game: Open, its clock standing still.
+        engine: What runs the network, warmed up.
+        rate_hz: Control rate.
+        seeds: Tracks; may be endless if ``seconds`` is given.
+        controller: Where controls go; the game's own if None.
+        observers_for: Side jobs for the track of a seed, given the timing of that lap.
+        stuck: When the car counts as stuck, and what to do then: ``reset`` puts it back on the start line, its lap and
+            the game's clock starting anew. None leaves it there.
+        seconds: When to stop at the latest, in the middle of a lap if need be; counted from the first lap's start.
+
+    Raises:
+        AgentError: If the game, the network or the controller fails.
+    """
+    stop_ns = math.inf if seconds is None else clock_ns() + seconds * 1e9
+
+    def is_over() -> bool:
+        return game.state.outcome != "driving" or clock_ns() >= stop_ns
+
+    for seed in seeds:
+        if clock_ns() >= stop_ns:
+            return
+        game.restart(seed)
+        pacer = Pacer(1.0 / rate_hz)
+        game.controller.expiry_s = expiry_for(pacer.period_s)
+        summary = DriveSummary(pacer.stats)
+        meter = _Meter(game)
+        observers = (*observers_for(seed, pacer.stats), meter)  # the last to be opened is the first to be closed
+        end: KeyboardInterrupt | AgentError | None = None
+        try:
+            game.start()
+            watch = None if stuck is None else StuckWatch(stuck, reset=functools.partial(_start_again, game, seed))
+            drive(game.source, controller or game.controller, engine, pacer, observers, is_over, summary, stuck=watch)
+        except KeyboardInterrupt as exc:
+            end = exc
+        except AgentError as exc:
+            if summary.fault is None:  # it never began
+                raise
+            end = exc
+        yield Lap(
+            seed=seed,
+            state=meter.state,
+            summary=summary,
+            mean_speed=meter.mean_speed,
+            first_decision_ns=meter.first_decision_ns,
+            physics_ticks_late=meter.ticks_late,
+            game_processor_share=meter.processor_s / meter.state.time_s if meter.state.time_s else 0.0,
+            controls_expired=meter.expired,
+        )
+        if end is not None:
+            raise end
+
+
+def _start_again(game: RealTimeGame, seed: int) -> None:
+    game.restart(seed)
+    game.start()
+
+
+def overall_timing(laps: Sequence[Lap]) -> dict[str, float]:
+    """Return how the rate was kept over all laps; equal to the lap's own figures for a single one.
+
+    Counts, means, the standard deviation and the percentile of the intervals are those of all ticks together; latencies
+    are the worst lap's.
+    """
+    timings = [lap.summary.stats.summarise() for lap in laps]
+    intervals = [max(0, timing.ticks - 1) for timing in timings]
+    total = max(1, sum(intervals))
+    mean_s = sum(n * timing.interval_mean_s for n, timing in zip(intervals, timings, strict=True)) / total
+    variance = (
+        sum(
+            n * (timing.interval_sd_s**2 + (timing.interval_mean_s - mean_s) ** 2)
+            for n, timing in zip(intervals, timings, strict=True)
+        )
+        / total
+    )
+    errors_s = np.concatenate([lap.summary.stats.interval_errors_s for lap in laps])
+    missed = sum(timing.missed_deadlines for timing in timings)
+    deadlines = sum(lap.summary.stats.deadlines for lap in laps)
+    return {
+        "ticks": sum(timing.ticks for timing in timings),
+        "missed_deadlines": missed,
+        "missed_share": missed / deadlines if deadlines else 0.0,
+        "rate_hz": 1.0 / mean_s if mean_s else 0.0,
+        "period_s": timings[0].period_s,
+        "interval_mean_s": mean_s,
+        "interval_sd_s": math.sqrt(variance),
+        "interval_p99_error_s": float(np.percentile(errors_s, 99)) if errors_s.size else 0.0,
+        "latency_p50_s": max(timing.latency_p50_s for timing in timings),
+        "latency_p99_s": max(timing.latency_p99_s for timing in timings),
+        "latency_max_s": max(timing.latency_max_s for timing in timings),
+    }
+
+
+class _Meter:
+    """Notes when the first controls were sent, the mean speed, and how the game stood when driving ended.
+
+    Of a lap that is cut short the game runs on, while recordings and films are being finished: that is no part of it.
+    """
+
+    def __init__(self, game: RealTimeGame) -> None:
+        self.first_decision_ns: int | None = None
+        self._game = game
+        self._take()
+        self._speeds = 0.0
+        self._ticks = 0
+
+    @property
+    def mean_speed(self) -> float:
+        return self._speeds / self._ticks if self._ticks else 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._take()
+
+    def _take(self) -> None:
+        self.state = self._game.state
+        self.ticks_late = self._game.ticks_late
+        self.processor_s = self._game.processor_s
+        self.expired = self._game.controls_expired
+
+    def on_tick(self, record: TickRecord) -> None:
+        if self.first_decision_ns is None:
+            self.first_decision_ns = record.frame.captured_ns + round(record.latency_s * 1e9)
+        self._speeds += self._game.state.speed
+        self._ticks += 1

@@ -1,0 +1,153 @@
+"""CarRacing in a window of its own, on its own clock: for people, and for an agent that sees only pixels.
+
+It reads a gamepad or the keyboard and knows nothing of the agent, which captures its window and drives it through a
+virtual pad as it would any game.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pygame
+
+from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.errors import GameError
+from agent.games.base import DriveState, Simulator
+from agent.inputs.gamepad import GamepadInput
+from agent.inputs.wheels import KeySteering
+from agent.system.pacing import Pacer
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+# SDL would show each picture through OpenGL: where that is emulated, 52 % of a core instead of 21 % (50 Hz, Xvfb).
+os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
+
+TITLE = "Hoodcam CarRacing"
+"""How the window's title begins; what else there is to say follows. Nothing is written into the picture."""
+
+_BLIND_DRIVERS = ("dummy", "offscreen", "evdev")
+_STARTS = 0.05  # the clock starts with the first control above this
+_PAUSE_S = 2.0  # between a lap and the next
+_LEFT, _RIGHT = (pygame.K_LEFT, pygame.K_a), (pygame.K_RIGHT, pygame.K_d)
+_THROTTLE, _BRAKE = (pygame.K_UP, pygame.K_w), (pygame.K_DOWN, pygame.K_s)
+
+
+class GameWindow:
+    """The window and what is pressed in it; a context manager.
+
+    Args:
+        width_px: Of its inside.
+        height_px: Of its inside.
+    """
+
+    def __init__(self, width_px: int, height_px: int) -> None:
+        try:
+            pygame.display.init()
+            if pygame.display.get_driver() in _BLIND_DRIVERS and not os.environ.get("SDL_VIDEODRIVER"):
+                raise pygame.error("no display")  # SDL's last resort: a window that nobody can see
+            self._window = pygame.display.set_mode((width_px, height_px))
+        except pygame.error as exc:
+            raise GameError(
+                f"no window can be opened ({exc}), expected a desktop. Run it where there is one; on a Linux server, "
+                "under Xvfb."
+            ) from exc
+        self._size = (width_px, height_px)
+        self._pad = GamepadInput(own_window=True)
+        self._steering = KeySteering()
+        self.closed = False
+        self.skip = False
+
+    def __enter__(self) -> "GameWindow":
+        self._pad.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._pad.__exit__(None, None, None)
+        pygame.display.quit()
+
+    def say(self, text: str) -> None:
+        """Put a text behind the window's title."""
+        pygame.display.set_caption(f"{TITLE}: {text}")
+
+    def show(self, pixels: Any) -> None:
+        """Show a picture: uint8, shape (height, width, 4), BGRA."""
+        height, width = pixels.shape[:2]
+        picture = pygame.image.frombuffer(pixels, (width, height), "BGRA")
+        picture.set_alpha(None)
+        if (width, height) != self._size:
+            picture = pygame.transform.smoothscale(picture, self._size)
+        self._window.blit(picture, (0, 0))
+        pygame.display.flip()
+
+    def read(self, elapsed_s: float) -> Controls:
+        """Return what the person wants: the pad's controls, and where it is at rest the keys'."""
+        self.skip = False
+        tapped = set()  # a tap shorter than a tick counts for the whole of it
+        for event in pygame.event.get():
+            if event.type == pygame.KEYDOWN:
+                tapped.add(event.key)
+            if event.type == pygame.QUIT or (event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE):
+                self.closed = True
+            elif event.type == pygame.KEYDOWN and event.key == pygame.K_r:
+                self.skip = True
+            elif event.type == pygame.WINDOWEXPOSED:  # what was covered or minimised is not kept anywhere else
+                pygame.display.flip()
+        keys = pygame.key.get_pressed()
+        left, right, throttle, brake = (
+            any(keys[key] or key in tapped for key in keys_of) for keys_of in (_LEFT, _RIGHT, _THROTTLE, _BRAKE)
+        )
+        by_keys = Controls(self._steering.steer(left, right, elapsed_s), float(throttle), float(brake))
+        by_pad = self._pad.read()
+        return by_keys if by_pad == NEUTRAL else by_pad
+
+
+def play(
+    simulator: Simulator, window: GameWindow, seeds: Iterable[int], report: Path | None = None
+) -> Iterable[tuple[int, DriveState]]:
+    """Drive one lap a seed; yield how each went. The window's close button and Escape end it, R starts a lap again.
+
+    The clock of a lap stands still until the first control: there is all the time in the world to get ready.
+
+    Args:
+        simulator: The game.
+        window: Where it is shown.
+        seeds: Tracks.
+        report: Gets a line of JSON a lap.
+    """
+    for seed in seeds:
+        state, late = _lap(simulator, window, seed)
+        if window.closed:
+            return
+        if report is not None:
+            with report.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"seed": seed, "ticks_late": late, **asdict(state)}) + "\n")
+        yield seed, state
+
+
+def _lap(simulator: Simulator, window: GameWindow, seed: int) -> tuple[DriveState, int]:
+    """Drive one lap; return how it ended and how many ticks came more than a tick late."""
+    simulator.reset(seed)
+    window.show(simulator.render())
+    window.say(f"track {seed}, waiting for the first throttle")
+    started, ended_s = False, 0.0
+    pacer = Pacer(simulator.tick_s)
+    for _ in pacer.ticks():
+        controls = window.read(simulator.tick_s).arbitrate()
+        if window.closed:
+            break
+        if window.skip:
+            return _lap(simulator, window, seed)
+        if not started and max(abs(controls.steering), controls.throttle) > _STARTS:
+            started = True
+            window.say(f"track {seed}")
+        if started and simulator.state.outcome == "driving":
+            simulator.advance(controls)
+            window.show(simulator.render())  # at rest nothing changes, and the start, seen from afar, is slow to draw
+        elif started:
+            window.say(f"track {seed}: {simulator.state.outcome}, return {simulator.state.episode_return:.0f}")
+            ended_s += simulator.tick_s
+            if ended_s >= _PAUSE_S:
+                break
+    return simulator.state, pacer.stats.missed

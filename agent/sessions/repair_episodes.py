@@ -1,0 +1,316 @@
+"""Recorded files looked through, and put right where that can be: what `python -m agent episodes` does."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from agent.contract.episodes.columns import RECORDING_SUFFIX, SEALED_SUFFIX, SEALING_SUFFIX
+from agent.contract.episodes.reading import Episode
+from agent.contract.episodes.sealing import recover, salvage
+from agent.contract.errors import AgentError, EpisodeError, ForeignEpisodeError
+from agent.contract.locks import claimed, is_claimed
+
+Verdict = Literal["sound", "being recorded", "cut off", "odd", "damaged", "foreign"]
+"""``cut off``: a recording that was killed; ``odd``: it can be read, but what it says cannot be; ``foreign``: of
+another format or version, or not ours to read."""
+
+DAMAGED_SUFFIX = ".damaged"
+"""Appended to the name of what cannot be read and is set aside."""
+
+_LIMITS = {"steering": (-1.0, 1.0), "throttle": (0.0, 1.0), "brake": (0.0, 1.0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What a file was found to be.
+
+    Attributes:
+        path: The file.
+        verdict: In a word.
+        problems: What is wrong with it, one line each.
+        rows: Ticks that can be read; 0 where nothing can.
+        seconds: From the first to the last.
+        missing: Ticks that were dropped while recording, by their running numbers.
+        largest_gap_s: Longest time from one row to the next.
+        width_px: Of its pictures; 0 where unknown.
+        height_px: Of its pictures.
+        size_bytes: On the disk.
+        game: What was driven.
+        driver: Who gave the labels.
+    """
+
+    path: Path
+    verdict: Verdict
+    problems: tuple[str, ...] = ()
+    rows: int = 0
+    seconds: float = 0.0
+    missing: int = 0
+    largest_gap_s: float = 0.0
+    width_px: int = 0
+    height_px: int = 0
+    size_bytes: int = 0
+    game: str = ""
+    driver: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What was done about a file.
+
+    Attributes:
+        path: The file.
+        deed: What was done, as a sentence; empty if nothing had to be.
+        failed: Whether it is still not as it should be.
+    """
+
+    path: Path
+    deed: str = ""
+    failed: bool = False
+
+
+def find_episodes(paths: Iterable[Path]) -> list[Path]:
+    """Return the episodes and recordings among some paths, those below folders included, in order.
+
+    Raises:
+        EpisodeError: If a path does not exist, or is a file of another kind.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += [each for each in sorted(path.rglob("*")) if each.suffix in (SEALED_SUFFIX, RECORDING_SUFFIX)]
+        elif not path.exists():
+            raise EpisodeError(f"{path} does not exist, expected an episode or a folder of them. Check the path.")
+        elif path.suffix not in (SEALED_SUFFIX, RECORDING_SUFFIX):
+            raise EpisodeError(
+                f"{path} is no episode by its name, expected one ending in {SEALED_SUFFIX} or {RECORDING_SUFFIX}, or a "
+                "folder of them."
+            )
+        else:
+            found.append(path)
+    return list(dict.fromkeys(found))
+
+
+def examine(path: Path, thorough: bool, advance: Callable[[int], None] = lambda rows: None) -> Examination:
+    """Look through a file.
+
+    Args:
+        path: An episode or a recording.
+        thorough: Decode every picture too; otherwise the first.
+        advance: Told of rows whose pictures have been looked at.
+    """
+    size_bytes = path.stat().st_size if path.exists() else 0
+    written = path.suffix == RECORDING_SUFFIX and _is_being_written(path)
+    try:
+        episode = Episode.open(path)
+        first = episode.frame(0)
+    except ForeignEpisodeError as exc:
+        return Examination(path, "foreign", (str(exc),), size_bytes=size_bytes)
+    except AgentError as exc:
+        return Examination(path, "being recorded" if written else "damaged", (str(exc),), size_bytes=size_bytes)
+    damage, changes = _look_at_pictures(episode, advance) if thorough else ([], [])
+    oddities = [*changes, *_oddities(episode)]
+    verdict: Verdict = "sound"
+    if damage:
+        verdict = "damaged"
+    elif written:
+        verdict = "being recorded"
+    elif path.suffix == RECORDING_SUFFIX:
+        verdict = "cut off"
+        oddities.append(episode.recovered or "")
+    elif oddities:
+        verdict = "odd"
+    ticks = np.diff(episode.tick.astype(np.int64))
+    times_s = np.diff(episode.captured_ns) / 1e9
+    height_px, width_px = first.pixels.shape[:2]
+    return Examination(
+        path,
+        verdict,
+        (*damage, *oddities),
+        rows=len(episode),
+        seconds=episode.duration_s,
+        missing=int(np.maximum(0, ticks - 1).sum()),
+        largest_gap_s=float(times_s.max(initial=0.0)),
+        width_px=width_px,
+        height_px=height_px,
+        size_bytes=size_bytes,
+        game=episode.header.game,
+        driver=episode.header.driver,
+    )
+
+
+def repair(path: Path) -> Repair:
+    """Put a file right; doing it again changes nothing.
+
+    A recording that was cut off is sealed. Of a damaged episode what can be read is kept, under its name; the damaged
+    file is set aside under another, never deleted. A sound episode, one that is being recorded, and files of other
+    formats or versions are not touched. The episode and its recording are claimed meanwhile.
+
+    Args:
+        path: An episode or a recording.
+    """
+    try:
+        with ExitStack() as held:
+            for each in (path.with_suffix(RECORDING_SUFFIX), path.with_suffix(SEALED_SUFFIX)):
+                if each.exists() and not held.enter_context(claimed(each)):
+                    return Repair(path, "is being recorded, or repaired by another program: left alone")
+            return _repair_recording(path) if path.suffix == RECORDING_SUFFIX else _repair_sealed(path)
+    except PermissionError as exc:
+        return Repair(
+            path,
+            f"left alone: {exc.filename}: {exc.strerror}, expected a file and a folder that may be read and written. "
+            "Repair it as the user who recorded it",
+            failed=True,
+        )
+    except (AgentError, OSError) as exc:
+        return Repair(path, str(exc), failed=True)
+
+
+def _repair_recording(path: Path) -> Repair:
+    if not path.exists():
+        return Repair(path)  # sealed with the episode beside it, a moment ago
+    try:
+        left = Episode.open(path)
+    except ForeignEpisodeError as exc:
+        return Repair(path, f"left alone: {exc}", failed=True)
+    except EpisodeError as exc:
+        return Repair(path, f"set aside as {_set_aside(path).name}: {exc}", failed=True)
+    sealed = path.with_suffix(SEALED_SUFFIX)
+    held = _holds(sealed, left)
+    unread_bytes = left.unread_bytes
+    del left  # unmaps the file, which Windows would not let go otherwise
+    if held in ("another kind", "another drive"):
+        return Repair(
+            path,
+            f"left alone: the {sealed.name} beside it is of {held}. Rename one of them, then repair again",
+            failed=True,
+        )
+    path.with_suffix(SEALING_SUFFIX).unlink(missing_ok=True)  # half of what is made again here
+    if held == "all":
+        if unread_bytes:
+            aside = _set_aside(path).name
+            return Repair(path, f"was sealed as {sealed.name} before; what could not be read is in {aside}")
+        path.unlink()
+        return Repair(path, f"was sealed as {sealed.name} before: removed")
+    moved = ""
+    if held == "less":
+        moved = f"; the {sealed.name} beside it, which held less, is now {_set_aside(sealed).name}"
+    episode = recover(path)
+    deed = f"sealed as {sealed.name}, {len(episode)} rows"
+    if episode.unread_bytes:
+        deed += f"; what could not be read is in {_set_aside(path).name}"
+    failed = False
+    if examine(sealed, thorough=True).verdict == "damaged":  # as it was recorded
+        salvaged = _salvage(sealed)
+        deed, failed = f"{deed}; {salvaged.deed}", salvaged.failed
+    path.unlink(missing_ok=True)
+    return Repair(path, deed + moved, failed)
+
+
+def _repair_sealed(path: Path) -> Repair:
+    damage = examine(path, thorough=True)
+    if damage.verdict == "foreign":
+        return Repair(path, f"left alone: {damage.problems[0]}", failed=True)
+    if damage.verdict != "damaged":
+        if damage.problems:
+            return Repair(path, f"can be read and is left as it is, but {'; '.join(damage.problems)}", failed=True)
+        return Repair(path)
+    recording = path.with_suffix(RECORDING_SUFFIX)
+    if not recording.exists():
+        return _salvage(path)
+    done = _repair_recording(recording)
+    if recording.exists() or not path.exists() or examine(path, thorough=True).verdict != "damaged":
+        return done
+    salvaged = _salvage(path)  # its recording was of no use
+    return Repair(path, f"{salvaged.deed}; {recording.name} {done.deed}", salvaged.failed)
+
+
+def _salvage(path: Path) -> Repair:
+    aside = _set_aside(path)
+    try:
+        kept, lost = salvage(aside, path)
+    except EpisodeError as exc:
+        return Repair(path, f"set aside as {aside.name}: {exc}", failed=True)
+    return Repair(path, f"{kept} rows kept, {lost} lost; the damaged file is {aside.name}")
+
+
+def _holds(sealed: Path, left: Episode) -> Literal["nothing", "another kind", "another drive", "less", "all"]:
+    """Return what a sealed file, which need not be there, has of what can be read of a recording."""
+    if not sealed.exists():
+        return "nothing"
+    verdict = examine(sealed, thorough=True).verdict
+    if verdict == "foreign":
+        return "another kind"
+    try:
+        beside = Episode.open(sealed)
+    except EpisodeError:
+        return "less"
+    # Times and running numbers tell no drives apart: in lockstep each begins at 0. Nor does the second it began in.
+    ours, theirs = _rows(left), _rows(beside)
+    if (left.header, left.created) != (beside.header, beside.created) or not (ours <= theirs or theirs <= ours):
+        return "another drive"
+    # Of two damaged files the sealed one has more to salvage: a recording ends with its first damage.
+    return "all" if ours <= theirs and (verdict != "damaged" or left.unread_bytes) else "less"
+
+
+def _rows(episode: Episode) -> set[bytes]:
+    """Return the rows with all they have but their pictures."""
+    columns = [episode.tick, episode.captured_ns, episode.controls, episode.executed, episode.speed]
+    columns += [episode.intervention, *(values for _, values in sorted(episode.telemetry.items()))]
+    parts = [np.ascontiguousarray(column).view(np.uint8).reshape(len(episode), -1) for column in columns]
+    return {row.tobytes() for row in np.concatenate(parts, axis=1)}
+
+
+def _is_being_written(path: Path) -> bool:
+    try:
+        return is_claimed(path)
+    except OSError:  # gone, or not ours to open; reading it will tell
+        return False
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a file to one that nobody takes for an episode; return its new name."""
+    aside = path.with_name(path.name + DAMAGED_SUFFIX)
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.{number}{DAMAGED_SUFFIX}")
+    return path.rename(aside)
+
+
+def _look_at_pictures(episode: Episode, advance: Callable[[int], None]) -> tuple[list[str], list[str]]:
+    """Return a line a picture that cannot be decoded, and one a change of their size, as of a window's."""
+    damage: list[str] = []
+    changes: list[str] = []
+    size = None
+    for row in range(len(episode)):
+        try:
+            height_px, width_px = episode.frame(row).pixels.shape[:2]
+        except AgentError as exc:
+            if str(exc) not in damage[-1:]:  # a damaged part is told once, for all of its rows
+                damage.append(str(exc))
+        else:
+            if size not in (None, (width_px, height_px)):
+                changes.append(f"the pictures change their size at row {row}, to {width_px} x {height_px} px")
+            size = (width_px, height_px)
+        advance(1)
+    return damage, changes
+
+
+def _oddities(episode: Episode) -> Iterator[str]:
+    """Yield what is told and cannot be so."""
+    backwards = np.flatnonzero(np.diff(episode.captured_ns) < 0)
+    if backwards.size:
+        yield f"time goes backwards at row {backwards[0] + 1} ({backwards.size} times)"
+    again = np.flatnonzero(np.diff(episode.tick.astype(np.int64)) < 0)
+    if again.size:
+        yield f"running numbers go backwards at row {again[0] + 1} ({again.size} times)"
+    for controls, whose in ((episode.controls, "label"), (episode.executed, "executed")):
+        for column, (name, (low, high)) in enumerate(_LIMITS.items()):
+            beyond = np.flatnonzero((controls[:, column] < low) | (controls[:, column] > high))
+            if beyond.size:
+                found = f"{controls[beyond[0], column]:g} at row {beyond[0]} ({beyond.size} times)"
+                yield f"{name} ({whose}) is {found}, expected {low:g} to {high:g}"

@@ -1,0 +1,319 @@
+"""The network over a recorded episode, offline and deterministic; and its predictions against stored ones."""
+
+import hashlib
+import json
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.contract.controls import Controls
+from agent.contract.episodes.reading import Episode
+from agent.contract.errors import EpisodeError
+from agent.contract.preprocess import preprocess
+from agent.contract.spec import WEIGHTS_FILE, ModelSpec
+from agent.engines.base import Engine
+
+OUTPUTS = ("steering", "throttle", "brake")
+
+REFERENCE_FORMAT = "hoodcam-reference/1"
+REFERENCE_DIGITS = 6  # decimals kept of a prediction; float32 near 1 has seven
+
+TOLERANCES = {"f32": 1e-3, "bf16": 0.02, "int8": 0.1}
+"""Largest difference in any prediction that counts as the same network, by what it is computed in.
+
+float32 on another processor, or by another runtime, rounds differently by 1e-5. The shipped weights, over the recording
+in ``tests/data`` against their reference: bfloat16 differs by 0.007, int8 by 0.04, both in the throttle.
+"""
+
+
+def tolerance_of(engine: str) -> float:
+    """Return the tolerance for an engine, by its name."""
+    return TOLERANCES.get(engine.rpartition("-")[2], TOLERANCES["f32"])
+
+
+@dataclass(frozen=True, slots=True)
+class OutputReport:
+    """How one output compares with the recorded label.
+
+    Attributes:
+        mean_absolute_error: Of the clipped prediction, in the label's unit.
+        max_error: Largest absolute error.
+        max_error_row: Row of the episode where it occurs.
+        correlation: Pearson's, between clipped prediction and label; None where one of them never changes.
+    """
+
+    mean_absolute_error: float
+    max_error: float
+    max_error_row: int
+    correlation: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """Time of one stage over all frames.
+
+    Attributes:
+        median_ms: Milliseconds.
+        p99_ms: Milliseconds.
+    """
+
+    median_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """What a network says to an episode.
+
+    Attributes:
+        episode: File name of the episode.
+        frames_sha256: Of all decoded pixels and their shapes: two encodings of the same pictures have the same.
+        engine: What ran the network.
+        outputs: By name: steering, throttle, brake.
+        stages: By name: decode, preprocess, infer.
+        predictions: float32, shape (rows, 3): raw, not clipped.
+    """
+
+    episode: str
+    frames_sha256: str
+    engine: str
+    outputs: dict[str, OutputReport]
+    stages: dict[str, StageReport]
+    predictions: npt.NDArray[np.float32]
+
+    def to_json(self) -> str:
+        """Return everything but the predictions as JSON text."""
+        report = {
+            "episode": self.episode,
+            "frames": len(self.predictions),
+            "frames_sha256": self.frames_sha256,
+            "engine": self.engine,
+            "outputs": {name: asdict(output) for name, output in self.outputs.items()},
+            "stages": {name: asdict(stage) for name, stage in self.stages.items()},
+        }
+        return json.dumps(report, indent=2, allow_nan=False) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceComparison:
+    """Predictions against stored ones.
+
+    Attributes:
+        tolerance: Largest difference allowed.
+        max_difference: Largest one found.
+        row: Row of the episode where it was found.
+        output: Output where it was found.
+        predicted: The prediction there.
+        expected: The stored one.
+        differing_rows: Rows in which any output differs by more than the tolerance.
+        rows: Rows compared.
+        reference: What the stored predictions were made with.
+    """
+
+    tolerance: float
+    max_difference: float
+    row: int
+    output: str
+    predicted: float
+    expected: float
+    differing_rows: int
+    rows: int
+    reference: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether no prediction differs by more than the tolerance."""
+        return self.max_difference <= self.tolerance
+
+    @property
+    def message(self) -> str:
+        """The outcome in words, for people."""
+        where = (
+            f"largest difference {self.max_difference:.2g} at frame {self.row}, {self.output}: predicted "
+            f"{self.predicted:.6f}, reference {self.expected:.6f} (tolerance {self.tolerance:g})"
+        )
+        if self.passed:
+            return f"{self.rows} frames agree with the reference; {where}."
+        return (
+            f"{self.differing_rows} of {self.rows} frames differ from the reference; {where}. The reference was made "
+            f"with {self.reference}: weights, engine or preprocessing have changed since. If that was meant, store "
+            "a new reference."
+        )
+
+
+def replay(episode: Episode, engine: Engine) -> ReplayReport:
+    """Run preprocessing and network over every frame of an episode.
+
+    Args:
+        episode: What was recorded.
+        engine: What runs the network.
+
+    Returns:
+        Errors against the recorded label, stage times, and the predictions.
+
+    Raises:
+        EpisodeError: If a frame cannot be read.
+        ControlsError: If a prediction is NaN, infinite, or not three values.
+        EngineError: If the runtime fails.
+    """
+    engine.infer(preprocess(episode.frame(0), engine.spec))  # the first call compiles
+    predictions = np.empty((len(episode), len(OUTPUTS)), np.float32)
+    clipped = np.empty_like(predictions)
+    marks_s = np.empty((len(episode), 4))
+    pixels_sum = hashlib.sha256()
+    for row in range(len(episode)):
+        marks_s[row, 0] = time.perf_counter()
+        frame = episode.frame(row)
+        marks_s[row, 1] = time.perf_counter()
+        observation = preprocess(frame, engine.spec)
+        marks_s[row, 2] = time.perf_counter()
+        prediction = engine.infer(observation)
+        marks_s[row, 3] = time.perf_counter()
+        clipped[row] = Controls.from_prediction(prediction).clip().to_array()
+        predictions[row] = prediction
+        pixels_sum.update(repr(frame.pixels.shape).encode())
+        pixels_sum.update(frame.pixels.tobytes())
+    stages_ms = np.diff(marks_s, axis=1) * 1e3
+    return ReplayReport(
+        episode=episode.path.name,
+        frames_sha256=pixels_sum.hexdigest(),
+        engine=engine.name,
+        outputs={
+            name: _compare_output(clipped[:, column], episode.controls[:, column])
+            for column, name in enumerate(OUTPUTS)
+        },
+        stages={
+            name: StageReport(float(np.median(column)), float(np.percentile(column, 99)))
+            for name, column in zip(("decode", "preprocess", "infer"), stages_ms.T, strict=True)
+        },
+        predictions=predictions,
+    )
+
+
+def save_reference(path: Path, report: ReplayReport, spec: ModelSpec) -> None:
+    """Store the predictions of a replay as JSON, rounded to six decimals; replaces an earlier reference.
+
+    Args:
+        path: Where to.
+        report: The replay's.
+        spec: The weights'.
+
+    Raises:
+        EpisodeError: If the file cannot be written.
+    """
+    reference = {
+        "format": REFERENCE_FORMAT,
+        "episode": report.episode,
+        "frames_sha256": report.frames_sha256,
+        "model": spec.name,
+        "weights_sha256": spec.sha256.get(WEIGHTS_FILE),
+        "preprocessing": spec.preprocessing,
+        "engine": report.engine,
+        "outputs": list(OUTPUTS),
+        "predictions": _rounded(report.predictions).tolist(),
+    }
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A frame a line: a change of a few predictions stays readable in a diff.
+        text = json.dumps(reference, indent=1, allow_nan=False).replace("\n   ", " ").replace("\n  ]", " ]")
+        partial.write_text(text + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as exc:
+        partial.unlink(missing_ok=True)
+        raise EpisodeError(
+            f"{path} cannot be written ({exc.strerror or exc}), expected a file in a folder open to you. "
+            "Choose another path for the reference."
+        ) from exc
+
+
+def compare_with_reference(path: Path, report: ReplayReport, tolerance: float | None = None) -> ReferenceComparison:
+    """Compare a replay's predictions with stored ones.
+
+    Args:
+        path: Written by :func:`save_reference`.
+        report: The replay of the same episode.
+        tolerance: Largest difference allowed in any prediction; None takes that of the report's engine.
+
+    Returns:
+        The largest difference and where it is; ``passed`` says whether it is allowed.
+
+    Raises:
+        ValueError: If the tolerance is negative or no number.
+        EpisodeError: If the reference is missing or unreadable, or was made from other frames.
+    """
+    tolerance = tolerance_of(report.engine) if tolerance is None else tolerance
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance is {tolerance}, expected 0 or more")
+    raw = _load_reference(path)
+    if raw["frames_sha256"] != report.frames_sha256:
+        raise EpisodeError(
+            f"{path} was made from other frames (episode {raw['episode']}, SHA-256 {raw['frames_sha256'][:12]}…) than "
+            f"{report.episode} holds ({report.frames_sha256[:12]}…): nothing can be compared. Pass the episode it was "
+            "made from, or store a new reference."
+        )
+    expected = raw["predictions"]
+    if expected.shape != report.predictions.shape:
+        raise EpisodeError(
+            f"{path} holds predictions of shape {expected.shape}, the replay made {report.predictions.shape}. "
+            "The file is damaged; restore it or store a new reference."
+        )
+    predicted = _rounded(report.predictions)  # so that a tolerance of 0 asks for equality of what is stored
+    differences = np.abs(predicted - expected)
+    row, column = (int(index) for index in np.unravel_index(np.argmax(differences), differences.shape))
+    weights = raw["weights_sha256"]
+    return ReferenceComparison(
+        tolerance=tolerance,
+        max_difference=float(differences[row, column]),
+        row=row,
+        output=OUTPUTS[column],
+        predicted=float(predicted[row, column]),
+        expected=float(expected[row, column]),
+        differing_rows=int((differences.max(axis=1) > tolerance).sum()),
+        rows=len(expected),
+        reference=f"model {raw['model']} (weights {weights[:12] + '…' if weights else 'without a checksum'}), "
+        f"engine {raw['engine']}, preprocessing {raw['preprocessing']}",
+    )
+
+
+def _rounded(predictions: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    return np.asarray(np.round(predictions.astype(np.float64), REFERENCE_DIGITS), np.float64)
+
+
+def _load_reference(path: Path) -> dict[str, Any]:
+    """Read a reference file; ``predictions`` becomes float64, shape (rows, 3)."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if raw["format"] != REFERENCE_FORMAT or raw["outputs"] != list(OUTPUTS):
+            raise ValueError(f"format {raw['format']!r} with outputs {raw['outputs']}")
+        raw["predictions"] = np.array(raw["predictions"], np.float64)
+        if raw["predictions"].shape[1:] != (len(OUTPUTS),) or not np.isfinite(raw["predictions"]).all():
+            raise ValueError("predictions that are not three finite numbers a frame")
+        texts = [raw[name] for name in ("episode", "frames_sha256", "model", "engine", "preprocessing")]
+        if not all(isinstance(text, str) for text in [*texts, raw["weights_sha256"] or ""]):
+            raise TypeError("a name or checksum that is no text")
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as exc:
+        raise EpisodeError(
+            f"{path} cannot be read as a reference ({type(exc).__name__}: {exc}), expected {REFERENCE_FORMAT}. "
+            "Restore it, or store a new one."
+        ) from exc
+    return dict(raw)
+
+
+def _compare_output(predicted: npt.NDArray[np.float32], label: npt.NDArray[np.float32]) -> OutputReport:
+    errors = np.abs(predicted.astype(np.float64) - label)
+    row = int(np.argmax(errors))
+    return OutputReport(float(errors.mean()), float(errors[row]), row, _correlation(predicted, label))
+
+
+def _correlation(predicted: npt.NDArray[np.float32], label: npt.NDArray[np.float32]) -> float | None:
+    if np.ptp(predicted) == 0 or np.ptp(label) == 0:
+        return None
+    correlation = float(np.corrcoef(predicted.astype(np.float64), label.astype(np.float64))[0, 1])
+    return correlation if math.isfinite(correlation) else None

@@ -1,0 +1,320 @@
+"""Episodes out of a simulator: the expert's labels, with noise in what is executed so that recovery is seen."""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import as_completed
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.contract.controls import Controls
+from agent.contract.episodes.columns import RECORDING_SUFFIX, EpisodeHeader, EpisodeRow
+from agent.contract.episodes.writing import EpisodeWriter
+from agent.contract.errors import EngineError, EpisodeError, TrainingError
+from agent.contract.observation import Frame
+from agent.contract.preprocess import preprocess
+from agent.contract.spec import WEIGHTS_FILE, ModelSpec
+from agent.engines.base import Engine
+from training.collecting.courses import check_tracks, find_course
+from training.collecting.disturbances import disturb
+from training.collecting.repaint_supertuxkart import EPISODES
+from training.data.held_out import HELD_OUT_SEED
+from training.data.worker_pool import worker_pool
+
+SETTINGS = "collect.json"
+
+_FIRST_EXPERT = "built-in"  # who labelled before there was a choice
+
+
+@dataclass(frozen=True, slots=True)
+class CollectConfig:
+    """What to record.
+
+    Attributes:
+        folder: Where the episodes go, one Parquet file a track.
+        seed_start: First track; the following ones are consecutive, all below ``HELD_OUT_SEED``.
+        episodes: Number of tracks.
+        noise: Strength of the disturbances in what is executed, 0 for none; 1 gives about one every second.
+        weights: Model folder of a network that drives while the expert labels (DAgger); None lets the expert drive.
+        expert_share: With ``weights``: share of the stretches that the expert drives all the same, [0, 1].
+        engine_threads: With ``weights``: threads of each worker's engine.
+        workers: Processes.
+        decisions: Decisions after which an episode ends (a lap ends it earlier); None for the game's usual number.
+        game: The game's name.
+        tracks: Names of the tracks, for a game whose tracks have names; seeds take turns with them. Empty for all that
+            may be trained on.
+        expert: Name of who labels, and drives without ``weights``; empty for the game's usual expert.
+        disguise: Whether the game is repainted, anew for every ``repaint_supertuxkart.EPISODES`` consecutive seeds.
+    """
+
+    folder: Path
+    seed_start: int
+    episodes: int
+    noise: float = 1.0
+    weights: Path | None = None
+    expert_share: float = 0.0
+    engine_threads: int = 1
+    workers: int = 2
+    decisions: int | None = None
+    game: str = "carracing"
+    tracks: tuple[str, ...] = ()
+    expert: str = ""
+    disguise: bool = False
+
+    def __post_init__(self) -> None:
+        if self.seed_start < 0 or self.episodes < 1 or self.seed_start + self.episodes > HELD_OUT_SEED:
+            raise TrainingError(
+                f"{self.episodes} episodes from seed {self.seed_start} on were asked for, expected at least one and "
+                f"seeds from 0 to {HELD_OUT_SEED - 1}: higher ones are kept for judging. Start lower or record fewer."
+            )
+        if not (math.isfinite(self.noise) and self.noise >= 0):
+            raise TrainingError(f"noise is {self.noise}, expected a number of at least 0.")
+        if not 0 <= self.expert_share <= 1:
+            raise TrainingError(f"expert_share is {self.expert_share}, expected a share from 0 to 1.")
+        check_tracks(self.game, self.tracks)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides how a track is recorded, as kept in the folder beside the episodes.
+
+        Raises:
+            AgentError: If the weights' specification cannot be read.
+            TrainingError: If the game has no such expert, or cannot be disguised.
+        """
+        checksum = None if self.weights is None else ModelSpec.load(self.weights).sha256.get(WEIGHTS_FILE)
+        course = find_course(self.game)
+        course.find_expert(self.expert)
+        if self.disguise and course.disguise is None:
+            raise TrainingError(f"{self.game} cannot be repainted, only supertuxkart can. Leave --disguise out.")
+        # Named only where there is a choice: folders of other games go on as they are.
+        expert = {"expert": self.expert or next(iter(course.experts))} if len(course.experts) > 1 else {}
+        tracks = self.tracks or course.tracks
+        return (
+            {
+                "game": self.game,
+                "noise": self.noise,
+                "weights_sha256": checksum,
+                "expert_share": self.expert_share,
+                "decisions": self.decisions or course.decisions,
+            }
+            | expert
+            | ({"disguise": True} if self.disguise else {})
+            | ({"tracks": list(tracks)} if tracks else {})
+        )
+
+
+def collect(config: CollectConfig, progress: Callable[[int, float], None] | None = None) -> list[Path]:
+    """Record the episodes that are not there yet; an interrupted collection goes on where it stopped.
+
+    Args:
+        config: What to record.
+        progress: Called in this process with (seed, return) as each new episode is done.
+
+    Returns:
+        Paths of all episodes of the collection, in order of their seeds.
+
+    Raises:
+        TrainingError: If the folder cannot be written or holds episodes of other settings, or a worker died.
+    """
+    _claim_folder(config)
+    seeds = range(config.seed_start, config.seed_start + config.episodes)
+    missing = [seed for seed in seeds if not _path(config, seed).exists()]
+    together = EPISODES if config.disguise else 1
+    groups = [list(group) for _, group in groupby(missing, lambda seed: seed // together)]
+    try:
+        with worker_pool(config.workers) as pool:
+            futures = {pool.submit(_record_group, config, group): group for group in groups}
+            for future in as_completed(futures):
+                for seed, episode_return in zip(futures[future], future.result(), strict=True):
+                    if progress is not None:
+                        progress(seed, episode_return)
+    finally:
+        for seed in missing:  # a worker that was ended could not tidy up
+            _discard_unfinished(config, seed)
+        if config.disguise:
+            for number in {seed // EPISODES for seed in seeds}:
+                shutil.rmtree(_disguise(config, number), ignore_errors=True)
+        with suppress(OSError):  # never made, or in use by another collection
+            _unfinished(config, config.seed_start).parent.rmdir()
+    return [_path(config, seed) for seed in seeds]
+
+
+def _record_group(config: CollectConfig, seeds: Sequence[int]) -> list[float]:
+    """Record the episodes of consecutive seeds; those of a disguise in a process of its own, for a game takes in its
+    data once in a process.
+    """
+    if not config.disguise:
+        return [record_episode(config, seed) for seed in seeds]
+    with worker_pool(1) as pool:
+        return pool.submit(_record_disguised, config, seeds).result()
+
+
+def _record_disguised(config: CollectConfig, seeds: Sequence[int]) -> list[float]:
+    course = find_course(config.game)
+    assert course.disguise is not None  # CollectConfig.settings has seen to it
+    number = seeds[0] // EPISODES
+    folder = _disguise(config, number)
+    shutil.rmtree(folder, ignore_errors=True)  # a killed worker's
+    try:
+        course.disguise(folder, config.tracks or course.tracks, number)
+        return [record_episode(config, seed) for seed in seeds]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def record_episode(config: CollectConfig, seed: int) -> float:
+    """Drive one track in lockstep and record it, whole or not at all; returns the episode's return.
+
+    Every row holds the frame, the expert's controls as its label, and what was really executed. In a mix of network
+    and expert, ``intervention`` marks the rows that the expert drove.
+
+    Raises:
+        TrainingError: If the episode cannot be written, or the folder holds episodes of other settings.
+    """
+    settings = _claim_folder(config)
+    course = find_course(config.game)
+    rng = np.random.default_rng([seed, int(config.noise * 1000), config.weights is not None])
+    disturbances = disturb(rng, config.noise, course.profile.rate_hz)
+    driver = "expert"
+    policy: _Policy | None = None
+    if config.weights is not None:
+        checksum = settings["weights_sha256"]
+        engine = _engine(config.weights, checksum, config.engine_threads)
+        policy = _Policy(engine, config.expert_share, round(course.profile.rate_hz), rng)
+        driver = f"dagger:{checksum[:12]}"
+    path, unfinished = _path(config, seed), _unfinished(config, seed)
+    _discard_unfinished(config, seed)  # a killed worker's; recorded anew below
+    decisions = settings["decisions"]
+    try:
+        period_s = 1.0 / course.profile.rate_hz
+        with closing(course.make_simulator(config.tracks or course.tracks, decisions * period_s)) as game:
+            game.reset(seed)
+            expert = course.find_expert(config.expert)(game)
+            expert.plan()
+            header = EpisodeHeader(config.game, driver, course.profile.rate_hz, seed, track=game.state.track)
+            with EpisodeWriter(unfinished, header) as writer:
+                for index in range(decisions):
+                    if game.state.outcome != "driving":
+                        break
+                    frame = Frame(game.render(), captured_ns=round(index * period_s * 1e9), index=index)
+                    label = expert.decide()
+                    wanted, intervention = (label, False) if policy is None else policy.decide(frame, label)
+                    executed = next(disturbances)(wanted)
+                    state = game.state
+                    telemetry = state.telemetry | expert.telemetry()
+                    if state.in_control:
+                        writer.write(EpisodeRow(frame, label, executed, state.speed, intervention, telemetry))
+                    game.advance(executed, course.hold_ticks)
+            os.replace(unfinished, path)
+            return game.state.episode_return
+    except EpisodeError as exc:
+        reason = getattr(exc.__cause__, "strerror", None) or exc
+        raise TrainingError(
+            f"{path} could not be recorded ({reason}). Mend that and repeat the command: the episodes finished before "
+            "are kept."
+        ) from exc
+    finally:
+        _discard_unfinished(config, seed)
+
+
+def _claim_folder(config: CollectConfig) -> dict[str, Any]:
+    """Write down how the folder's episodes are recorded, or refuse one whose episodes are of another kind."""
+    settings = config.settings()
+    path = config.folder / SETTINGS
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            recorded = json.loads(path.read_text(encoding="utf-8"))
+            if "expert" in settings:
+                recorded = {"expert": _FIRST_EXPERT} | recorded
+        elif any(config.folder.glob(f"{config.game}-*.parquet")):
+            raise TrainingError(
+                f"{config.folder} holds episodes but no {SETTINGS}, expected one that says how they were recorded. "
+                "Choose another --out; `fit --data` takes several folders."
+            )
+        else:
+            partial = path.with_suffix(".partial")
+            partial.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+            os.replace(partial, path)
+            recorded = settings
+    except ValueError as exc:
+        raise TrainingError(f"{path} is damaged ({exc}). Restore it or choose another --out.") from exc
+    except OSError as exc:
+        raise TrainingError(f"{path} cannot be written ({exc.strerror}). Choose another --out.") from exc
+    if recorded != settings:
+        differing = [
+            f"{key} {recorded.get(key)}, not {settings.get(key)}"
+            for key in settings | recorded  # in their usual order
+            if recorded.get(key) != settings.get(key)
+        ]
+        raise TrainingError(
+            f"{config.folder} holds episodes recorded with {'; '.join(differing)}. Choose "
+            "another --out, or repeat the command with those settings; `fit --data` takes several folders."
+        )
+    return settings
+
+
+@lru_cache(maxsize=1)
+def _engine(weights: Path, checksum: str, threads: int) -> Engine:
+    """Return this process's engine, loaded once: that costs as much as driving a second.
+
+    It computes in bfloat16 where the processor can: who drives into a mistake is to be fast, not exact.
+    """
+    from agent.engines.openvino import OpenVinoEngine  # heavy, and needed only for DAgger
+
+    try:
+        engine = OpenVinoEngine(weights, "bf16", threads)
+    except EngineError:
+        engine = OpenVinoEngine(weights, "f32", threads)
+    if engine.spec.sha256[WEIGHTS_FILE] != checksum:
+        raise TrainingError(f"{weights} was replaced while episodes were collected with it. Collect with a copy of it.")
+    return engine
+
+
+class _Policy:
+    """A network at the wheel, relieved by the expert for whole stretches of one second."""
+
+    def __init__(self, engine: Engine, expert_share: float, stretch: int, rng: np.random.Generator) -> None:
+        self._engine = engine
+        self._expert_share = expert_share
+        self._stretch = stretch  # decisions a second
+        self._rng = rng
+        self._left = 0
+        self._expert_drives = False
+
+    def decide(self, frame: Frame, label: Controls) -> tuple[Controls, bool]:
+        """Return what is wanted of the car, and whether the expert wants it."""
+        if self._left == 0:
+            self._left = self._stretch
+            self._expert_drives = bool(self._rng.random() < self._expert_share)
+        self._left -= 1
+        if self._expert_drives:
+            return label, True
+        prediction = self._engine.infer(preprocess(frame, self._engine.spec))
+        return Controls.from_prediction(prediction).clip().arbitrate(), False
+
+
+def _path(config: CollectConfig, seed: int) -> Path:
+    return config.folder / f"{config.game}-{seed:07d}.parquet"
+
+
+def _unfinished(config: CollectConfig, seed: int) -> Path:
+    # A folder of its own: closing a recording seals it, whatever ended it, and training takes every sealed file.
+    return config.folder / ".unfinished" / _path(config, seed).name
+
+
+def _disguise(config: CollectConfig, number: int) -> Path:
+    return _unfinished(config, 0).with_name(f"disguise-{number:07d}")
+
+
+def _discard_unfinished(config: CollectConfig, seed: int) -> None:
+    path = _unfinished(config, seed)
+    for leftover in (path, path.with_suffix(RECORDING_SUFFIX), path.with_suffix(".sealing")):
+        leftover.unlink(missing_ok=True)

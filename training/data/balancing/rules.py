@@ -1,0 +1,108 @@
+"""The balancing rules but for their parts: what is fed to which output, how often, and with what weight."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from agent.contract.spec import OutputSpec
+from training.data.balancing.base import Feed, Labels
+from training.data.balancing.bins import fixed_bins, joint_bins
+from training.data.balancing.labels import check_labels
+from training.data.balancing.reweight import density_weights
+from training.data.balancing.sets import Indices, epoch_of_evened_sets, epoch_of_sets, members_of
+
+ALL = "all"
+"""Name of a feed that is for all outputs."""
+
+
+class Unbalanced:
+    """``none``: samples as they come, each once an epoch."""
+
+    name = "none"
+
+    def feeds(self, labels: Labels, outputs: Sequence[OutputSpec]) -> tuple[Feed, ...]:
+        check_labels(labels, outputs)
+        return (Feed(ALL, np.ones_like(labels), partial(_shuffled, len(labels))),)
+
+
+class JointCells:
+    """``v1``: one sample of every joint cell of all outputs (5 x 5 x 9 for the standard three) in a set."""
+
+    name = "v1"
+
+    def feeds(self, labels: Labels, outputs: Sequence[OutputSpec]) -> tuple[Feed, ...]:
+        check_labels(labels, outputs)
+        cells = np.zeros(len(labels), np.int64)
+        for column, output in enumerate(outputs):
+            bins = joint_bins(output)
+            # Renumbered at each step: with many outputs the number of possible cells would overflow.
+            cells = np.unique(cells * len(bins) + bins.assign(labels[:, column]), return_inverse=True)[1]
+        return (Feed(ALL, np.ones_like(labels), partial(epoch_of_sets, members_of(cells))),)
+
+
+class OwnLabel:
+    """``v2``: each output balanced on its own; its feed carries its label only."""
+
+    name = "v2"
+
+    def feeds(self, labels: Labels, outputs: Sequence[OutputSpec]) -> tuple[Feed, ...]:
+        check_labels(labels, outputs)
+        feeds = []
+        for column, (output, cells) in enumerate(zip(outputs, _fixed_cells(labels, outputs), strict=True)):
+            weights = np.zeros_like(labels)
+            weights[:, column] = 1
+            feeds.append(Feed(output.name, weights, partial(epoch_of_sets, members_of(cells))))
+        return tuple(feeds)
+
+
+class AllLabels:
+    """``v3``: balanced as v2, but every sample carries all its labels."""
+
+    name = "v3"
+
+    def feeds(self, labels: Labels, outputs: Sequence[OutputSpec]) -> tuple[Feed, ...]:
+        check_labels(labels, outputs)
+        weights = np.ones_like(labels)
+        return tuple(
+            Feed(output.name, weights, partial(epoch_of_sets, members_of(cells)))
+            for output, cells in zip(outputs, _fixed_cells(labels, outputs), strict=True)
+        )
+
+
+class EvenedOthers:
+    """``v4``: v3, and each bin is filled with the samples that even out the other outputs' histograms."""
+
+    name = "v4"
+
+    def feeds(self, labels: Labels, outputs: Sequence[OutputSpec]) -> tuple[Feed, ...]:
+        check_labels(labels, outputs)
+        weights = np.ones_like(labels)
+        cells = _fixed_cells(labels, outputs)
+        return tuple(
+            Feed(output.name, weights, partial(epoch_of_evened_sets, members_of(cells[own]), _without(cells, own)))
+            for own, output in enumerate(outputs)
+        )
+
+
+class Reweighted:
+    """``reweight``: each sample once an epoch, each label weighted by how rare it is among that output's labels."""
+
+    name = "reweight"
+
+    def feeds(self, labels: Labels, outputs: Sequence[OutputSpec]) -> tuple[Feed, ...]:
+        check_labels(labels, outputs)
+        columns = [density_weights(labels[:, column], output) for column, output in enumerate(outputs)]
+        return (Feed(ALL, np.stack(columns, axis=1), partial(_shuffled, len(labels))),)
+
+
+def _shuffled(count: int, rng: np.random.Generator) -> Indices:
+    return rng.permutation(count)
+
+
+def _fixed_cells(labels: Labels, outputs: Sequence[OutputSpec]) -> list[Indices]:
+    return [fixed_bins(output).assign(labels[:, column]) for column, output in enumerate(outputs)]
+
+
+def _without(cells: list[Indices], own: int) -> list[Indices]:
+    return cells[:own] + cells[own + 1 :]

@@ -1,0 +1,316 @@
+"""Episodes to samples: preprocessed once, kept encoded.
+
+Imports no Keras, so that the worker processes start at once.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from agent.contract.episodes.reading import Episode
+from agent.contract.errors import TrainingError
+from agent.contract.observation import Observation
+from agent.contract.preprocess import preprocess
+from agent.contract.spec import ModelSpec
+from training.data.balancing.registry import balancing_rule
+from training.data.held_out import HELD_OUT_SEED, HELD_OUT_TRACK
+from training.data.worker_pool import worker_pool
+
+AUXILIARY = "auxiliary"
+"""Name of the extra head that is used in training only; its layers' names begin with this word."""
+AUXILIARY_SCALE = {
+    "speed": 100.0,
+    "wanted_speed": 100.0,
+    "yaw_rate": 3.0,
+    "lateral_offset": 7.0,
+}
+"""Divisors that bring telemetry near [-1, 1]; angles in radians need none."""
+
+SAME_SHAPE = 0.02
+"""Relative difference of two ratios of width to height that comes of rounding and is let pass."""
+
+# Caches made before the scale was part of their key hold these divisors; as long as they apply, such caches stay good.
+_SCALE_WITHOUT_KEY = {"speed": 100.0, "wanted_speed": 100.0, "yaw_rate": 3.0, "lateral_offset": 7.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Labelled pictures, in memory as lossless PNG (about 10 KB each at 480 x 270).
+
+    Attributes:
+        pictures: One encoded observation a sample, exactly what ``preprocess`` gives for the spec.
+        labels: float32, shape (n, outputs), in the order of ``output_names``.
+        auxiliary: float32, shape (n, len(auxiliary_names)), scaled; NaN where unknown.
+        output_names: Names of the labels' columns.
+        auxiliary_names: Names of the auxiliary columns: the telemetry that every episode has.
+        episodes: Number of episodes they came from.
+    """
+
+    pictures: list[bytes]
+    labels: npt.NDArray[np.float32]
+    auxiliary: npt.NDArray[np.float32]
+    output_names: tuple[str, ...]
+    auxiliary_names: tuple[str, ...]
+    episodes: int
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory the encoded pictures take."""
+        return sum(len(picture) for picture in self.pictures)
+
+
+def find_episodes(folders: Sequence[Path]) -> list[Path]:
+    """Return the sealed episodes of the folders, folder by folder, sorted by name.
+
+    Raises:
+        TrainingError: If a folder holds none.
+    """
+    paths: list[Path] = []
+    for folder in folders:
+        found = sorted(folder.glob("*.parquet"))
+        if not found:
+            raise TrainingError(
+                f"{folder} holds no episodes (*.parquet). Record some: `python -m training collect --out {folder}`."
+            )
+        paths += found
+    return paths
+
+
+def preprocess_episodes(
+    paths: Sequence[Path],
+    spec: ModelSpec,
+    driven_tracks: range = range(0),
+    progress: Callable[[int, int], None] | None = None,
+    workers: int = 2,
+) -> list[Path]:
+    """Preprocess episodes into caches beside them, which make every later start quick.
+
+    Args:
+        paths: Sealed episodes.
+        spec: Size and masks; labels are taken in the order of its outputs.
+        driven_tracks: Seeds on which the network will be compared in closed loop.
+        progress: Called with (done, total) before the first and after each episode that has no cache yet.
+        workers: Processes that decode the recordings.
+
+    Returns:
+        The caches, in the order of ``paths``, for ``load_samples``.
+
+    Raises:
+        TrainingError: If an episode's track is kept for judging or among ``driven_tracks``, a label is NaN or out of
+            its output's range, an episode has another rate, or its frames another shape than the first episode's (any
+            size will do, but not another ratio of width to height); it names the file.
+        EpisodeError: If an episode cannot be read.
+    """
+    for path in paths:
+        _check_track(Episode.open(path), driven_tracks)
+    caches = [_cache_path(path, spec) for path in paths]
+    missing = [(path, cache) for path, cache in zip(paths, caches, strict=True) if not cache.exists()]
+    if missing:
+        _check_shapes(paths)
+        if progress is not None:
+            progress(0, len(missing))
+        with worker_pool(workers) as pool:
+            futures = [pool.submit(_preprocess_episode, path, spec, cache) for path, cache in missing]
+            for done, future in enumerate(as_completed(futures), 1):
+                future.result()
+                if progress is not None:
+                    progress(done, len(missing))
+    return caches
+
+
+def load_samples(caches: Sequence[Path], spec: ModelSpec) -> Samples:
+    """Read what ``preprocess_episodes`` made of at least one episode for this spec."""
+    parts = [_load_cache(cache) for cache in caches]
+    names = tuple(name for name in parts[0][3] if all(name in part[3] for part in parts))
+    return Samples(
+        pictures=[picture for part in parts for picture in part[0]],
+        labels=np.concatenate([part[1] for part in parts]),
+        auxiliary=np.concatenate([part[2][:, [part[3].index(name) for name in names]] for part in parts]),
+        output_names=spec.output_names,
+        auxiliary_names=names,
+        episodes=len(caches),
+    )
+
+
+def decode(picture: bytes) -> Observation:
+    """Return a sample's observation: uint8, shape (height, width, 3), RGB."""
+    return np.asarray(cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+
+
+def pick_pictures(paths: Sequence[Path], spec: ModelSpec, count: int) -> npt.NDArray[np.uint8]:
+    """Preprocess pictures from all over the episodes, without caches.
+
+    Args:
+        paths: Sealed episodes.
+        spec: Game, size and masks.
+        count: How many pictures, spread evenly over the episodes and their length.
+
+    Returns:
+        uint8, shape (count, spec.height_px, spec.width_px, 3), RGB, in random order (always the same); fewer where the
+        episodes hold fewer.
+
+    Raises:
+        TrainingError: If an episode is of another game or its track is kept for judging.
+        EpisodeError: If an episode cannot be read.
+    """
+    lengths = [len(episode) for episode in _open_episodes(paths, spec)]
+    rows = np.unique(np.linspace(0, sum(lengths) - 1, count).astype(int))
+    return _read_pictures(paths, lengths, rows, spec)
+
+
+def pick_balanced_pictures(paths: Sequence[Path], spec: ModelSpec, count: int) -> npt.NDArray[np.uint8]:
+    """Preprocess pictures as the ``v3`` rule feeds them: every output's whole range is there, rare braking included.
+
+    Arguments, return value and errors are those of ``pick_pictures``; and a label out of range, or an output that never
+    varies, is an error as well.
+    """
+    episodes = _open_episodes(paths, spec)
+    labels = np.concatenate([np.asarray(episode.controls, np.float32) for episode in episodes])
+    rng = np.random.default_rng(0)
+    orders = [feed.epoch(rng) for feed in balancing_rule("v3").feeds(labels, spec.outputs)]
+    mixed = np.stack([order[:count] for order in orders], axis=1).ravel()  # a sample for each output in turn
+    _, first = np.unique(mixed, return_index=True)
+    rows = np.sort(mixed[np.sort(first)[:count]])
+    return _read_pictures(paths, [len(episode) for episode in episodes], rows, spec)
+
+
+def _open_episodes(paths: Sequence[Path], spec: ModelSpec) -> list[Episode]:
+    episodes = [Episode.open(path) for path in paths]
+    for episode in episodes:
+        _check_track(episode)
+        if episode.header.game != spec.game:
+            raise TrainingError(
+                f"{episode.path} is of the game {episode.header.game!r}, the model is for {spec.game!r}. Pass episodes "
+                "of the model's game."
+            )
+    return episodes
+
+
+def _read_pictures(
+    paths: Sequence[Path], lengths: Sequence[int], rows: npt.NDArray[np.int64], spec: ModelSpec
+) -> npt.NDArray[np.uint8]:
+    """Preprocess the given rows of all episodes taken together, and shuffle them (always the same way)."""
+    pictures = []
+    for path, length, end in zip(paths, lengths, np.cumsum(lengths), strict=True):
+        episode = Episode.open(path)
+        chosen = rows[(rows >= end - length) & (rows < end)] - (end - length)
+        pictures += [preprocess(episode.frame(int(row)), spec) for row in chosen]
+    return np.stack(pictures)[np.random.default_rng(0).permutation(len(pictures))]
+
+
+def _check_track(episode: Episode, driven_tracks: range = range(0)) -> None:
+    seed = episode.header.seed
+    if seed is not None and seed >= HELD_OUT_SEED:
+        raise TrainingError(
+            f"{episode.path} is of track {seed}, expected a seed below {HELD_OUT_SEED}: the others are kept for "
+            "judging. Take the file out of the data."
+        )
+    if episode.header.track == HELD_OUT_TRACK:
+        raise TrainingError(
+            f"{episode.path} is of the track {HELD_OUT_TRACK}, expected any other: that one is kept for judging. Take "
+            "the file out of the data."
+        )
+    if seed in driven_tracks:
+        raise TrainingError(
+            f"{episode.path} is of track {seed}, one of the tracks {driven_tracks.start} to {driven_tracks.stop - 1} "
+            "that checkpoints are compared on. Take the file out of the data, or train without --tracks."
+        )
+
+
+def _check_shapes(paths: Sequence[Path]) -> None:
+    """Refuse frames of another shape, which preprocessing would distort, and whose masks lie elsewhere."""
+    first: tuple[int, int] | None = None
+    for path in paths:
+        height, width = Episode.open(path).frame(0).pixels.shape[:2]
+        first = first or (width, height)
+        if abs(width * first[1] / (height * first[0]) - 1) > SAME_SHAPE:
+            raise TrainingError(
+                f"{path} has frames of {width} x {height} px, {paths[0]} of {first[0]} x {first[1]} px: another shape. "
+                "Record the same part of the screen, or train on one shape at a time."
+            )
+
+
+def _cache_path(path: Path, spec: ModelSpec) -> Path:
+    stat = path.stat()
+    key: list[Any] = [
+        spec.width_px,
+        spec.height_px,
+        [(mask.left, mask.top, mask.width, mask.height) for mask in spec.masks],
+        spec.preprocessing,
+        spec.output_names,
+        stat.st_size,
+        stat.st_mtime_ns,
+    ]
+    if AUXILIARY_SCALE != _SCALE_WITHOUT_KEY:
+        key.append(sorted(AUXILIARY_SCALE.items()))
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
+    return path.parent / ".cache" / f"{path.stem}-{digest}.safetensors"
+
+
+def _preprocess_episode(path: Path, spec: ModelSpec, cache: Path) -> None:
+    cv2.setNumThreads(1)
+    episode = Episode.open(path)
+    if abs(episode.header.rate_hz - spec.rate_hz) > 1e-6:
+        raise TrainingError(
+            f"{path} was recorded at {episode.header.rate_hz} Hz, the model is for {spec.rate_hz} Hz. "
+            "Train on episodes of one rate."
+        )
+    labels = np.asarray(episode.controls, np.float32)
+    for column, output in enumerate(spec.outputs):
+        values = labels[:, column]
+        bad = np.flatnonzero(~((values >= output.low) & (values <= output.high)))
+        if len(bad):
+            raise TrainingError(
+                f"{path}: {output.name} is {values[bad[0]]} in row {bad[0]} ({len(bad)} such rows), expected "
+                f"[{output.low}, {output.high}]. Remove the episode or record it again."
+            )
+    encoded = []
+    for frame in episode.frames():
+        ok, data = cv2.imencode(".png", preprocess(frame, spec), [cv2.IMWRITE_PNG_COMPRESSION, 4])
+        if not ok:
+            raise TrainingError(f"{path}: a frame cannot be encoded as PNG.")
+        encoded.append(np.asarray(data, np.uint8).ravel())
+    columns = {"speed": episode.speed} | dict(sorted(episode.telemetry.items()))
+    columns = {name: values for name, values in columns.items() if not np.all(np.isnan(values))}
+    scaled = [values / AUXILIARY_SCALE.get(name, 1.0) for name, values in columns.items()]
+    tensors: dict[str, npt.NDArray[Any]] = {
+        "pictures": np.concatenate(encoded),
+        "lengths": np.array([len(data) for data in encoded], np.int64),
+        "labels": labels,
+        "auxiliary": np.stack(scaled, axis=1).astype(np.float32) if scaled else np.empty((len(labels), 0), np.float32),
+    }
+    cache.parent.mkdir(exist_ok=True)
+    partial = cache.with_suffix(f".{os.getpid()}.partial")  # two trainings may preprocess the same episode at once
+    try:
+        save_file(tensors, partial, metadata={"auxiliary": json.dumps(list(columns))})
+        partial.replace(cache)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _load_cache(
+    cache: Path,
+) -> tuple[list[bytes], npt.NDArray[np.float32], npt.NDArray[np.float32], tuple[str, ...]]:
+    with safe_open(cache, framework="numpy") as file:
+        pictures = file.get_tensor("pictures").tobytes()
+        lengths = file.get_tensor("lengths")
+        labels = file.get_tensor("labels")
+        auxiliary = file.get_tensor("auxiliary")
+        names = tuple(json.loads(file.metadata()["auxiliary"]))
+    ends = np.cumsum(lengths)
+    split = [pictures[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+    return split, labels, auxiliary, names

@@ -1,0 +1,350 @@
+"""int8 weights from float ones, by post-training quantisation on recorded pictures."""
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import nncf
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import openvino
+from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+from openvino import properties
+from safetensors.numpy import save_file
+
+from agent.contract.errors import TrainingError
+from agent.contract.observation import Observation
+from agent.contract.spec import (
+    GRAPH_FILE,
+    INT8_GRAPH_FILE,
+    INT8_WEIGHTS_FILE,
+    PROBE_FILE,
+    QUANTIZE,
+    SPEC_FILE,
+    ModelSpec,
+    Quantization,
+)
+from agent.engines.openvino import OpenVinoEngine
+from agent.sessions.comparison import Comparison
+from training.exporting.export import sha256
+from training.exporting.onnx_writer import external_tensors
+
+# NNCF reports its use to Google Analytics unless one of its own two variables says that its developers are at work.
+os.environ["NNCF_DEV"] = "1"
+
+SAME_DRIVING = 0.01
+"""Share of the float weights' mean return that int8 may differ by to be driven with unasked."""
+_BYTE_SCALE = 0.999
+_CONVOLUTIONS = ("Convolution", "GroupConvolution")  # OpenVINO's types of layers
+_LARGEST_DEVIATION = 0.1
+"""Mean difference from float32 above which something is wrong; weights that drive come to 0.01."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizationReport:
+    """What came of a quantisation.
+
+    Attributes:
+        spec: As written.
+        float_layers: Convolutions meant for int8 that OpenVINO computes in float here, by the executed profile.
+        convolutions: Convolutions in all.
+    """
+
+    spec: ModelSpec
+    float_layers: tuple[str, ...]
+    convolutions: int
+
+
+def quantize_model(
+    folder: Path, calibration: npt.NDArray[np.uint8], check: npt.NDArray[np.uint8], say: Callable[[str], None]
+) -> QuantizationReport:
+    """Write int8 weights beside a model folder's float ones.
+
+    BatchNormalization and the scaling of the bytes are folded into the convolutions first (exactly: the first
+    convolution pads nothing), so that the quantised network takes raw bytes. Weights are int8 with a scale a channel,
+    activations int8 or uint8 with a scale a tensor, biases are corrected for the mean error, and so are the pooled
+    features. In int8 are the 3 x 3 and the pointwise convolutions, 98 % of the arithmetic; depthwise convolutions,
+    strided shortcuts, residual sums, pooling and dense layers stay in float. Which, and why: ``docs/lab/int8.md``.
+
+    Args:
+        folder: The model; its spec is replaced, its float files are read only.
+        calibration: Pictures of the model's own game that the ranges are measured on, uint8, shape (n, height_px,
+            width_px, 3), RGB, n of 128 or more for weights that drive: 8 are too few.
+        check: Further pictures the deviation from float32 is measured on; the first becomes ``probe.png``.
+        say: Receives one line at a time.
+
+    Raises:
+        SpecError: If the spec is unreadable.
+        WeightsError: If the float files are missing or damaged.
+        TrainingError: If there are no pictures, or the result predicts nonsense.
+    """
+    if not len(calibration) or not len(check):
+        raise TrainingError("there are no pictures to calibrate or check with, expected recorded ones. Pass --data.")
+    spec = ModelSpec.load(folder)
+    engine = OpenVinoEngine(folder, "f32")
+    reference = np.stack([engine.infer(picture) for picture in check])
+    say(f"measuring ranges on {len(calibration)} pictures")
+    folded = _fold(folder / GRAPH_FILE)
+    model = _quantize(folded, calibration)
+    _centre_features(model, folded, calibration)
+    with tempfile.TemporaryDirectory(prefix=".quantizing-", dir=folder) as name:  # on the same disk, to be renamed
+        made = Path(name)
+        _write_model(model, made)
+        _write_picture(check[0], made / PROBE_FILE)
+        predicted, executed = _run(made / INT8_GRAPH_FILE, check)
+        deviation = np.abs(predicted - reference)
+        if not deviation.mean() <= _LARGEST_DEVIATION:  # also catches NaN
+            raise TrainingError(
+                f"the int8 network differs from the float one by {deviation.mean():.3f} on average, expected at most "
+                f"{_LARGEST_DEVIATION}. Calibrate on more pictures, of the model's own game."
+            )
+        spec = replace(
+            spec,
+            sha256=spec.sha256 | {path.name: sha256(path) for path in made.iterdir()},
+            quantization=Quantization(
+                pictures=len(calibration),
+                mean_deviation=_by_output(spec, deviation.mean(axis=0)),
+                max_deviation=_by_output(spec, deviation.max(axis=0)),
+                probe=_by_output(spec, predicted[0]),
+            ),
+        )
+        (made / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
+        for file in (INT8_WEIGHTS_FILE, INT8_GRAPH_FILE, PROBE_FILE, SPEC_FILE):
+            os.replace(made / file, folder / file)
+    float_kinds = {layer for layer, kind in executed.items() if not kind.lower().endswith("i8")}  # AMX's are lower case
+    meant = tuple(_float_convolutions(folded.graph))
+    unexpected = tuple(sorted(layer for layer in float_kinds if not layer.startswith(meant)))
+    return QuantizationReport(spec, unexpected, len(executed))
+
+
+def approve_int8(folder: Path, comparison: Path) -> Comparison:
+    """Record in the spec that the int8 weights drive as the float ones do: ``--engine auto`` then takes them.
+
+    Args:
+        folder: The model, with int8 weights.
+        comparison: What ``agent compare --json`` said of its float and its int8 driving on the same tracks.
+
+    Raises:
+        TrainingError: If there are no int8 weights, the comparison is of other drivers, unreadable, or does not show
+            the same driving within 1 % with 95 % confidence.
+    """
+    spec = ModelSpec.load(folder)
+    if spec.quantization is None:
+        raise TrainingError(f"{folder} has no int8 weights to approve. {QUANTIZE}")
+    try:
+        compared = Comparison(**json.loads(comparison.read_text(encoding="utf-8")))
+        same = compared.same_within(SAME_DRIVING)
+    except (OSError, ValueError, TypeError) as exc:
+        raise TrainingError(
+            f"{comparison} cannot be read as a comparison ({exc}), expected what `python -m agent compare FLOAT.json "
+            "--with INT8.json --json` prints."
+        ) from exc
+    if not (compared.first.startswith(f"{spec.name}, ") and "int8" not in compared.first and "int8" in compared.second):
+        raise TrainingError(
+            f"{comparison} compares {compared.first!r} with {compared.second!r}, expected {spec.name} on a float "
+            "engine first, then on an int8 one. Compare the two evaluations in that order."
+        )
+    if not same:
+        raise TrainingError(
+            f"int8 drives {compared.difference:+.1f} ({compared.low:+.1f} to {compared.high:+.1f}) against a mean "
+            f"return of {compared.first_mean:.1f}, expected the whole interval within {SAME_DRIVING:.0%}. Drive more "
+            "tracks; if the difference stays, calibrate on more pictures or keep to float."
+        )
+    keys = ("tracks", "first_mean", "second_mean", "difference", "low", "high")
+    driving = {key: round(float(getattr(compared, key)), 3) for key in keys}
+    spec = replace(spec, quantization=replace(spec.quantization, driving=driving))
+    partial = folder / f"{SPEC_FILE}.partial"
+    partial.write_text(spec.to_json(), encoding="utf-8")
+    os.replace(partial, folder / SPEC_FILE)
+    return compared
+
+
+def _fold(graph: Path) -> ModelProto:
+    """Fold what is constant: transpositions of weights, BatchNormalization, and the scaling of the bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
+        onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        model = onnx.load(options.optimized_model_filepath)
+    standard = [opset for opset in model.opset_import if opset.domain == ""]
+    del model.opset_import[:]
+    model.opset_import.extend(standard)
+    _fold_scaling(model.graph)
+    for node in model.graph.node:
+        node.name = node.name or node.output[0]
+    return model
+
+
+def _fold_scaling(graph: onnx.GraphProto) -> None:
+    """Let the first convolution take bytes in place of values in [-1, 1]: w (x s + o) + b = (w s) x + (b + o sum w)."""
+    scale, shift, convolution = (
+        next(node for node in graph.node if node.op_type == op) for op in ("Mul", "Add", "Conv")
+    )
+    padding = {attribute.name: helper.get_attribute_value(attribute) for attribute in convolution.attribute}
+    chained = shift.input[0] == scale.output[0] and convolution.input[0] == shift.output[0]
+    if (
+        not chained
+        or len(convolution.input) != 3
+        or any(padding.get("pads", []))
+        or padding.get("auto_pad") == b"SAME_UPPER"
+    ):
+        return  # another beginning than ours, or a padding with zeros that are not black: the scaling stays
+    initializers = {tensor.name: tensor for tensor in graph.initializer}
+    factor, offset, kernel, bias = (
+        numpy_helper.to_array(initializers[name]).astype(np.float64)
+        for name in (scale.input[1], shift.input[1], *convolution.input[1:])
+    )
+    bias = bias + offset * kernel.sum(axis=(1, 2, 3))
+    for name, value in zip(convolution.input[1:], (kernel * factor, bias), strict=True):
+        initializers[name].CopyFrom(numpy_helper.from_array(value.astype(np.float32), name))
+    convolution.input[0] = scale.input[0]
+    for spent in (scale, shift):
+        graph.node.remove(spent)
+        graph.initializer.remove(initializers[spent.input[1]])
+
+
+def _quantize(model: ModelProto, pictures: npt.NDArray[np.uint8]) -> ModelProto:
+    # Its own set_log_level would also change the handlers that others have put on its logger.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    name = model.graph.input[0].name
+    # A scale for each channel of an activation is OpenVINO's alone: ONNX Runtime refuses such a graph.
+    per_tensor = QuantizationParameters(per_channel=False)
+    quantized: ModelProto = nncf.quantize(
+        model,
+        nncf.Dataset([{name: picture[np.newaxis]} for picture in pictures]),
+        preset=nncf.QuantizationPreset.PERFORMANCE,
+        subset_size=len(pictures),
+        fast_bias_correction=True,
+        ignored_scope=nncf.IgnoredScope(
+            names=_float_convolutions(model.graph), types=["Gemm", "Add", "MaxPool"], validate=False
+        ),
+        advanced_parameters=AdvancedQuantizationParameters(activations_quantization_params=per_tensor),
+    )
+    return quantized
+
+
+def _float_convolutions(graph: onnx.GraphProto) -> list[str]:
+    """Return the names of the convolutions that stay in float: the depthwise ones, and those beside a block.
+
+    A convolution beside a block has a kernel of one pixel and a stride.
+    """
+    pointwise = {tensor.name for tensor in graph.initializer if list(tensor.dims[2:]) == [1, 1]}
+    names = []
+    for node in graph.node:
+        window = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        strided = set(window.get("strides", [1])) != {1}
+        if node.op_type == "Conv" and (window.get("group", 1) > 1 or (strided and pointwise.intersection(node.input))):
+            names.append(node.name)
+    return names
+
+
+def _centre_features(quantized: ModelProto, exact: ModelProto, pictures: npt.NDArray[np.uint8]) -> None:
+    """Have the pooled features keep their float means: add what they shifted by to the bias of what comes next.
+
+    The dense layers are in float, so this is exact, and it takes out what rounding does to all pictures alike: of the
+    steering's mean error more than half, of the throttle's more than three quarters.
+    """
+    shift = _features(exact, pictures).mean(axis=0) - _features(quantized, pictures).mean(axis=0)
+    initializers = {tensor.name: tensor for tensor in quantized.graph.initializer}
+    gemms = [node for node in quantized.graph.node if node.op_type == "Gemm"]
+    for dense in (node for node in gemms if node.input[0] == gemms[0].input[0]):
+        kernel, bias = (initializers[name] for name in dense.input[1:])
+        transposed = any(attribute.name == "transB" and attribute.i for attribute in dense.attribute)
+        weights = numpy_helper.to_array(kernel).astype(np.float64)
+        centred = numpy_helper.to_array(bias) + shift @ (weights.T if transposed else weights)
+        # A tensor of its own: equal biases, zeros above all, may be one and the same.
+        dense.input[2] = f"{dense.name}/centred_bias"
+        quantized.graph.initializer.append(numpy_helper.from_array(centred.astype(np.float32), dense.input[2]))
+
+
+def _features(model: ModelProto, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Return what a graph's first dense layer gets, float64, shape (n, features)."""
+    output = next(node for node in model.graph.node if node.op_type == "Gemm").input[0]
+    copy = ModelProto.FromString(model.SerializeToString())
+    del copy.graph.output[:]
+    copy.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
+    session = onnxruntime.InferenceSession(copy.SerializeToString(), providers=["CPUExecutionProvider"])
+    name = copy.graph.input[0].name
+    return np.concatenate([session.run(None, {name: picture[np.newaxis]})[0] for picture in pictures]).astype(
+        np.float64
+    )
+
+
+def _write_model(model: ModelProto, folder: Path) -> None:
+    """Write the weights as safetensors and the graph that points into them."""
+    graph = model.graph
+    _make_input_exact(graph)
+    dense = {node.input[1] for node in graph.node if node.op_type == "Gemm"}
+    tensors, casts = {}, []
+    for tensor in graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        if tensor.name in dense:
+            halved = f"{tensor.name}/float16"
+            casts.append(helper.make_node("Cast", [halved], [tensor.name], to=TensorProto.FLOAT))
+            tensors[halved] = value.astype(np.float16)
+        elif value.size > 1:
+            tensors[tensor.name] = np.ascontiguousarray(value)
+    save_file(tensors, folder / INT8_WEIGHTS_FILE)
+    (folder / INT8_WEIGHTS_FILE).chmod(0o644)  # safetensors writes 0600, and a model is made to be shared
+    scalars = [tensor for tensor in graph.initializer if tensor.name not in tensors and tensor.name not in dense]
+    external = external_tensors(folder / INT8_WEIGHTS_FILE, INT8_WEIGHTS_FILE).values()
+    nodes = casts + list(graph.node)
+    for field, values in ((graph.initializer, [*scalars, *external]), (graph.node, nodes)):
+        kept = [type(value).FromString(value.SerializeToString()) for value in values]
+        del field[:]
+        field.extend(kept)
+    del graph.value_info[:]
+    model.producer_name = "hoodcam"
+    (folder / INT8_GRAPH_FILE).write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _make_input_exact(graph: onnx.GraphProto) -> None:
+    """Let every byte be its own quantised value, whatever the brightest one was that calibration saw.
+
+    The scale is put just below 1 (OpenVINO takes a scale of exactly 1 for nothing to do, and leaves the convolution in
+    float), and the kernel's scales make up for it.
+    """
+    first = next(node for node in graph.node if node.op_type == "QuantizeLinear")
+    cast = next(node for node in graph.node if node.op_type == "Cast")
+    if first.input[0] != cast.output[0]:
+        return  # the scaling was not folded
+    producers = {node.output[0]: node for node in graph.node}
+    convolution = next(node for node in graph.node if node.op_type == "Conv")
+    initializers = {tensor.name: tensor for tensor in graph.initializer}
+    kernel_scale = initializers[producers[convolution.input[1]].input[1]]
+    byte_scale = initializers[first.input[1]]
+    for tensor, value in (
+        (kernel_scale, numpy_helper.to_array(kernel_scale) / _BYTE_SCALE),
+        (byte_scale, np.array(_BYTE_SCALE)),
+    ):
+        tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float32), tensor.name))
+
+
+def _run(graph: Path, pictures: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], dict[str, str]]:
+    """Return the predictions of a graph on OpenVINO, and by convolution the kind of kernel that computed it."""
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(graph), "CPU", {properties.enable_profiling: True})
+    request = compiled.create_infer_request()
+    predicted = np.stack([request.infer([picture[np.newaxis]])[0][0] for picture in pictures])
+    # By the layer's type: not every kernel has "conv" in its name (AMX's `jit_avx512_amx_1x1_i8`).
+    executed = {step.node_name: step.exec_type for step in request.profiling_info if step.node_type in _CONVOLUTIONS}
+    return predicted, executed
+
+
+def _write_picture(picture: Observation, path: Path) -> None:
+    _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    path.write_bytes(data.tobytes())
+
+
+def _by_output(spec: ModelSpec, values: npt.NDArray[np.floating[Any]]) -> dict[str, float]:
+    return {name: round(float(value), 6) for name, value in zip(spec.output_names, values, strict=True)}

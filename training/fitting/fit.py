@@ -1,0 +1,187 @@
+"""The training run: rounds of steps, each closed by a checkpoint, a validation and, if asked, a drive."""
+
+import csv
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from functools import partial
+from pathlib import Path
+
+from agent.contract.errors import TrainingError
+from agent.contract.profile import GameProfile, Rectangle
+from agent.contract.spec import ModelSpec
+from training.data.samples import Samples, find_episodes, load_samples, preprocess_episodes
+from training.exporting.export import export_model
+from training.fitting.board import Board
+from training.fitting.checkpoint import replace_folder
+from training.fitting.config import LOG, SETTINGS, FitConfig
+from training.fitting.distribution import ALONE, Team
+from training.fitting.run import FitResult, Row, Run, is_stuck
+from training.network.build import build_network, freeze_backbone
+from training.network.helper_step import check_backend
+
+Drive = Callable[[Path], float]
+
+
+def fit(
+    config: FitConfig,
+    profile: GameProfile,
+    drive: Drive | None = None,
+    report: Callable[[str], None] = print,
+    verbose: int = 1,
+    preprocessed: Callable[[int, int], None] | None = None,
+    team: Team = ALONE,
+) -> FitResult:
+    """Train a network, or go on with the run that ``config.out`` holds.
+
+    Args:
+        config: All settings.
+        profile: The game the episodes come from.
+        drive: Drives an exported model in closed loop and returns its mean return; it then decides what is exported.
+        report: Receives one line at a time.
+        verbose: Keras' progress bar: 0 none, 1 a bar, 2 a line a round.
+        preprocessed: Called with (done, total) as the episodes without a cache are preprocessed.
+        team: Other processes that were given the same arguments and train together with this one.
+
+    Raises:
+        TrainingError: If the data cannot be trained on, ``config.out`` holds a run with other settings, the Keras
+            backend lacks the step, or a checkpoint cannot be written.
+    """
+    if config.step == "helper":
+        check_backend()
+    masks = profile.masks if config.masks is None else tuple(Rectangle(*mask) for mask in config.masks)
+    spec = ModelSpec(
+        name=config.name,
+        backbone=config.backbone,
+        game=profile.name,
+        width_px=config.width_px,
+        height_px=config.height_px,
+        rate_hz=profile.rate_hz,
+        masks=masks,
+    )
+    if unknown := dict(config.importance).keys() - set(spec.output_names):
+        raise TrainingError(
+            f"there is no output {', '.join(sorted(unknown))} to give an importance to, expected one of "
+            f"{', '.join(spec.output_names)}. Correct --importance."
+        )
+    # A slip is to be told before the folder is claimed for it; of several processes JAX wants none to compute before it
+    # has joined the others, so there it is told afterwards.
+    if config.freeze and team.count == 1:
+        freeze_backbone(build_network(config.backbone, config.height_px, config.width_px, spec.outputs), config.freeze)
+    team.check(config.batch_size)
+    if team.is_first:
+        _claim_folder(config)
+    training, validation = _load(config, spec, report, preprocessed)
+    run = Run(config, spec, profile, training, validation, team)
+    history = run.resume()
+    if not team.is_first:
+        return run.help_train(history)
+    board = Board(config.out / "tensorboard", int(history[-1]["step"]) if history else 0)
+    if history:
+        _write_log(config.out / LOG, history)  # a kill may have come between the checkpoint and the log
+        report(f"going on after round {len(history)} of {config.rounds}")
+    report(f"feeding by rule {config.balance} from {run.describe_buffers()}")
+    best = max((row["score"] for row in history if not math.isnan(row["score"])), default=-math.inf)
+    for index in range(len(history), config.rounds):
+        if is_stuck(config, history):
+            what = "return" if drive is not None else "validation loss"
+            stopped = f"stopping early after round {index} of {config.rounds}"
+            report(f"{stopped}: no better {what} within --patience {config.patience}")
+            break
+        started = time.monotonic()
+        row = run.train_round(index, board, verbose)
+        row["seconds"] = time.monotonic() - started
+        run.average()
+        row |= run.validate()
+        export_model(run.averaged, run.spec, config.out / "last")
+        if config.keep_stages:
+            replace_folder(config.out / "stages" / f"{row['step']:06.0f}", partial(_copy_files, config.out / "last"))
+        driven = math.nan
+        if drive is not None and ((index + 1) % config.drive_every == 0 or index + 1 == config.rounds):
+            driven = drive(config.out / "last")
+        row["return"] = driven
+        row["score"] = driven if drive is not None else -row["validation_loss"]
+        if row["score"] > best:
+            best = row["score"]
+            replace_folder(config.out / "best", partial(_copy_files, config.out / "last"))
+        history.append(row)
+        run.save(history)
+        _write_log(config.out / LOG, history)
+        board.log("round", row)
+        report(_describe(index + 1, config.rounds, row, spec.output_names))
+    board.close()
+    team.part_ways()
+    return FitResult(config.out / "best", history)
+
+
+def _load(
+    config: FitConfig,
+    spec: ModelSpec,
+    report: Callable[[str], None],
+    preprocessed: Callable[[int, int], None] | None,
+) -> tuple[Samples, Samples]:
+    paths = find_episodes(config.data)
+    if not 0 < config.validation_episodes < len(paths):
+        raise TrainingError(
+            f"{len(paths)} episodes, {config.validation_episodes} of them for validation: expected at least one for "
+            "each. Record more (`python -m training collect`) or lower --validation-episodes."
+        )
+    report(f"preprocessing {len(paths)} episodes (cached beside them)")
+    caches = preprocess_episodes(paths, spec, config.driven_tracks, preprocessed)
+    validation = load_samples(caches[: config.validation_episodes], spec)
+    training = load_samples(caches[config.validation_episodes :], spec)
+    report(
+        f"{len(training)} samples from {training.episodes} episodes ({training.size_bytes / 1e6:.0f} MB encoded), "
+        f"{len(validation)} for validation"
+    )
+    return training, validation
+
+
+def _claim_folder(config: FitConfig) -> None:
+    """Write the run's settings, or refuse a folder that holds a run with others."""
+    path = config.out / SETTINGS
+    config.out.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        ours = json.loads(config.to_json())
+        try:
+            # A run begun by an earlier version did without the settings added since: what their defaults do.
+            added = {entry.name: entry.default for entry in fields(FitConfig) if entry.default is not MISSING}
+            theirs = json.loads(json.dumps(added)) | json.loads(path.read_text())
+        except (ValueError, TypeError) as exc:
+            raise TrainingError(f"{path} is damaged ({exc}). Restore it or choose another --out.") from exc
+        differing = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+        if differing:
+            raise TrainingError(
+                f"{config.out} holds a run with other settings ({', '.join(differing)}). Choose another --out, or "
+                f"repeat the command recorded in {path} to go on with it."
+            )
+    partial = path.with_suffix(".partial")
+    partial.write_text(config.to_json())
+    os.replace(partial, path)
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    for path in source.iterdir():
+        shutil.copyfile(path, target / path.name)
+
+
+def _write_log(path: Path, history: list[Row]) -> None:
+    partial = path.with_suffix(".partial")
+    with partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[-1]))
+        writer.writeheader()
+        writer.writerows({key: row.get(key, math.nan) for key in history[-1]} for row in history)
+    partial.replace(path)
+
+
+def _describe(round_: int, rounds: int, row: Row, names: tuple[str, ...]) -> str:
+    correlations = ", ".join(f"{name} {row[f'{name}_correlation']:.3f}" for name in names)
+    driven = "" if math.isnan(row["return"]) else f" | return {row['return']:.0f}"
+    return (
+        f"round {round_}/{rounds} | step {row['step']:.0f} | {row['seconds']:.0f} s | loss {row['loss']:.3f} | "
+        f"validation {row['validation_loss']:.3f} | correlation {correlations}{driven}"
+    )

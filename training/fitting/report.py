@@ -1,0 +1,418 @@
+"""Runs of ``fit`` laid over each other: their curves in one picture, their last and best rounds in one table.
+
+Imports no Keras: settings and logs are all it reads.
+"""
+
+import base64
+import csv
+import html
+import io
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agent.contract.errors import TrainingError
+from training.fitting.config import LOG, SETTINGS, FitConfig
+
+AXES = ("step", "samples", "seconds")
+"""What curves can be drawn over: steps, samples drawn, seconds of training (without validation and drives)."""
+
+_CUMULATED = {"samples": "samples", "seconds": "training_seconds"}  # of a round in the log, since the start here
+_LOGARITHMIC = ("loss", "_mae")
+_AXIS_LABELS = {"step": "steps", "samples": "samples drawn", "seconds": "seconds of training"}
+_LEGEND_COLUMNS = 5
+_HEADINGS = {"samples_per_second": "samples/s", "validation_loss": "valid. loss", "co_pressed": "both pedals"}
+
+Column = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of ``fit``.
+
+    Attributes:
+        folder: Where it is.
+        name: What tells it from the runs it is shown with.
+        settings: ``config.json``, completed by the defaults of what was no setting yet when the run was made.
+        outputs: Names of the network's outputs, in its order.
+        columns: The log by column: float64, shape (rounds,), NaN where nothing was measured.
+    """
+
+    folder: Path
+    name: str
+    settings: dict[str, Any]
+    outputs: tuple[str, ...]
+    columns: dict[str, Column]
+
+    def positions(self, by: str) -> Column:
+        """Return where each round ended on an axis: float64, shape (rounds,).
+
+        Raises:
+            TrainingError: If the log does not say.
+        """
+        values = self._since_start(by)
+        if np.isnan(values).any():
+            raise TrainingError(
+                f"{self.folder / LOG} does not say how many {by} its rounds took, expected a column {_CUMULATED[by]}: "
+                "an earlier version wrote it. Compare --by step."
+            )
+        return values
+
+    @property
+    def best(self) -> int:
+        """Index of the round whose model is in ``best``: the best driver, or else the lowest validation loss."""
+        scores = self.columns.get("score", -self.columns["validation_loss"])
+        return 0 if np.isnan(scores).all() else int(np.nanargmax(scores))
+
+    def figures(self, index: int) -> dict[str, float | None]:
+        """Return what a round came to; None is what the log does not say.
+
+        Args:
+            index: Of the round, from 0; negative from the end.
+
+        Returns:
+            ``round`` (from 1), ``step``, ``samples`` and ``seconds`` since the start, ``samples_per_second`` (median of
+            the rounds so far), ``validation_loss``, each output's ``_mae`` and ``_correlation``, ``co_pressed`` and
+            ``return``.
+        """
+        rounds = range(len(self.columns["step"]))[index] + 1
+        speeds = self._column("samples_per_second")[:rounds]
+        speeds = speeds[~np.isnan(speeds)]
+        found = {"round": float(rounds)} | {axis: float(self._since_start(axis)[rounds - 1]) for axis in AXES}
+        found["samples_per_second"] = float(np.median(speeds)) if len(speeds) else math.nan
+        metrics = [f"{output}_{metric}" for metric in ("mae", "correlation") for output in self.outputs]
+        for name in ("validation_loss", *metrics, "co_pressed", "return"):
+            found[name] = float(self._column(name)[rounds - 1])
+        return {name: value if math.isfinite(value) else None for name, value in found.items()}
+
+    def _since_start(self, axis: str) -> Column:
+        if axis == "step":
+            return self.columns["step"]
+        return np.cumsum(self._column(_CUMULATED[axis]))
+
+    def _column(self, name: str) -> Column:
+        return self.columns.get(name, np.full(len(self.columns["step"]), math.nan))
+
+
+def load_runs(folders: Sequence[Path]) -> tuple[Run, ...]:
+    """Read the settings and logs of runs, finished or not.
+
+    Args:
+        folders: What ``fit --out`` made; at least one. One that is given twice counts once.
+
+    Raises:
+        TrainingError: If a folder holds no run, its settings or log are damaged, or the runs' networks have different
+            outputs; it names the folder.
+        OSError: If a file cannot be read.
+    """
+    folders = list(dict.fromkeys(folder.resolve() for folder in folders))
+    names = [folder.name for folder in folders]
+    if len(set(names)) < len(names):
+        common = os.path.commonpath(folders)
+        names = [str(folder.relative_to(common)) for folder in folders]
+    runs = tuple(_load_run(folder, name) for folder, name in zip(folders, names, strict=True))
+    for run in runs:
+        if run.outputs != runs[0].outputs:
+            raise TrainingError(
+                f"{run.folder} predicts {', '.join(run.outputs)}, but {runs[0].folder} predicts "
+                f"{', '.join(runs[0].outputs)}: their curves cannot share panels. Report on them one at a time."
+            )
+    return runs
+
+
+def _load_run(folder: Path, name: str) -> Run:
+    path = folder / SETTINGS
+    try:
+        text = path.read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        raise TrainingError(
+            f"{folder} is no run: it has no {SETTINGS}. Expected the --out of a `python -m training fit`; for all runs "
+            "in a folder write FOLDER/*/."
+        ) from None
+    except ValueError as exc:
+        raise _damaged(path, str(exc)) from exc
+    try:
+        settings = json.loads(text)
+    except ValueError as exc:
+        raise _damaged(path, str(exc)) from exc
+    if not isinstance(settings, dict):
+        raise _damaged(path, f"it holds a {type(settings).__name__} instead of settings")
+    defaults = {entry.name: entry.default for entry in fields(FitConfig) if entry.default is not MISSING}
+    columns = _read_log(folder / LOG)
+    outputs = tuple(column.removesuffix("_mae") for column in columns if column.endswith("_mae"))
+    if not outputs:
+        raise _damaged(folder / LOG, "it has no column <output>_mae")
+    return Run(folder, name, defaults | settings, outputs, columns)
+
+
+def _read_log(path: Path) -> dict[str, Column]:
+    try:
+        with path.open(newline="") as file:
+            reader = csv.reader(file, strict=True)
+            names = next(reader, [])
+            rows = [_read_row(row, len(names), reader.line_num) for row in reader]
+    except FileNotFoundError:
+        raise TrainingError(
+            f"{path.parent} has finished no round yet: it has no {LOG}. Wait for its first round, or leave it out."
+        ) from None
+    except (ValueError, csv.Error) as exc:
+        raise _damaged(path, str(exc)) from exc
+    if not rows:
+        raise _damaged(path, "it holds no round")
+    columns = dict(zip(names, np.array(rows, np.float64).T, strict=True))
+    if missing := [name for name in ("step", "loss", "validation_loss") if name not in columns]:
+        raise _damaged(path, f"it has no column {missing[0]}")
+    steps = columns["step"]
+    if not (np.isfinite(steps).all() and (np.diff(steps, prepend=0) > 0).all()):
+        raise _damaged(path, "its steps do not rise from round to round")
+    return columns
+
+
+def _read_row(row: list[str], columns: int, line: int) -> list[float]:
+    if len(row) != columns:
+        raise ValueError(f"line {line} has {len(row)} fields instead of {columns}")
+    try:
+        return [float(value) for value in row]
+    except ValueError as exc:
+        raise ValueError(f"line {line}: {exc}") from exc
+
+
+def _damaged(path: Path, problem: str) -> TrainingError:
+    return TrainingError(
+        f"{path} is damaged: {problem}. Restore it, or repeat the run's `python -m training fit`, which writes it anew "
+        "from its checkpoint; or leave the run out."
+    )
+
+
+def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """Return, by setting, its value in every run; only of the settings in which they differ."""
+    names = dict.fromkeys(name for run in runs for name in run.settings if name != "out")
+    found = {name: [run.settings.get(name) for run in runs] for name in names}
+    return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
+
+
+def notes(runs: Sequence[Run]) -> list[str]:
+    """Return what to know before comparing these runs."""
+    differing = differing_settings(runs)
+    found = []
+    other_episodes = {"data", "validation_episodes"} & set(differing)
+    if {"balance", "step", "auxiliary", "auxiliary_weight"} & set(differing):
+        found.append(
+            "training losses are over what each run is fed and weights, so they do not compare"
+            + ("" if other_episodes else ": validation does")
+        )
+    if other_episodes:
+        found.append("validation is over different episodes: returns compare, losses and MAE do not")
+    return found
+
+
+def to_dict(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return plain data for JSON: last and best round of every run, and the settings in which they differ."""
+    differing = differing_settings(runs)
+    return {
+        "outputs": list(runs[0].outputs),
+        "notes": notes(runs),
+        "runs": [
+            {
+                "name": run.name,
+                "folder": str(run.folder),
+                "settings": {name: values[number] for name, values in differing.items()},
+                "last": run.figures(-1),
+                "best": run.figures(run.best),
+            }
+            for number, run in enumerate(runs)
+        ],
+    }
+
+
+def print_report(runs: Sequence[Run], console: Console) -> None:
+    """Print last and best round of every run, and the settings in which they differ."""
+    for header, *rows in _tables(runs):
+        table = Table(box=box.SIMPLE, padding=0, show_edge=False)
+        for number, heading in enumerate(header):
+            first = number == 0
+            table.add_column(heading, justify="left" if first else "right", no_wrap=first, overflow="fold")
+        for row in rows:
+            table.add_row(*map(Text, row))  # not markup: a folder may be called run[2]
+        console.print(table, "")
+    for note in notes(runs):
+        console.print(f"note: {note}", soft_wrap=True)
+
+
+def _tables(runs: Sequence[Run]) -> list[list[list[str]]]:
+    """Return tables, each a list of rows, the first of them its heading; narrow enough for a terminal, so several."""
+    figures = list(runs[0].figures(0))
+    errors = [name for name in figures if name == "validation_loss" or name.endswith(("_mae", "_correlation"))]
+    tables = [_rounds_table(runs, [name for name in figures if name not in errors]), _rounds_table(runs, errors)]
+    if differing := differing_settings(runs):
+        values = [[name, *map(_setting, settings)] for name, settings in differing.items()]
+        tables.append([["setting", *(run.name for run in runs)], *values])
+    return tables
+
+
+def _rounds_table(runs: Sequence[Run], columns: Sequence[str]) -> list[list[str]]:
+    """Return a heading and two rows a run (one where its last round is its best); no column that nobody has."""
+    rows = []
+    for run in runs:
+        last, best = run.figures(-1), run.figures(run.best)
+        rows += [(run.name, "both", last)] if last == best else [(run.name, "last", last), ("", "best", best)]
+    columns = [name for name in columns if any(figures[name] is not None for _, _, figures in rows)]
+    return [
+        ["run", "", *(_heading(name) for name in columns)],
+        *([name, which, *(_format(column, figures[column]) for column in columns)] for name, which, figures in rows),
+    ]
+
+
+def _setting(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _heading(column: str) -> str:
+    if column.endswith("_mae"):
+        return f"{column.removesuffix('_mae')} MAE"
+    if column.endswith("_correlation"):
+        return f"{column.removesuffix('_correlation')} corr."
+    return _HEADINGS.get(column, column.replace("_", " "))
+
+
+def _format(column: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    if column == "co_pressed":
+        return f"{value:.1%}"
+    digits = {"round": 0, "step": 0, "samples": 0, "seconds": 0, "samples_per_second": 1, "return": 1}
+    return f"{value:,.{digits.get(column, 3)}f}"
+
+
+def write_report(runs: Sequence[Run], path: Path, by: str = "step") -> None:
+    """Write the curves as a PNG, or curves and tables as one HTML file that needs no other.
+
+    Args:
+        runs: What to overlay.
+        path: Ends in ``.png`` or ``.html``; overwritten.
+        by: What the curves are drawn over, of ``AXES``.
+
+    Raises:
+        TrainingError: If matplotlib is not installed, or a log does not have that axis.
+        OSError: If the file cannot be written.
+    """
+    picture = draw_curves(runs, by)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(picture if path.suffix.lower() == ".png" else _page(runs, picture).encode())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def draw_curves(runs: Sequence[Run], by: str = "step") -> bytes:
+    """Draw a panel for each loss, metric and cost that any run has, a colour for each run; return a PNG.
+
+    Raises:
+        TrainingError: If matplotlib is not installed, or a log does not have that axis.
+    """
+    try:
+        from matplotlib import colormaps
+        from matplotlib.figure import Figure  # not pyplot: no display, no global state
+        from matplotlib.lines import Line2D
+    except ImportError as exc:
+        raise TrainingError(
+            f"the picture needs matplotlib, which cannot be imported ({exc}). Install it with `python -m pip install "
+            '-e ".[training]"`, or leave --out away.'
+        ) from exc
+
+    positions = [run.positions(by) for run in runs]
+    colours = [
+        colormaps["tab10"](n) if len(runs) <= 10 else colormaps["turbo"](n / len(runs)) for n in range(len(runs))
+    ]
+    grid = _panels(runs)
+    width = max(len(row) for row in grid)
+    legend_rows = -(-len(runs) // _LEGEND_COLUMNS)
+    figure = Figure(figsize=(4.0 * width, 2.6 * len(grid) + 0.8 + 0.25 * legend_rows), layout="constrained")
+    cells = figure.subplots(len(grid), width, squeeze=False)
+    for cell, panel in zip(cells.flat, [panel for row in grid for panel in _padded(row, width)], strict=True):
+        if panel is None:
+            cell.remove()
+            continue
+        curves = [
+            (run.columns[panel], xs, colour)
+            for run, xs, colour in zip(runs, positions, colours, strict=True)
+            if panel in run.columns
+        ]
+        for ys, xs, colour in curves:
+            known = np.isfinite(ys)
+            # A dot a round: a run with a single one would be no line.
+            cell.plot(xs[known], ys[known], color=colour, marker=".", markersize=4, linewidth=1.2)
+        if panel.endswith(_LOGARITHMIC) and not any((ys <= 0).any() for ys, _, _ in curves):
+            cell.set_yscale("log")
+        cell.set_title(_heading(panel), fontsize=10)
+        cell.grid(alpha=0.3, which="both")
+    what = f"{len(runs)} runs" if len(runs) > 1 else runs[0].name
+    title = figure.suptitle("\n".join([f"{what}, over {_AXIS_LABELS[by]}", *notes(runs)]), fontsize=10)
+    lines = [Line2D([], [], color=colour, marker=".") for colour in colours]
+    names = [run.name for run in runs]
+    legend = figure.legend(lines, names, loc="outside lower center", ncols=min(len(runs), _LEGEND_COLUMNS))
+    for text in (title, *legend.get_texts()):
+        text.set_parse_math(False)  # a name with dollars is no formula
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
+
+
+def _panels(runs: Sequence[Run]) -> list[list[str | None]]:
+    """Return the rows of panels by column of the log; None where no run has the column."""
+    outputs = runs[0].outputs
+    rows = [
+        [*(f"{output}_loss" for output in outputs), "loss"],
+        [*(f"{output}_mae" for output in outputs), "validation_loss"],
+        [*(f"{output}_correlation" for output in outputs), "return"],
+        ["co_pressed", "samples_per_second", "learning_rate"],
+    ]
+    known = {name for run in runs for name, values in run.columns.items() if np.isfinite(values).any()}
+    grid = [[panel if panel in known else None for panel in row] for row in rows]
+    return [row for row in grid if any(row)]
+
+
+def _padded(row: list[str | None], width: int) -> list[str | None]:
+    return [*row, *[None] * (width - len(row))]
+
+
+_STYLE = (
+    "body{font-family:sans-serif;margin:2em}img{max-width:100%}table{border-collapse:collapse;margin:1em 0}"
+    "th,td{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}"
+    "th:first-child,td:first-child{text-align:left}"
+)
+
+
+def _page(runs: Sequence[Run], picture: bytes) -> str:
+    title = html.escape(", ".join(run.name for run in runs))
+    return "\n".join(
+        [
+            f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
+            f"<style>{_STYLE}</style></head><body>",
+            f'<img alt="curves" src="data:image/png;base64,{base64.b64encode(picture).decode()}">',
+            *(_html_table(table) for table in _tables(runs)),
+            *(f"<p>{html.escape(note)}</p>" for note in notes(runs)),
+            "</body></html>\n",
+        ]
+    )
+
+
+def _html_table(rows: list[list[str]]) -> str:
+    lines = []
+    for number, row in enumerate(rows):
+        tag = "td" if number else "th"
+        lines.append("<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>")
+    return "<table>" + "\n".join(lines) + "</table>"

@@ -1,0 +1,368 @@
+"""The state of one training run: network, optimizer, losses, history."""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from agent.contract.errors import TrainingError
+from agent.contract.profile import GameProfile
+from agent.contract.spec import ModelSpec
+from training.data.balancing.registry import balancing_rule
+from training.data.buffers import make_buffers
+from training.data.dataset import Batches
+from training.data.samples import AUXILIARY, Samples, decode
+from training.fitting.board import Board
+from training.fitting.checkpoint import find_folder, replace_folder
+from training.fitting.config import FitConfig
+from training.fitting.distribution import ALONE, Team
+from training.fitting.metrics import measure_outputs
+from training.network.build import build_network, freeze_backbone
+from training.network.helper_step import HelperTrained, StepTimer
+from training.network.weights_file import load_weights, save_weights
+
+CHECKPOINT = "checkpoint"
+
+CO_PRESSED = 0.1
+"""Throttle and brake both predicted above this count as pressed together."""
+_POLL_S = 0.1
+
+LEAST_VARIANCE = 0.015
+"""An output that varies less counts as if it varied so much.
+
+CarRacing's brake, the rarest that was ever trained well, has 0.0158. SuperTuxKart's throttle has 0.003: its one moment
+in 300 without it then makes a loss a hundred times all others, which the clipped gradient of that step consists of, and
+steering is not learnt (small network, 600 steps of 64: 0.214 of 0.207 where throttle and brake count so, 0.180 where
+they do not)."""
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """How a run ended.
+
+    Attributes:
+        model: Folder of the exported model: the best driver, or the lowest validation loss where nothing was driven.
+        history: One row a round, the columns of ``log.csv``: steps, losses, metrics, closed-loop return (NaN where not
+            driven), and the cost: ``seconds`` is the whole round, ``training_seconds`` without validation and drive,
+            ``seconds_per_step`` without the first step either, which may compile the network.
+    """
+
+    model: Path
+    history: list[Row]
+
+
+class Run:
+    """The network, its optimizer and its data between two checkpoints.
+
+    Attributes:
+        spec: Of the exported model.
+        model: The network that is trained.
+        averaged: A second copy, which ``average`` fills: what is validated, driven and exported.
+    """
+
+    def __init__(
+        self,
+        config: FitConfig,
+        spec: ModelSpec,
+        profile: GameProfile,
+        training: Samples,
+        validation: Samples,
+        team: Team,
+    ) -> None:
+        keras.utils.set_random_seed(config.seed)
+        keras.mixed_precision.set_dtype_policy("mixed_bfloat16" if config.bfloat16 else "float32")
+        self._config = config
+        self._training = training
+        self._validation = validation
+        self._mirrored = profile.mirrored if config.flip else ()
+        self._auxiliary = training.auxiliary_names if config.auxiliary else ()
+        self._team = team
+        self._together = team.join()
+        self.spec = spec
+        feeds = balancing_rule(config.balance).feeds(training.labels, spec.outputs)
+        self._buffers = make_buffers(feeds, config.seed, config.buffer_size)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0,
+            decay_steps=max(1, config.steps - config.warmup_steps),
+            warmup_target=config.learning_rate,
+            warmup_steps=config.warmup_steps,
+            alpha=0.02,
+        )
+        losses: dict[str, Any] = {output.name: keras.losses.mean_squared_error for output in spec.outputs}
+        importance = dict.fromkeys(spec.output_names, 1.0) | dict(config.importance)
+        scales = zip(spec.output_names, loss_scales(training.labels), strict=True)
+        self._loss_weights = {name: importance[name] / float(scale) for name, scale in scales}
+        weights = dict(self._loss_weights)
+        if self._auxiliary:
+            losses[AUXILIARY] = _known_squared_error
+            known = training.auxiliary[~np.isnan(training.auxiliary)]
+            weights[AUXILIARY] = config.auxiliary_weight / max(1e-4, float(known.var()))
+        build = partial(
+            build_network,
+            config.backbone,
+            config.height_px,
+            config.width_px,
+            spec.outputs,
+            auxiliary=self._auxiliary,
+            fast_layers=True,
+        )
+        with self._together():
+            self._optimizer = _AveragingAdamW(
+                schedule,
+                weight_decay=config.weight_decay,
+                name="adamw",
+                global_clipnorm=1.0,
+                use_ema=config.ema > 0,
+                ema_momentum=config.ema or 0.99,
+                ema_overwrite_frequency=None,
+            )
+            self.model: Any = build(init=config.init if config.init in ("none", "imagenet") else Path(config.init))
+            if config.freeze:
+                freeze_backbone(self.model, config.freeze)
+            if config.step == "helper":
+                self.model = HelperTrained(self.model.input, self.model.output, name=self.model.name)
+                self.model.prepare(weights, losses)
+                self.model.compile(optimizer=self._optimizer)
+            else:
+                self.model.compile(optimizer=self._optimizer, loss=losses, loss_weights=weights)
+            self._optimizer.build(self.model.trainable_variables)
+        self.averaged: Any = build()
+        if config.freeze:
+            freeze_backbone(self.averaged, config.freeze)
+
+    def help_train(self, history: list[Row]) -> FitResult:
+        """Do this process's part of the rounds; what they are worth is read from the first process's checkpoints."""
+        while len(history) < self._config.rounds and not is_stuck(self._config, history):
+            self.train_round(len(history), None, verbose=0)
+            history = _wait_for_round(self._config, len(history) + 1)
+        self._team.part_ways()
+        return FitResult(self._config.out / "best", history)
+
+    def train_round(self, index: int, board: Board | None, verbose: int) -> Row:
+        """Do one round of steps and return its mean training losses and what it cost; ``board`` gets the curves."""
+        config = self._config
+        steps = min(config.steps_per_round, config.steps - index * config.steps_per_round)
+        batches, timer = self._batches(index, self._team), StepTimer()
+        started = time.monotonic()
+        with self._together():
+            fitted = self.model.fit(
+                batches,
+                steps_per_epoch=steps,
+                epochs=1,
+                shuffle=False,
+                verbose=verbose,
+                callbacks=[timer] if board is None else [timer, board],
+            )
+        seconds = time.monotonic() - started
+        losses = {name: float(values[-1]) for name, values in fitted.history.items()}
+        if not all(math.isfinite(value) for value in losses.values()):
+            raise TrainingError(
+                f"the loss became {losses} in round {index + 1}. Start again with a lower --learning-rate; the last "
+                f"checkpoint in {config.out} is from before."
+            )
+        if board is not None:
+            labels, weights = batches.fed(index * config.steps_per_round, steps)
+            for k, output in enumerate(self.spec.outputs):
+                board.log_histogram(f"fed/{output.name}", labels[:, k], weights[:, k], (output.low, output.high))
+        cost = {
+            "training_seconds": seconds,
+            "seconds_per_step": timer.seconds_per_step,
+            "samples": float(steps * batches.samples_a_step),
+            "samples_per_second": batches.samples_a_step / timer.seconds_per_step,
+            "learning_rate": float(keras.ops.convert_to_numpy(self._optimizer.learning_rate)),
+        }
+        return {"step": float(index * config.steps_per_round + steps)} | losses | cost
+
+    def average(self) -> None:
+        """Give the second copy the moving average of the weights (or the weights), with batch statistics of its own."""
+        values = {variable.path: variable for variable in self.model.variables}
+        if self._config.ema > 0:
+            values |= self._optimizer.averages(self.model.trainable_variables)
+        for variable in self.averaged.variables:
+            # By way of NumPy: what several processes hold together does not mix with what one holds by itself.
+            variable.assign(np.asarray(values[variable.path].numpy()))
+        batches = self._batches(1 << 20, ALONE)
+        reestimate_batch_norm(self.averaged, (batches[k][0] for k in range(24)))
+
+    def validate(self) -> Row:
+        """Predict the validation samples and compare."""
+        count = len(self._validation)
+        chosen = np.arange(0, count, max(1, count // 200))  # neighbouring frames say the same
+        names = self._validation.output_names
+        rows = []
+        for start in range(0, len(chosen), 16):
+            indices = chosen[start : start + 16]
+            pictures = np.stack([decode(self._validation.pictures[k]) for k in indices])
+            predicted = self.averaged(pictures, training=False)
+            rows.append(np.concatenate([keras.ops.convert_to_numpy(predicted[name]) for name in names], axis=1))
+        predictions = np.concatenate(rows)
+        metrics = measure_outputs(predictions, self._validation.labels[chosen], names)
+        loss = sum(metrics[name].rmse ** 2 * self._loss_weights[name] for name in names)
+        flat = {f"{name}_{key}": value for name, m in metrics.items() for key, value in asdict(m).items()}
+        if {"throttle", "brake"} <= set(names):
+            pressed = predictions[:, [names.index("throttle"), names.index("brake")]] > CO_PRESSED
+            flat["co_pressed"] = float(pressed.all(axis=1).mean())
+        return {"validation_loss": loss} | flat
+
+    def describe_buffers(self) -> str:
+        """Return what the buffers hold, in words."""
+        return ", ".join(f"a buffer of {buffer.capacity} for {buffer.feed.name}" for buffer in self._buffers)
+
+    def save(self, history: list[Row]) -> None:
+        """Replace the checkpoint.
+
+        Raises:
+            TrainingError: If it cannot be written, such as on a full disk; the last one is then kept.
+            WeightsError: If a weight is not finite.
+        """
+
+        def write(folder: Path) -> None:
+            save_weights(self.model, folder / "weights.safetensors")
+            save_file(self._optimizer_tensors(), folder / "optimizer.safetensors")
+            rows = [{key: None if math.isnan(value) else value for key, value in row.items()} for row in history]
+            (folder / "history.json").write_text(json.dumps(rows, allow_nan=False))
+
+        try:
+            replace_folder(self._config.out / CHECKPOINT, write)
+        except (OSError, SafetensorError) as exc:
+            raise TrainingError(
+                f"the checkpoint of round {len(history)} could not be written to {self._config.out / CHECKPOINT} "
+                f"({exc}); the one before it is kept. Free space, then repeat the command: it goes on from there."
+            ) from exc
+
+    def resume(self) -> list[Row]:
+        """Load the checkpoint if there is one and return the rounds done so far."""
+        folder = find_folder(self._config.out / CHECKPOINT)
+        if folder is None:
+            return []
+        try:
+            history = _read_history(folder)
+            load_weights(self.model, folder / "weights.safetensors")
+            tensors = load_file(folder / "optimizer.safetensors")
+            for index, variable in enumerate(self._optimizer.variables):
+                variable.assign(tensors[f"{index:05d}"])
+        except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as exc:
+            raise TrainingError(
+                f"the checkpoint in {folder} is damaged or of another version ({exc}). Restore it, or delete the run's "
+                "folder and start again."
+            ) from exc
+        return history
+
+    def _optimizer_tensors(self) -> dict[str, npt.NDArray[Any]]:
+        return {
+            f"{index:05d}": np.asarray(variable.numpy()) for index, variable in enumerate(self._optimizer.variables)
+        }
+
+    def _batches(self, round_: int, team: Team) -> Batches:
+        config = self._config
+        return Batches(
+            self._training,
+            self._buffers,
+            config.batch_size,
+            config.steps_per_round,
+            batch_per_output=config.step == "helper",
+            mirrored=self._mirrored,
+            colours=config.colours,
+            erase=config.erase,
+            auxiliary=bool(self._auxiliary),
+            seed=config.seed,
+            round_=round_,
+            part=team.part,
+        )
+
+
+class _AveragingAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
+    """AdamW whose moving average of the weights stays beside them.
+
+    Keras calls ``finalize_variable_values`` at the end of every ``Model.fit`` and so replaces the weights by their
+    average: a training in rounds would start each one from where the average, half a round behind, had come.
+    """
+
+    def finalize_variable_values(self, var_list: Any) -> None:
+        """Leave the weights alone."""
+
+    def averages(self, variables: list[Any]) -> dict[str, Any]:
+        """Return the average of each of the variables that the optimizer was built for, by path."""
+        return {
+            variable.path: average
+            for variable, average in zip(variables, self._model_variables_moving_average, strict=True)
+        }
+
+
+def loss_scales(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return what each output's squared error is divided by: its variance, which makes 1.0 no better than the mean.
+
+    Otherwise braking, rare and small, would count for nothing.
+
+    Args:
+        labels: Of the training samples, float32, shape (samples, outputs).
+
+    Returns:
+        float32, shape (outputs,), at least :data:`LEAST_VARIANCE`.
+    """
+    scales: npt.NDArray[np.float32] = np.maximum(labels.var(axis=0), np.float32(LEAST_VARIANCE))
+    return scales
+
+
+def reestimate_batch_norm(model: Any, pictures: Iterator[npt.NDArray[np.uint8]]) -> None:
+    """Replace the moving statistics of every BatchNormalization but frozen ones by plain means over the given batches.
+
+    The moving averages lag behind the weights (and are meaningless for averaged ones, or at another picture size):
+    after a short training the network drives well in training mode and badly in inference mode.
+    """
+    normalisations = (layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization))
+    layers = [layer for layer in normalisations if layer.trainable]
+    momenta = [layer.momentum for layer in layers]
+    for count, batch in enumerate(pictures):
+        for layer in layers:
+            layer.momentum = count / (count + 1)  # the running mean of all batches so far
+        model(batch, training=True)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def _known_squared_error(true: Any, predicted: Any) -> Any:
+    """Mean squared error over the telemetry that is known (not NaN)."""
+    known = keras.ops.logical_not(keras.ops.isnan(true))
+    error = keras.ops.where(known, predicted - keras.ops.where(known, true, 0.0), 0.0)
+    return keras.ops.mean(keras.ops.square(error), axis=-1)
+
+
+def _read_history(checkpoint: Path) -> list[Row]:
+    rows = json.loads((checkpoint / "history.json").read_text())
+    return [{key: math.nan if value is None else value for key, value in row.items()} for row in rows]
+
+
+def is_stuck(config: FitConfig, history: list[Row]) -> bool:
+    return bool(config.patience) and _scores_since_best(history) >= config.patience
+
+
+def _scores_since_best(history: list[Row]) -> int:
+    """Return how many scores have come after the best one."""
+    scores = [row["score"] for row in history if not math.isnan(row["score"])]
+    return len(scores) - 1 - scores.index(max(scores)) if scores else 0
+
+
+def _wait_for_round(config: FitConfig, rounds: int) -> list[Row]:
+    """Return the history once a checkpoint with so many rounds is there."""
+    while True:
+        folder = find_folder(config.out / CHECKPOINT)
+        try:
+            history = [] if folder is None else _read_history(folder)
+        except OSError:  # replaced at this moment
+            history = []
+        if len(history) >= rounds:
+            return history
+        time.sleep(_POLL_S)
