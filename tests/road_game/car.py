@@ -9,6 +9,7 @@ GRAVITY = 9.81
 _MASS_KG = 1150.0
 _INERTIA = 1700.0  # kg m^2, about the vertical
 _FRONT_M, _REAR_M = 1.2, 1.35  # from the centre of mass to the axles
+WHEELBASE_M = _FRONT_M + _REAR_M
 _POWER_W = 85_000.0
 _MOST_DRIVE_N = 5_500.0
 _MOST_BRAKE_N = 11_000.0
@@ -21,7 +22,9 @@ _REAR_MORE = 1.12  # rear tyres grip this much more, or a key held too long woul
 _MOST_LOCK, _LOCK_PER_GRIP = 0.5, 1.5  # radians; at speed, of the lock that the grip could still follow
 _REVERSE_AFTER_S, _MOST_REVERSE = 0.4, 5.0
 _STEP_S = 1 / 240
-_WHEEL_PER_S, _WHEEL_BACK_PER_S, _PEDAL_PER_S = 3.5, 5.0, 6.0
+WHEEL_PER_S, WHEEL_BACK_PER_S = 3.5, 5.0
+"""How fast a key turns the wheel, of its way from the middle to the end, and how fast it goes back by itself."""
+_PEDAL_PER_S = 6.0
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ class Car:
             self.wheel = hands.steering
         else:
             back = hands.steering * self.wheel <= 0
-            most = (_WHEEL_BACK_PER_S if back else _WHEEL_PER_S) * step_s
+            most = (WHEEL_BACK_PER_S if back else WHEEL_PER_S) * step_s
             self.wheel += min(most, max(-most, hands.steering - self.wheel))
         most = _PEDAL_PER_S * step_s
         self.throttle += min(most, max(-most, hands.throttle - self.throttle))
@@ -148,15 +151,14 @@ class Car:
         most_n = grip * _MASS_KG * GRAVITY
         sideways_share = math.sqrt(max(0.1, 1.0 - (along_n / most_n) ** 2))
         speed = abs(self.forwards)
-        lock = min(_MOST_LOCK, _LOCK_PER_GRIP * (_FRONT_M + _REAR_M) * _GRIP * GRAVITY / max(1.0, speed * speed) + 0.03)
-        angle = self.wheel * lock
-        rolling = self.forwards * math.tan(angle) / (_FRONT_M + _REAR_M)  # how it turns where no tyre slips
+        angle = self.wheel * lock_at(speed)
+        rolling = self.forwards * math.tan(angle) / WHEELBASE_M  # how it turns where no tyre slips
         if speed < 3.0:
             self.forwards += along_n / _MASS_KG * step_s
             self.turning += (rolling - self.turning) * min(1.0, 12.0 * step_s)
             self.sideways += (self.turning * _REAR_M - self.sideways) * min(1.0, 12.0 * step_s)
         else:
-            axle = sideways_share * most_n / (_FRONT_M + _REAR_M)
+            axle = sideways_share * most_n / WHEELBASE_M
             front_slip = math.atan2(self.sideways + _FRONT_M * self.turning, speed)
             front_slip -= angle * math.copysign(1.0, self.forwards)
             rear_slip = math.atan2(self.sideways - _REAR_M * self.turning, speed)
@@ -213,6 +215,11 @@ class Car:
         self.contacts += not self._touching
         self._touching = True
         self.place = self.track.locate(self.x_m, self.y_m, self.place.index)
+
+
+def lock_at(speed: float) -> float:
+    """Return how far the front wheels turn with the wheel hard over, in radians; less the faster the car."""
+    return min(_MOST_LOCK, _LOCK_PER_GRIP * WHEELBASE_M * _GRIP * GRAVITY / max(1.0, speed * speed) + 0.03)
 
 
 def _tyre(slip: float) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pygame
 import pytest
-from road_game.car import Car, Hands
+from road_game.car import WHEELBASE_M, Car, Hands, lock_at
 from road_game.game import Game, Log
 from road_game.picture import Painter
 from road_game.track import HALF_WIDTH_M, SPACING_M, Track
@@ -130,8 +130,8 @@ def test_a_bend_taken_too_fast_leaves_the_road(road: Track) -> None:
         car.forwards = speed
         for _ in range(round(60 / speed / PICTURE_S)):
             ahead = float(road.curvature[(car.place.index + round(car.forwards * 0.3 / SPACING_M)) % len(road.middle)])
-            lock = max(0.03, 1.5 * 2.55 * 9.81 / max(1.0, car.forwards**2))
-            wanted = (2.55 * ahead * 1.2 - 0.08 * car.place.offset_m - 0.8 * car.road_angle) / min(0.5, lock)
+            angle = WHEELBASE_M * ahead * 1.2 - 0.08 * car.place.offset_m - 0.8 * car.road_angle
+            wanted = angle / lock_at(car.forwards)
             car.drive(Hands(max(-1.0, min(1.0, wanted)), 0.4, direct=True), PICTURE_S)
         left[speed > could] = car.off_road
     assert left == {False: False, True: True}
