@@ -1,0 +1,154 @@
+"""What the Markdown pages say exists: links, files, modules, and commands that the real command line accepts."""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import agent.cli
+import training.cli
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    path.relative_to(ROOT)
+    for pattern in ("*.md", "docs/**/*.md", "model_weights/*/*.md", "tests/**/README.md")
+    for path in ROOT.glob(pattern)
+)
+README_BYTES = 7000
+
+_FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"`([^`\n]+)`")
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_PATH = re.compile(r"(?<![\w/.-])(?:agent|training|tests|docs|scripts|model_weights|\.ci)/[\w./-]*[\w/]")
+_DOTTED = re.compile(r"(?<![\w/.-])(?:agent|training)(?:\.\w+)+")
+_MADE_LATER = re.compile(r"NAME|FOLDER")  # what the reader puts in
+
+# What stands for something of the reader's own, and something of its kind.
+_STANDS_FOR = {"NAME": "carracing-window", "RULE": "v3", "TRACK": "lighthouse"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_relative_link_of_a_page_leads_to_a_file(page):
+    links = [link.partition("#")[0] for link in _LINK.findall(_FENCE.sub("", _text(page)))]
+    relative = [link for link in links if link and "://" not in link]
+    missing = [link for link in relative if not (ROOT / page.parent / link).exists()]
+    assert not missing, f"{page} links to what is not there: {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_file_and_module_that_a_page_names_exists(page):
+    text = " ".join(_codes(page))
+    paths = {path for path in _PATH.findall(text) if not _MADE_LATER.search(path)}
+    missing = [path for path in sorted(paths) if not (ROOT / path).exists()]
+    missing += [name for name in sorted(set(_DOTTED.findall(text))) if not _defined(name)]
+    assert not missing, f"{page} names what is not there: {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_command_of_a_page_is_accepted_by_the_real_command_line(page, capsys):
+    for line in _commands(page):
+        try:
+            _parse(line)
+        except SystemExit:
+            pytest.fail(f"{page} shows `{shlex.join(line)}`, which is refused: {capsys.readouterr().err}")
+
+
+def test_the_pages_show_many_commands_so_that_the_check_above_checks_something():
+    lines = [line for page in PAGES for line in _commands(page)]
+    assert len(lines) >= 60
+    assert {line[2] for line in lines} == {"agent", "training"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "python -m agent drive --speed 15",
+        "python -m agent fly",
+        "python -m training fit --balance v9 --data a --out b",
+        "python -m training fit --data a",
+    ],
+)
+def test_a_command_that_the_command_line_refuses_is_noticed(line):
+    with pytest.raises(SystemExit):
+        _parse(shlex.split(line))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_python_example_of_a_page_is_python(page):
+    for language, code in _FENCE.findall(_text(page)):
+        if language == "python":
+            ast.parse(code)
+
+
+def test_the_readme_is_one_page():
+    assert (ROOT / "README.md").stat().st_size <= README_BYTES
+
+
+def test_the_readme_shows_the_two_lines_that_ci_runs():
+    readme = _text(Path("README.md"))
+    assert 'python -m pip install -e ".[test]" && python -m pytest\n' in readme
+    assert "python -m pip install . && python -m agent drive\n" in readme
+
+
+def _text(page: Path) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def _codes(page: Path) -> Iterator[str]:
+    """Yield what a page sets as code, in blocks and in lines of text."""
+    text = _text(page)
+    yield from (code for _, code in _FENCE.findall(text))
+    yield from _INLINE.findall(_FENCE.sub("", text))
+
+
+def _commands(page: Path) -> Iterator[list[str]]:
+    """Yield the words of every `python -m agent ...` and `python -m training ...` of a page."""
+    for code in _codes(page):
+        variables: dict[str, str] = {}
+        for line in code.replace("\\\n", " ").splitlines():
+            for name, value in variables.items():
+                line = line.replace(f"${name}", value)
+            for words in _split(line):
+                if len(words) == 1 and (assigned := re.fullmatch(r"([A-Z]+)=(.*)", words[0])):
+                    variables[assigned[1]] = assigned[2]
+                if words[:2] == ["python", "-m"] and words[2] in ("agent", "training") and len(words) > 3:
+                    yield [_STANDS_FOR.get(word, word) for word in words]
+
+
+def _split(line: str) -> Iterator[list[str]]:
+    """Yield the commands of a line of shell, without comments and without what follows a redirection."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="&|;<>")
+    lexer.whitespace_split = True
+    command: list[str] = []
+    try:
+        for word in lexer:
+            if set(word) <= set("&|;<>"):
+                yield command
+                command = []
+            else:
+                command.append(word)
+    except ValueError:  # an apostrophe: a line of text, not of shell
+        return
+    yield command
+
+
+def _parse(words: list[str]) -> None:
+    """Have the real command line read a command; for a command that is only named, it is enough that it exists."""
+    program = {"agent": agent.cli, "training": training.cli}[words[2]]
+    try:
+        program._parser().parse_args(words[3:] if len(words) > 4 else [words[3], "--help"])
+    except SystemExit as exc:
+        if exc.code:
+            raise
+
+
+def _defined(name: str) -> bool:
+    """Return whether a dotted name is a module or package, or is defined in one."""
+    path = ROOT / name.replace(".", "/")
+    if path.with_suffix(".py").exists() or path.is_dir():
+        return True
+    module = path.parent / "__init__.py" if path.parent.is_dir() else path.parent.with_suffix(".py")
+    return module.exists() and re.search(rf"\b{path.name}\b", module.read_text(encoding="utf-8")) is not None
