@@ -48,6 +48,7 @@ from agent.inputs.base import Input
 from agent.inputs.keyboard import KeyboardInput
 from agent.inputs.sampling import KEYS_AVERAGED_S, ControlTrack, Sampler
 from agent.inputs.wheels import GameWheel
+from agent.policies.network import NetworkPolicy
 from agent.sessions.record_person import Demonstration
 from agent.system.pacing import Pacer, clock_ns
 
@@ -150,7 +151,7 @@ def _correct(arguments: argparse.Namespace, session: Session) -> dict[str, Any]:
         Keyboard(profile.keys) as keyboard,
         _recording(arguments, session, hands) as recording,
     ):
-        warm_up(engine)
+        warm_up(NetworkPolicy(engine))
 
         def play(picture: Pixels) -> None:
             nonlocal program_until_s, taken_over

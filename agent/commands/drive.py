@@ -31,7 +31,7 @@ from agent.commands.wiring import (
     claim_cores,
     claim_priority,
     exit_code,
-    make_engine,
+    make_policy,
     note,
     say,
     say_json,
@@ -45,11 +45,11 @@ from agent.system.process import peak_memory_mb
 
 if TYPE_CHECKING:
     from agent.controllers.base import Controller
-    from agent.engines.base import Engine
     from agent.games.base import DriveState
     from agent.games.realtime.game import RealTimeGame
     from agent.observers.base import TickObserver, TickRecord
     from agent.observers.health import HealthLog
+    from agent.policies.base import Policy
     from agent.sessions.live import Lap
     from agent.system.pacing import TickStats
 
@@ -101,7 +101,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--no-takeover", action="store_true", help="ignore a gamepad in somebody's hands, and F8")
     add_json_option(parser)
     parser.epilog = (
-        "A lap ends when it is finished, the car has left the field or the game's 20 s are up. A game in a window is\n"
+        "A lap ends when it is finished, the car has left the field or the game's time is up. A game in a window is\n"
         "driven until Ctrl-C, or for --seconds; F8 hands it to you and your keys, and back.\n"
         "exit codes: 0 done, 1 an error, 3 a fault ended the drive, 130 Ctrl-C; controls are neutral in the end.\n"
         f"{parser.epilog}"
@@ -136,20 +136,20 @@ def _drive_embedded(arguments: argparse.Namespace, game: Game) -> int:
         # The game starts up while the network is being loaded, and has all cores to itself.
         running = stack.enter_context(RealTimeGame(game.simulator_maker(), arguments.seed))
         claim_cores(arguments)
-        engine = stack.enter_context(closing(make_engine(arguments, game.name)))
+        policy = stack.enter_context(closing(make_policy(arguments, game.name)))
         running.wait_until_ready()
-        rate_hz, inference_s = settle_rate(arguments.rate, engine)
+        rate_hz, inference_s = settle_rate(arguments.rate, policy)
 
         def observers_for(seed: int, stats: "TickStats") -> "list[TickObserver]":
             files[seed] = []
             watchers = _drive_observers(
-                arguments, engine, rate_hz, seed, stats, files[seed], lambda: running.source.state
+                arguments, policy, rate_hz, seed, stats, files[seed], lambda: running.source.state
             )
             return watchers if health is None else [*watchers, health.of(stats)]
 
         try:
             stuck = None if arguments.dry_run else game.profile.stuck
-            for lap in drive_laps(running, engine, rate_hz, seeds, controller, observers_for, arguments.seconds, stuck):
+            for lap in drive_laps(running, policy, rate_hz, seeds, controller, observers_for, arguments.seconds, stuck):
                 laps.append(lap)
                 if not arguments.json:
                     say(_describe_lap(lap, files[lap.seed]))
@@ -161,7 +161,7 @@ def _drive_embedded(arguments: argparse.Namespace, game: Game) -> int:
                 raise
             _log.debug("the fault", exc_info=exc)
         if arguments.json:
-            report = _drive_report(arguments, running, engine, rate_hz, inference_s, laps, files)
+            report = _drive_report(arguments, running, policy, rate_hz, inference_s, laps, files)
             say_json({**report, "interrupted": interrupted, "fault": fault})
     _say_health(arguments, health)
     returns = _returns(laps)
@@ -199,8 +199,8 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
         source = stack.enter_context(ScreenSource(where_to_look(arguments, profile)))
         controller = stack.enter_context(_make_controller(arguments, profile))
         claim_cores(arguments)
-        engine = stack.enter_context(closing(make_engine(arguments, profile.model_name)))
-        rate_hz, inference_s = settle_rate(arguments.rate, engine)
+        policy = stack.enter_context(closing(make_policy(arguments, profile.model_name)))
+        rate_hz, inference_s = settle_rate(arguments.rate, policy)
         pacer = Pacer(1.0 / rate_hz)
         if isinstance(controller, GuardedController):
             controller.expiry_s = expiry_for(pacer.period_s)
@@ -210,7 +210,7 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
             takeover, stuck = _nobody, None
         summary = DriveSummary(pacer.stats)
         first = _FirstDecision()
-        watchers = [first, *_drive_observers(arguments, engine, rate_hz, None, pacer.stats, files)]
+        watchers = [first, *_drive_observers(arguments, policy, rate_hz, None, pacer.stats, files)]
         if health is not None:
             watchers.append(health.of(pacer.stats))
         stop_ns = math.inf if arguments.seconds is None else clock_ns() + arguments.seconds * 1e9
@@ -219,7 +219,7 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
             drive(
                 source,
                 controller,
-                engine,
+                policy,
                 pacer,
                 watchers,
                 until=lambda: clock_ns() >= stop_ns,
@@ -239,8 +239,8 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
         say_json(
             {
                 "game": profile.name,
-                "model": engine.spec.name,
-                "engine": engine.name,
+                "model": policy.spec.name,
+                "engine": policy.name,
                 "rate_used_hz": rate_hz,
                 "inference_s": inference_s,
                 "interrupted": interrupted,
@@ -321,7 +321,7 @@ class _FirstDecision:
 
 def _drive_observers(
     arguments: argparse.Namespace,
-    engine: "Engine",
+    policy: "Policy",
     rate_hz: float,
     seed: int | None,
     stats: "TickStats",
@@ -345,7 +345,7 @@ def _drive_observers(
         # With the time of day, because two drives on one track are two recordings.
         track = "" if seed is None else f"-{seed}"
         path = arguments.record / f"{arguments.game}{track}-{time.strftime('%Y%m%d-%H%M%S')}.parquet"
-        header = EpisodeHeader(arguments.game, f"policy:{engine.spec.name}", rate_hz, seed)
+        header = EpisodeHeader(arguments.game, policy.driver, rate_hz, seed)
         observers.append(EpisodeRecorder(path, header, telemetry))
         files.append(path)
     if arguments.video is not None:
@@ -390,7 +390,7 @@ def _describe_timing(stats: "TickStats") -> str:
 def _drive_report(
     arguments: argparse.Namespace,
     running: "RealTimeGame",
-    engine: "Engine",
+    policy: "Policy",
     rate_hz: float,
     inference_s: float,
     laps: "list[Lap]",
@@ -400,9 +400,9 @@ def _drive_report(
 
     report: dict[str, Any] = {
         "game": arguments.game,
-        "model": engine.spec.name,
-        "engine": engine.name,
-        "rate_asked_hz": arguments.rate if arguments.rate is not None else engine.spec.rate_hz,
+        "model": policy.spec.name,
+        "engine": policy.name,
+        "rate_asked_hz": arguments.rate if arguments.rate is not None else policy.spec.rate_hz,
         "rate_used_hz": rate_hz,
         "inference_s": inference_s,
         "peak_memory_mb": peak_memory_mb(),

@@ -17,7 +17,7 @@ from agent.commands.options import (
 )
 from agent.commands.wiring import (
     exit_code,
-    make_engine,
+    make_policy,
     nearest_hold_ticks,
     note,
     progress_bar,
@@ -30,9 +30,9 @@ from agent.games.registry import find_expert, find_game
 from agent.system.process import peak_memory_mb
 
 if TYPE_CHECKING:
-    from agent.engines.base import Engine
     from agent.games.base import Simulator
     from agent.observers.base import TickObserver
+    from agent.policies.base import Policy
     from agent.sessions.evaluation import TrackResult
     from agent.system.pacing import TickStats
 
@@ -78,7 +78,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import TextColumn
 
-    from agent.policies.expert import ExpertEngine
+    from agent.policies.expert import ExpertPolicy
     from agent.sessions.evaluation import EvaluationReport
 
     if arguments.driver == "expert" and arguments.real_time:
@@ -105,21 +105,21 @@ def _run(arguments: argparse.Namespace) -> int:
 
     run = _evaluate_in_real_time if arguments.real_time else _evaluate_in_lockstep
     with ExitStack() as stack:
-        engine: Engine
+        policy: Policy
         if arguments.driver == "expert":
             simulator = make_simulator()
-            engine = ExpertEngine(find_expert()(simulator), simulator)
+            policy = ExpertPolicy(find_expert()(simulator), simulator)
             make_simulator = partial(_the_same, simulator)
         else:
-            engine = stack.enter_context(closing(make_engine(arguments, game.name)))
+            policy = stack.enter_context(closing(make_policy(arguments, game.name)))
         stack.enter_context(bar)
         try:
-            run(arguments, make_simulator, engine, seeds, count, facts)
+            run(arguments, make_simulator, policy, seeds, count, facts)
         except KeyboardInterrupt:
             facts["interrupted"] = True
         if not results:
             raise KeyboardInterrupt
-        model, engine_name = engine.spec.name, engine.name
+        model, engine_name = policy.spec.name, policy.name
     report = EvaluationReport(model, engine_name, game.name, 1.0 / facts["rate_used_hz"], tuple(results))
     if arguments.json:
         say_json({**report.to_dict(), **facts, "peak_memory_mb": peak_memory_mb()})
@@ -138,7 +138,7 @@ def _the_same(simulator: "Simulator") -> "Simulator":
 def _evaluate_in_lockstep(
     arguments: argparse.Namespace,
     make_simulator: "Callable[[], Simulator]",
-    engine: "Engine",
+    policy: "Policy",
     seeds: range,
     count: "Callable[[TrackResult], None]",
     facts: dict[str, Any],
@@ -146,20 +146,20 @@ def _evaluate_in_lockstep(
     from agent.sessions.evaluation import evaluate
 
     simulator = make_simulator()
-    hold_ticks = nearest_hold_ticks(arguments.rate if arguments.rate is not None else engine.spec.rate_hz, simulator)
+    hold_ticks = nearest_hold_ticks(arguments.rate if arguments.rate is not None else policy.spec.rate_hz, simulator)
     rate_hz = 1.0 / (hold_ticks * simulator.tick_s)
     facts["rate_used_hz"] = rate_hz
 
     def observers_for(seed: int) -> "list[TickObserver]":
         return film_observers(arguments, seed, rate_hz)
 
-    evaluate(lambda: simulator, engine, seeds, hold_ticks, count, observers_for)
+    evaluate(lambda: simulator, policy, seeds, hold_ticks, count, observers_for)
 
 
 def _evaluate_in_real_time(
     arguments: argparse.Namespace,
     make_simulator: "Callable[[], Simulator]",
-    engine: "Engine",
+    policy: "Policy",
     seeds: range,
     count: "Callable[[TrackResult], None]",
     facts: dict[str, Any],
@@ -170,14 +170,14 @@ def _evaluate_in_real_time(
 
     with RealTimeGame(make_simulator, seeds[0]) as running:
         running.wait_until_ready()
-        rate_hz, facts["inference_s"] = settle_rate(arguments.rate, engine)
+        rate_hz, facts["inference_s"] = settle_rate(arguments.rate, policy)
         facts["rate_used_hz"] = rate_hz
 
         def observers_for(seed: int, stats: "TickStats") -> "list[TickObserver]":
             return film_observers(arguments, seed, rate_hz)
 
         laps = []
-        for lap in drive_laps(running, engine, rate_hz, seeds, observers_for=observers_for):
+        for lap in drive_laps(running, policy, rate_hz, seeds, observers_for=observers_for):
             if lap.state.outcome == "driving":
                 continue  # interrupted: no result, and the next round says so
             laps.append(lap)

@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.commands.numbers import at_least_one
 from agent.commands.options import add_command, positive, track_seed, video_path
-from agent.commands.wiring import EXIT_DONE, make_engine, nearest_hold_ticks, say
+from agent.commands.wiring import EXIT_DONE, make_policy, nearest_hold_ticks, say
 from agent.contract.errors import AgentError, SpecError
 from agent.contract.spec import ModelSpec
 from agent.engines.registry import ENGINES
@@ -67,10 +67,10 @@ def _run(arguments: argparse.Namespace) -> int:
         for folder in folders:
             arguments.weights = folder
             caption = f"{folder.parent.name}/{folder.name}" if same_names else folder.name
-            with closing(make_engine(arguments, game.name)) as engine:
+            with closing(make_policy(arguments, game.name)) as policy:
                 films.append(
                     drive_for_film(
-                        simulator, engine, arguments.seed, hold_ticks, caption, arguments.scale, arguments.seconds
+                        simulator, policy, arguments.seed, hold_ticks, caption, arguments.scale, arguments.seconds
                     )
                 )
             state = simulator.state

@@ -19,15 +19,15 @@ from agent.commands.options import (
     positive,
     where_to_look,
 )
-from agent.commands.wiring import ENDINGS, EXIT_DONE, exit_code, make_engine, nearest_hold_ticks, note, say, say_json
+from agent.commands.wiring import ENDINGS, EXIT_DONE, exit_code, make_policy, nearest_hold_ticks, note, say, say_json
 from agent.contract.errors import ControllerError
 from agent.contract.profile import GameProfile
 from agent.games.registry import Game, find_expert, find_game
 from agent.system.pacing import Pacer, clock_ns
 
 if TYPE_CHECKING:
-    from agent.engines.base import Engine
     from agent.inputs.base import Input
+    from agent.policies.base import Policy
 
 KEYS = {"start": "F9", "pause": "F10", "discard": "F11", "mark": "F12"}
 """Keys that games and desktops leave alone; they work whatever window has the focus."""
@@ -75,18 +75,18 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _record_simulator(arguments: argparse.Namespace, game: Game) -> int:
-    from agent.policies.expert import ExpertEngine
+    from agent.policies.expert import ExpertPolicy
     from agent.sessions.record_simulator import record_episodes
 
     seeds = range(arguments.seed_start, arguments.seed_start + arguments.episodes)
     with closing(game.simulator_maker()()) as simulator, ExitStack() as stack:
-        engine: Engine
+        policy: Policy
         if arguments.driver == "expert":
-            engine = ExpertEngine(find_expert()(simulator), simulator)
+            policy = ExpertPolicy(find_expert()(simulator), simulator)
         else:
-            engine = stack.enter_context(closing(make_engine(arguments, game.name)))
-        hold_ticks = nearest_hold_ticks(engine.spec.rate_hz, simulator)
-        for path, state in record_episodes(simulator, engine, seeds, hold_ticks, arguments.out):
+            policy = stack.enter_context(closing(make_policy(arguments, game.name)))
+        hold_ticks = nearest_hold_ticks(policy.spec.rate_hz, simulator)
+        for path, state in record_episodes(simulator, policy, seeds, hold_ticks, arguments.out):
             say(f"{path}: return {state.episode_return:.1f}, {ENDINGS[state.outcome]} after {state.time_s:.1f} s")
     return EXIT_DONE
 

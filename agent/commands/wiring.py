@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from agent.engines.base import Engine
     from agent.games.base import Simulator
+    from agent.policies.base import Policy
 
 EXIT_DONE, EXIT_ERROR, EXIT_FAULT, EXIT_INTERRUPTED = 0, 1, 3, 130
 
@@ -97,12 +98,19 @@ def nearest_hold_ticks(rate_hz: float, simulator: "Simulator") -> int:
     return ticks
 
 
-def settle_rate(asked_hz: float | None, engine: "Engine") -> tuple[float, float]:
-    """Warm the network up beside the waiting, drawing game; return the rate to use and seconds a forward pass."""
+def make_policy(arguments: argparse.Namespace, game: str) -> "Policy":
+    """Load the network and what feeds it; see :func:`make_engine`."""
+    from agent.policies.network import NetworkPolicy
+
+    return NetworkPolicy(make_engine(arguments, game))
+
+
+def settle_rate(asked_hz: float | None, policy: "Policy") -> tuple[float, float]:
+    """Warm the policy up beside the waiting, drawing game; return the rate to use and seconds a forward pass."""
     from agent.driving.rate import sustainable_rate, warm_up
 
-    inference_s = warm_up(engine)
-    wanted_hz = asked_hz if asked_hz is not None else engine.spec.rate_hz
+    inference_s = warm_up(policy)
+    wanted_hz = asked_hz if asked_hz is not None else policy.spec.rate_hz
     rate_hz = sustainable_rate(wanted_hz, inference_s)
     if rate_hz == wanted_hz:
         return wanted_hz, inference_s

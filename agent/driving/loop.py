@@ -1,4 +1,4 @@
-"""The drive: capture, preprocess, one forward pass, controls sent; again at the next deadline."""
+"""The drive: a picture captured, a decision made, controls sent; again at the next deadline."""
 
 import gc
 import logging
@@ -13,12 +13,11 @@ from agent.capture.base import FrameSource
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import AgentError, BlindError, FrozenError, UnexpectedError
 from agent.contract.observation import Frame, Observation
-from agent.contract.preprocess import preprocess
 from agent.controllers.base import Controller
 from agent.driving.stuck import StuckWatch
 from agent.driving.summary import DriveSummary
-from agent.engines.base import Engine
 from agent.observers.base import TickObserver, TickRecord
+from agent.policies.base import Policy
 from agent.system.pacing import Pacer, Tick
 from agent.system.process import prompt_wakeups
 
@@ -34,7 +33,7 @@ _STALE_PERIODS = 2.0  # where the rate is lower than 10 a second, a decision on 
 def drive(
     source: FrameSource,
     controller: Controller,
-    engine: Engine,
+    policy: Policy,
     pacer: Pacer,
     observers: Sequence[TickObserver] = (),
     until: Callable[[], bool] = lambda: False,
@@ -51,13 +50,13 @@ def drive(
     Args:
         source: Where frames come from; opened and closed here.
         controller: What moves the car; opened and closed here, first of all to be closed.
-        engine: What runs the network; stays open.
+        policy: What decides; told to forget what it saw before, and left open.
         pacer: Sets the rate, on the clock that stamps the frames.
         observers: Side jobs; opened and closed here. One that fails while driving is dropped and named in
             ``summary.problems``; one that cannot be opened prevents the drive.
         until: Asked before every tick; true ends the drive.
-        takeover: Asked after every forward pass; a person's controls, where there are some, are sent instead of the
-            network's, and on ticks without a picture too.
+        takeover: Asked after every decision; a person's controls, where there are some, are sent instead of the
+            policy's, and on ticks without a picture too.
         stuck: Watches for a car that gets nowhere, and has its own controls sent where it knows what to do about it.
         summary: Filled in while driving. Pass one to have it after an exception or Ctrl-C too.
 
@@ -71,7 +70,8 @@ def drive(
     """
     summary = summary or DriveSummary(pacer.stats)
     summary.stuck = stuck
-    driver = _Driver(source, controller, engine, summary, takeover, stuck, stale_after(pacer.period_s))
+    driver = _Driver(source, controller, policy, summary, takeover, stuck, stale_after(pacer.period_s))
+    policy.reset()
     with ExitStack() as stack:
         stack.enter_context(_no_garbage_in_mid_tick())
         watchers = [stack.enter_context(_Watcher(observer, summary.problems)) for observer in observers]
@@ -130,7 +130,7 @@ class _Driver:
         self,
         source: FrameSource,
         controller: Controller,
-        engine: Engine,
+        policy: Policy,
         summary: DriveSummary,
         takeover: Callable[[], Controls | None],
         stuck: StuckWatch | None,
@@ -138,7 +138,7 @@ class _Driver:
     ) -> None:
         self._source = source
         self._controller = controller
-        self._engine = engine
+        self._policy = policy
         self._summary = summary
         self._takeover = takeover
         self._stuck = stuck
@@ -155,10 +155,7 @@ class _Driver:
             self._send_neutral()
             return None
         self._summary.regain_sight()
-        with tick.section("preprocess"):
-            observation = preprocess(frame, self._engine.spec)
-        with tick.section("infer"):
-            prediction = self._engine.infer(observation)
+        prediction, observation = self._policy.decide(frame, tick.section)
         with tick.section("send"):
             raw = Controls.from_prediction(prediction)
             age_s = tick.age_s(frame.captured_ns)

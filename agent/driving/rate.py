@@ -5,37 +5,39 @@ import math
 import numpy as np
 
 from agent.contract.controls import Controls
-from agent.engines.base import Engine
+from agent.contract.observation import Frame
+from agent.policies.base import Policy, untimed
 from agent.system.pacing import clock_ns
 
-# Of a period, the share a forward pass may take when measured on an otherwise idle process: the rest is for capture,
-# preprocessing, sending, and for the game beside us.
+# Of a period, the share a decision may take when measured on an otherwise idle process: the rest is for capture,
+# sending, and for the game beside us.
 _INFERENCE_SHARE = 0.75
 
 
-def warm_up(engine: Engine, runs: int = 10) -> float:
-    """Run the network on noise until it has settled, before anything depends on its speed.
+def warm_up(policy: Policy, runs: int = 10) -> float:
+    """Have a policy decide on noise until it has settled, before anything depends on its speed.
 
     Args:
-        engine: What runs the network.
-        runs: Forward passes to measure, after two that are not (the first compiles, the second allocates).
+        policy: What decides.
+        runs: Decisions to measure, after two that are not (the first compiles, the second allocates).
 
     Returns:
-        Seconds of a slow forward pass, the second longest of ten: a rate that the median allows misses deadlines all
+        Seconds of a slow decision, the second longest of ten: a rate that the median allows misses deadlines all
         the time on a machine that is not steady.
 
     Raises:
         ValueError: If ``runs`` is not positive.
-        AgentError: If the network cannot be run, or its prediction is unusable.
+        AgentError: If no decision can be made, or the prediction is unusable.
     """
     if runs < 1:
         raise ValueError(f"cannot warm up in {runs} runs, expected at least 1")
-    spec = engine.spec
-    observation = np.random.default_rng(0).integers(0, 256, (spec.height_px, spec.width_px, 3), np.uint8)
+    spec = policy.spec
+    noise = np.random.default_rng(0).integers(0, 256, (spec.height_px, spec.width_px, 3), np.uint8)
+    frame = Frame(noise, clock_ns())
     durations_s = []
     for _ in range(2 + runs):
         started_ns = clock_ns()
-        prediction = engine.infer(observation)
+        prediction, _ = policy.decide(frame, untimed)
         durations_s.append((clock_ns() - started_ns) / 1e9)
         Controls.from_prediction(prediction)
     return sorted(durations_s[2:])[-1 - runs // 10]

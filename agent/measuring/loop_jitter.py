@@ -21,6 +21,7 @@ from agent.contract.spec import ModelSpec
 from agent.controllers.memory import MemoryController
 from agent.driving.loop import drive
 from agent.engines.base import Prediction
+from agent.policies.network import NetworkPolicy
 from agent.system.pacing import Pacer, clock_ns
 from agent.system.process import raise_priority
 
@@ -134,7 +135,7 @@ def hoodcam(period_s: float, ticks: int, think: Callable[[], None]) -> list[int]
     """Run our own loop, that of every drive."""
     source = _Eyes()
     pacer = Pacer(period_s)
-    drive(source, MemoryController(), _Thinking(think), pacer, until=lambda: pacer.stats.ticks >= ticks)
+    drive(source, MemoryController(), NetworkPolicy(_Thinking(think)), pacer, until=lambda: pacer.stats.ticks >= ticks)
     return source.looked_ns
 
 

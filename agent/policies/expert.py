@@ -1,17 +1,18 @@
 """An expert in the place of a network."""
 
-from agent.contract.observation import Observation
+from agent.contract.observation import Frame
+from agent.contract.preprocess import preprocess
 from agent.contract.spec import ModelSpec
-from agent.engines.base import Prediction
 from agent.games.base import Expert, Simulator
+from agent.policies.base import Decision, Section
 
 
-class ExpertEngine:
-    """An expert where the loop expects a network: it reads the simulator and looks at no picture.
+class ExpertPolicy:
+    """An expert drives: it reads the simulator and looks at no picture.
 
     Args:
         expert: Made for the simulator that is driven.
-        simulator: That simulator.
+        simulator: That simulator; stays the caller's to close.
     """
 
     def __init__(self, expert: Expert, simulator: Simulator) -> None:
@@ -25,17 +26,26 @@ class ExpertEngine:
         return "expert"
 
     @property
+    def driver(self) -> str:
+        """``expert``."""
+        return "expert"
+
+    @property
     def spec(self) -> ModelSpec:
-        """The rate is the game's own."""
+        """The rate is the game's own, the observation one of the usual size."""
         return self._spec
 
-    def plan(self) -> None:
-        """Let the expert study the track; called after every reset of the simulator."""
+    def reset(self) -> None:
+        """Let the expert study the track, on which the simulator has just been put."""
         self._expert.plan()
 
-    def infer(self, observation: Observation) -> Prediction:
+    def decide(self, frame: Frame, section: Section) -> Decision:
         """Return what the expert does now, whatever is in the picture."""
-        return self._expert.decide().to_array()
+        with section("preprocess"):
+            observation = preprocess(frame, self._spec)
+        with section("infer"):
+            prediction = self._expert.decide().to_array()
+        return Decision(prediction, observation)
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""

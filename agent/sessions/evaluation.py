@@ -13,11 +13,10 @@ from rich.table import Table
 
 from agent.driving.loop import drive
 from agent.driving.summary import DriveSummary
-from agent.engines.base import Engine
 from agent.games.base import DriveState, Outcome, Simulator
 from agent.games.lockstep import Lockstep
 from agent.observers.base import TickObserver, TickRecord
-from agent.policies.expert import ExpertEngine
+from agent.policies.base import Policy
 from agent.system.pacing import Pacer, VirtualClock
 
 GOOD_RETURN = 900.0  # the mark at which gymnasium calls CarRacing solved
@@ -188,7 +187,7 @@ class EvaluationReport:
 
 def evaluate(
     make_simulator: Callable[[], Simulator],
-    engine: Engine,
+    policy: Policy,
     seeds: Sequence[int],
     hold_ticks: int = 2,
     progress: Callable[[TrackResult], None] = lambda result: None,
@@ -198,7 +197,7 @@ def evaluate(
 
     Args:
         make_simulator: Builds the game; called once, and the game is closed at the end.
-        engine: What runs the network, or an :class:`ExpertEngine`.
+        policy: What decides; stays open.
         seeds: One track each.
         hold_ticks: Physics ticks for which each decision is held.
         progress: Called after every track.
@@ -209,7 +208,7 @@ def evaluate(
 
     Raises:
         ValueError: If there are no seeds.
-        AgentError: If the game or the network fails.
+        AgentError: If the game or the policy fails.
     """
     if not seeds:
         raise ValueError("no tracks to evaluate on, expected at least one seed")
@@ -217,11 +216,11 @@ def evaluate(
     try:
         results = []
         for seed in seeds:
-            results.append(_drive_track(simulator, engine, seed, hold_ticks, observers_for(seed)))
+            results.append(_drive_track(simulator, policy, seed, hold_ticks, observers_for(seed)))
             progress(results[-1])
         return EvaluationReport(
-            model=engine.spec.name,
-            engine=engine.name,
+            model=policy.spec.name,
+            engine=policy.name,
             game=simulator.profile.name,
             decision_period_s=hold_ticks * simulator.tick_s,
             tracks=tuple(results),
@@ -231,17 +230,15 @@ def evaluate(
 
 
 def _drive_track(
-    simulator: Simulator, engine: Engine, seed: int, hold_ticks: int, observers: Sequence[TickObserver]
+    simulator: Simulator, policy: Policy, seed: int, hold_ticks: int, observers: Sequence[TickObserver]
 ) -> TrackResult:
     simulator.reset(seed)
-    if isinstance(engine, ExpertEngine):
-        engine.plan()
     clock = VirtualClock()
     lockstep = Lockstep(simulator, clock, hold_ticks)
     pacer = Pacer(lockstep.period_s, clock, clock.sleep)
     speed = _SpeedMeter(simulator)
     summary = drive(
-        lockstep, lockstep, engine, pacer, (speed, *observers), until=lambda: simulator.state.outcome != "driving"
+        lockstep, lockstep, policy, pacer, (speed, *observers), until=lambda: simulator.state.outcome != "driving"
     )
     return track_result(seed, simulator.state, summary, speed.mean)
 

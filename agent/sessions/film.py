@@ -11,11 +11,11 @@ import numpy as np
 from agent.contract.errors import AgentError
 from agent.contract.observation import Pixels
 from agent.driving.loop import drive
-from agent.engines.base import Engine
 from agent.games.base import Simulator
 from agent.games.lockstep import Lockstep
 from agent.observers.base import TickRecord
 from agent.observers.video import compose
+from agent.policies.base import Policy
 from agent.system.pacing import Pacer, VirtualClock
 
 _CAPTION_HEIGHT_PX = 20
@@ -59,7 +59,7 @@ class Tile:
 
 def drive_for_film(
     simulator: Simulator,
-    engine: Engine,
+    policy: Policy,
     seed: int,
     hold_ticks: int,
     caption: str,
@@ -70,7 +70,7 @@ def drive_for_film(
 
     Args:
         simulator: Left open, in the state the drive ended in.
-        engine: What runs the network.
+        policy: What decides; stays open.
         seed: The track's.
         hold_ticks: Physics ticks for which each decision is held.
         caption: Whose drive it is.
@@ -78,7 +78,7 @@ def drive_for_film(
         limit_s: Simulated seconds after which the drive ends.
 
     Raises:
-        AgentError: If the game or the network fails, or there is nothing to film in that time.
+        AgentError: If the game or the policy fails, or there is nothing to film in that time.
     """
     simulator.reset(seed)
     clock = VirtualClock()
@@ -90,7 +90,7 @@ def drive_for_film(
         # The clock of physics adds up rounding errors: half a tick keeps the last one from slipping in.
         return simulator.state.outcome != "driving" or simulator.state.time_s > limit_s - simulator.tick_s / 2
 
-    summary = drive(lockstep, lockstep, engine, pacer, (tile,), until=ended)
+    summary = drive(lockstep, lockstep, policy, pacer, (tile,), until=ended)
     if summary.problems or not tile.pictures:
         raise AgentError(
             f"{caption} could not be filmed ({'; '.join(summary.problems) or 'no decision in the time given'}). Film "

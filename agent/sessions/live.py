@@ -15,10 +15,10 @@ from agent.controllers.base import Controller, expiry_for
 from agent.driving.loop import drive
 from agent.driving.stuck import StuckWatch
 from agent.driving.summary import DriveSummary
-from agent.engines.base import Engine
 from agent.games.base import DriveState
 from agent.games.realtime.game import RealTimeGame
 from agent.observers.base import TickObserver, TickRecord
+from agent.policies.base import Policy
 from agent.system.pacing import Pacer, TickStats, clock_ns
 
 
@@ -65,7 +65,7 @@ class Lap:
 
 def drive_laps(
     game: RealTimeGame,
-    engine: Engine,
+    policy: Policy,
     rate_hz: float,
     seeds: Iterable[int],
     controller: Controller | None = None,
@@ -80,7 +80,7 @@ def drive_laps(
 
     Args:
         game: Open, its clock standing still.
-        engine: What runs the network, warmed up.
+        policy: What decides, warmed up; stays open.
         rate_hz: Control rate.
         seeds: Tracks; may be endless if ``seconds`` is given.
         controller: Where controls go; the game's own if None.
@@ -90,7 +90,7 @@ def drive_laps(
         seconds: When to stop at the latest, in the middle of a lap if need be; counted from the first lap's start.
 
     Raises:
-        AgentError: If the game, the network or the controller fails.
+        AgentError: If the game, the policy or the controller fails.
     """
     stop_ns = math.inf if seconds is None else clock_ns() + seconds * 1e9
 
@@ -110,7 +110,7 @@ def drive_laps(
         try:
             game.start()
             watch = None if stuck is None else StuckWatch(stuck, reset=functools.partial(_start_again, game, seed))
-            drive(game.source, controller or game.controller, engine, pacer, observers, is_over, summary, stuck=watch)
+            drive(game.source, controller or game.controller, policy, pacer, observers, is_over, summary, stuck=watch)
         except KeyboardInterrupt as exc:
             end = exc
         except AgentError as exc:

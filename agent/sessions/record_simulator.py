@@ -1,4 +1,4 @@
-"""Episodes of a network, or of an expert, driving a simulator that waits for it."""
+"""Episodes of a policy, a network or an expert, driving a simulator that waits for it."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -7,35 +7,30 @@ from agent.contract.episodes.columns import SEALED_SUFFIX, EpisodeHeader
 from agent.contract.errors import EpisodeError
 from agent.contract.observation import Frame
 from agent.driving.loop import drive
-from agent.engines.base import Engine
 from agent.games.base import DriveState, Simulator
 from agent.games.lockstep import Lockstep
 from agent.observers.episode_writer import EpisodeRecorder
-from agent.policies.expert import ExpertEngine
+from agent.policies.base import Policy
 from agent.system.pacing import Pacer, VirtualClock
 
 
 def record_episodes(
-    simulator: Simulator, engine: Engine, seeds: Iterable[int], hold_ticks: int, folder: Path
+    simulator: Simulator, policy: Policy, seeds: Iterable[int], hold_ticks: int, folder: Path
 ) -> Iterator[tuple[Path, DriveState]]:
     """Drive one track per seed, in lockstep, and yield each episode's file and how the drive ended.
 
     Args:
         simulator: The game; stays open.
-        engine: What runs the network, or an :class:`ExpertEngine`.
+        policy: What decides; stays open.
         seeds: Tracks.
         hold_ticks: Physics ticks for which each decision is held.
         folder: Where ``GAME-SEED.parquet`` goes; an existing one is never overwritten.
 
     Raises:
-        AgentError: If a file exists or cannot be written, or the game or the network fails.
+        AgentError: If a file exists or cannot be written, or the game or the policy fails.
     """
     for seed in seeds:
         simulator.reset(seed)
-        driver = f"policy:{engine.spec.name}"
-        if isinstance(engine, ExpertEngine):
-            engine.plan()
-            driver = engine.name
         clock = VirtualClock()
         lockstep = _RememberingLockstep(simulator, clock, hold_ticks)
         pacer = Pacer(lockstep.period_s, clock, clock.sleep)
@@ -43,14 +38,14 @@ def record_episodes(
         path = folder / f"{name}-{seed}{SEALED_SUFFIX}"
         header = EpisodeHeader(
             game=name,
-            driver=driver,
+            driver=policy.driver,
             rate_hz=1.0 / lockstep.period_s,
             seed=seed,
             profile_notes=simulator.profile.notes,
             track=simulator.state.track,
         )
         recorder = EpisodeRecorder(path, header, lockstep.telemetry, blocking=True)
-        summary = drive(lockstep, lockstep, engine, pacer, [recorder], lambda: simulator.state.outcome != "driving")
+        summary = drive(lockstep, lockstep, policy, pacer, [recorder], lambda: simulator.state.outcome != "driving")
         if summary.problems:  # the recording is all there is to this drive
             raise EpisodeError(summary.problems[0])
         yield path, simulator.state

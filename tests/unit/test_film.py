@@ -15,6 +15,7 @@ from agent.contract.observation import Pixels
 from agent.contract.spec import ModelSpec
 from agent.engines.constant import ConstantEngine
 from agent.games.carracing import CarRacing
+from agent.policies.network import NetworkPolicy
 from agent.sessions.film import drive_for_film, side_by_side
 
 
@@ -41,7 +42,9 @@ def test_fewer_pictures() -> None:
 def test_a_drive_is_filmed_from_its_first_decision_to_its_last() -> None:
     spec = ModelSpec(name="constant", backbone="none", game="carracing")
     game = CarRacing()
-    pictures = drive_for_film(game, ConstantEngine(spec, Controls(1.0, 1.0, 0.0)), 7, 2, "round", limit_s=2.0)
+    pictures = drive_for_film(
+        game, NetworkPolicy(ConstantEngine(spec, Controls(1.0, 1.0, 0.0))), 7, 2, "round", limit_s=2.0
+    )
     game.close()
     assert len(pictures) == 50
     top = pictures[-1][:20]
@@ -70,7 +73,7 @@ def test_the_command_refuses_another_kind_of_file(capsys: pytest.CaptureFixture[
 def test_a_film_of_no_decision_is_refused() -> None:
     game, spec = CarRacing(), ModelSpec(name="constant", backbone="none", game="carracing")
     with closing(game), pytest.raises(AgentError, match="no decision in the time given"):
-        drive_for_film(game, ConstantEngine(spec, Controls(0.0, 0.0, 0.0)), 7, 2, "round", limit_s=0.005)
+        drive_for_film(game, NetworkPolicy(ConstantEngine(spec, Controls(0.0, 0.0, 0.0))), 7, 2, "round", limit_s=0.005)
 
 
 def test_more_pictures_than_an_animated_one_holds_are_refused_before_the_drive(

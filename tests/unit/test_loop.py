@@ -29,6 +29,7 @@ from agent.driving.stuck import StuckWatch
 from agent.driving.summary import DriveSummary
 from agent.engines.base import Prediction
 from agent.observers.base import TickRecord
+from agent.policies.network import NetworkPolicy
 from agent.system.pacing import Pacer, VirtualClock
 
 SPEC = ModelSpec("fake", "none", "fake", width_px=6, height_px=4)
@@ -123,7 +124,7 @@ def setup(indices: list[int], then: BaseException | None = None) -> tuple[Virtua
 def test_predictions_are_clipped_and_arbitrated_before_they_are_sent() -> None:
     _, source, pacer = setup([0])
     controller, engine, watcher = MemoryController(), FakeEngine((-1.5, 0.4, 0.75)), Watcher()
-    summary = drive(source, controller, engine, pacer, [watcher], until=lambda: source.empty)
+    summary = drive(source, controller, NetworkPolicy(engine), pacer, [watcher], until=lambda: source.empty)
     assert list(controller.sent) == [Controls(-1.0, 0.0, 0.75), NEUTRAL]
     assert summary.co_pressed_share == 1.0
     (record,) = watcher.records
@@ -138,7 +139,7 @@ def test_latency_runs_from_capture_to_sent() -> None:
     clock, source, pacer = setup([0, 1, 2])
     watcher = Watcher()
     engine = FakeEngine(clock=clock, takes_s=0.015)
-    summary = drive(source, MemoryController(), engine, pacer, [watcher], until=lambda: source.empty)
+    summary = drive(source, MemoryController(), NetworkPolicy(engine), pacer, [watcher], until=lambda: source.empty)
     assert [record.latency_s for record in watcher.records] == [0.015] * 3
     assert summary.stats.summarise().latency_max_s == 0.015
     assert summary.stats.rate_hz == 25.0
@@ -146,7 +147,7 @@ def test_latency_runs_from_capture_to_sent() -> None:
 
 def test_frames_are_counted_by_index() -> None:
     _, source, pacer = setup([10, 12, 12, 14])  # 11 and 13 passed unseen, one tick found nothing new
-    summary = drive(source, MemoryController(), FakeEngine(), pacer, until=lambda: source.empty)
+    summary = drive(source, MemoryController(), NetworkPolicy(FakeEngine()), pacer, until=lambda: source.empty)
     assert (summary.frames, summary.predictions, summary.repeated_frames) == (5, 4, 1)
     raw = json.loads(json.dumps(summary.to_dict()))
     assert raw["frames_per_second"] == pytest.approx(4 / 0.12)
@@ -160,7 +161,7 @@ def test_leaving_in_the_middle_is_neutral(failure: BaseException) -> None:
     controller, watcher = MemoryController(), Watcher()
     summary = DriveSummary(pacer.stats)
     with pytest.raises(UnexpectedError if isinstance(failure, RuntimeError) else type(failure)):
-        drive(source, controller, FakeEngine(), pacer, [watcher], summary=summary)
+        drive(source, controller, NetworkPolicy(FakeEngine()), pacer, [watcher], summary=summary)
     assert list(controller.sent)[-2:] == [Controls(0.5, 0.25, 0.0), NEUTRAL]
     assert (source.events, watcher.closed) == (["open", "close"], 1)
     assert (summary.predictions, summary.stats.ticks) == (2, 2)
@@ -181,7 +182,7 @@ def test_an_unusable_prediction_ends_the_drive_and_is_never_sent(prediction: Any
     _, source, pacer = setup([0])
     controller = MemoryController()
     with pytest.raises(error):
-        drive(source, controller, FakeEngine(prediction), pacer)
+        drive(source, controller, NetworkPolicy(FakeEngine(prediction)), pacer)
     assert list(controller.sent) == [NEUTRAL]
 
 
@@ -197,7 +198,7 @@ def test_a_controller_that_fails_is_still_closed_before_the_source() -> None:
 
     controller = Broken()
     with pytest.raises(ControllerError, match="unplugged"):
-        drive(source, controller, FakeEngine(), pacer)
+        drive(source, controller, NetworkPolicy(FakeEngine()), pacer)
     assert controller.current == NEUTRAL
     assert source.events == ["open", "neutral", "close"]
 
@@ -205,7 +206,7 @@ def test_a_controller_that_fails_is_still_closed_before_the_source() -> None:
 def test_a_failing_observer_is_reported_once_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
     _, source, pacer = setup([0, 1, 2])
     controller, broken, other = MemoryController(), Watcher(fail_at=1), Watcher()
-    summary = drive(source, controller, FakeEngine(), pacer, [broken, other], until=lambda: source.empty)
+    summary = drive(source, controller, NetworkPolicy(FakeEngine()), pacer, [broken, other], until=lambda: source.empty)
     assert len(controller.sent) == 4
     assert ([record.index for record in broken.records], broken.closed) == ([0], 1)
     assert [record.index for record in other.records] == [0, 1, 2]
@@ -217,7 +218,9 @@ def test_an_observer_that_fails_to_close_is_reported_and_hides_nothing() -> None
     _, source, pacer = setup([0], then=CaptureError("gone"))
     summary = DriveSummary(pacer.stats)
     with pytest.raises(CaptureError, match="gone"):
-        drive(source, MemoryController(), FakeEngine(), pacer, [Watcher(fail_at="close")], summary=summary)
+        drive(
+            source, MemoryController(), NetworkPolicy(FakeEngine()), pacer, [Watcher(fail_at="close")], summary=summary
+        )
     assert len(summary.problems) == 1
 
 
@@ -225,7 +228,7 @@ def test_an_observer_that_cannot_be_opened_prevents_the_drive() -> None:
     _, source, pacer = setup([0])
     first, controller = Watcher(), MemoryController()
     with pytest.raises(OSError, match="disk full"):
-        drive(source, controller, FakeEngine(), pacer, [first, Watcher(fail_at="open")])
+        drive(source, controller, NetworkPolicy(FakeEngine()), pacer, [first, Watcher(fail_at="open")])
     assert (source.events, first.closed, len(controller.sent)) == ([], 1, 0)
 
 
@@ -238,7 +241,7 @@ def test_an_observer_interrupted_by_the_user_ends_the_drive() -> None:
 
     controller = MemoryController()
     with pytest.raises(KeyboardInterrupt):
-        drive(source, controller, FakeEngine(), pacer, [Interrupted()])
+        drive(source, controller, NetworkPolicy(FakeEngine()), pacer, [Interrupted()])
     assert controller.current == NEUTRAL
 
 
@@ -258,7 +261,7 @@ def test_garbage_is_collected_between_ticks_alone() -> None:
         cycles.append(weakref.ref(Cycle()))
         return source.empty
 
-    drive(source, MemoryController(), FakeEngine(), pacer, until=until)
+    drive(source, MemoryController(), NetworkPolicy(FakeEngine()), pacer, until=until)
     assert seen == [(False, True)] * 3
     assert gc.isenabled() == was_enabled
     assert gc.get_freeze_count() <= frozen_before
@@ -283,16 +286,16 @@ def test_warm_up_returns_the_second_slowest_of_ten_after_two_unmeasured_runs(mon
         return infer(observation)
 
     monkeypatch.setattr(engine, "infer", slow)
-    assert warm_up(engine, runs=10) == 0.03
+    assert warm_up(NetworkPolicy(engine), runs=10) == 0.03
     assert engine.observations[0].shape == (4, 6, 3)
     assert engine.observations[0].std() > 0
 
 
 def test_warm_up_finds_an_unusable_network() -> None:
     with pytest.raises(ControlsError):
-        warm_up(FakeEngine((0.0,)))
+        warm_up(NetworkPolicy(FakeEngine((0.0,))))
     with pytest.raises(ValueError, match="at least 1"):
-        warm_up(FakeEngine(), runs=0)
+        warm_up(NetworkPolicy(FakeEngine()), runs=0)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +327,7 @@ def test_without_a_picture_the_controls_are_neutral_until_there_is_one(caplog: p
     clock = VirtualClock()
     source, pacer = FlickeringSource(clock, [0, -1, -1, 1, -1, 2]), Pacer(0.04, clock, clock.sleep)
     controller, engine, watcher = MemoryController(), FakeEngine(), Watcher()
-    summary = drive(source, controller, engine, pacer, [watcher], until=lambda: source.empty)
+    summary = drive(source, controller, NetworkPolicy(engine), pacer, [watcher], until=lambda: source.empty)
     driven = Controls(0.5, 0.25, 0.0)
     assert list(controller.sent) == [driven, NEUTRAL, NEUTRAL, driven, NEUTRAL, driven, NEUTRAL]
     assert (summary.blind_ticks, summary.blind_events, summary.predictions) == (3, 2, 3)
@@ -350,7 +353,7 @@ def test_a_picture_that_is_too_old_is_not_driven_by() -> None:
     clock = VirtualClock()
     source, pacer = LateSource(clock, [0, 20, 21, 3]), Pacer(0.04, clock, clock.sleep)
     controller, engine = MemoryController(), FakeEngine()
-    summary = drive(source, controller, engine, pacer, until=lambda: source.empty)
+    summary = drive(source, controller, NetworkPolicy(engine), pacer, until=lambda: source.empty)
     driven = Controls(0.5, 0.25, 0.0)
     assert list(controller.sent) == [driven, driven, NEUTRAL, driven, NEUTRAL]
     assert (summary.blind_ticks, len(engine.observations)) == (1, 3)
@@ -373,7 +376,7 @@ def test_a_decision_that_comes_too_late_is_not_sent(caplog: pytest.LogCaptureFix
     clock, source, pacer = setup([0, 1, 2, 3])
     controller, watcher = MemoryController(), Watcher()
     engine = SlowEngine(clock, [0.01, 2.0, 0.21, 0.2])
-    summary = drive(source, controller, engine, pacer, [watcher], until=lambda: source.empty)
+    summary = drive(source, controller, NetworkPolicy(engine), pacer, [watcher], until=lambda: source.empty)
     driven = Controls(0.5, 0.25, 0.0)
     assert list(controller.sent) == [driven, NEUTRAL, NEUTRAL, driven, NEUTRAL]
     assert (summary.stale_ticks, summary.stale_events, summary.predictions) == (2, 1, 2)
@@ -397,7 +400,7 @@ def test_a_car_that_is_stuck_is_brought_off_and_a_person_is_left_to_it() -> None
     summary = drive(
         source,
         controller,
-        FakeEngine(),
+        NetworkPolicy(FakeEngine()),
         pacer,
         [watcher],
         until=lambda: source.empty,
@@ -426,14 +429,21 @@ def test_a_picture_that_stands_still_is_a_car_at_rest_and_one_out_of_sight_is_no
         source, pacer = NoSource(clock, list(range(70))), Pacer(0.04, clock, clock.sleep)
         source.error = error
         watch = StuckWatch(Stuck(after_s=2.0, for_s=1.0))
-        drive(source, MemoryController(), FakeEngine(), pacer, until=lambda: source.empty, stuck=watch)  # noqa: B023
+        drive(source, MemoryController(), NetworkPolicy(FakeEngine()), pacer, until=lambda: source.empty, stuck=watch)  # noqa: B023
         assert watch.events == events
 
 
 def test_a_person_drives_however_late_the_network_is() -> None:
     clock, source, pacer = setup([0])
     controller, hand = MemoryController(), Controls(-0.7, 0.0, 0.3)
-    drive(source, controller, SlowEngine(clock, [2.0]), pacer, until=lambda: source.empty, takeover=lambda: hand)
+    drive(
+        source,
+        controller,
+        NetworkPolicy(SlowEngine(clock, [2.0])),
+        pacer,
+        until=lambda: source.empty,
+        takeover=lambda: hand,
+    )
     assert list(controller.sent) == [hand, NEUTRAL]
 
 
@@ -446,7 +456,7 @@ def test_what_ended_the_drive_is_in_the_summary() -> None:
     _, source, pacer = setup([0], then=CaptureError("the game was closed"))
     summary = DriveSummary(pacer.stats)
     with pytest.raises(CaptureError):
-        drive(source, MemoryController(), FakeEngine(), pacer, summary=summary)
+        drive(source, MemoryController(), NetworkPolicy(FakeEngine()), pacer, summary=summary)
     assert summary.to_dict()["fault"] == "the game was closed"
 
 
@@ -454,7 +464,7 @@ def test_a_bug_is_a_fault_too_and_says_where_it_is() -> None:
     _, source, pacer = setup([0], then=RuntimeError("two\nlines"))
     summary = DriveSummary(pacer.stats)
     with pytest.raises(UnexpectedError) as caught:
-        drive(source, MemoryController(), FakeEngine(), pacer, summary=summary)
+        drive(source, MemoryController(), NetworkPolicy(FakeEngine()), pacer, summary=summary)
     assert isinstance(caught.value.__cause__, RuntimeError)
     assert summary.fault == str(caught.value)
     assert summary.fault.startswith("unexpected RuntimeError: two lines (test_loop.py, line ")
@@ -469,7 +479,7 @@ def test_a_person_who_has_taken_over_drives_and_is_recorded_as_such() -> None:
     summary = drive(
         source,
         controller,
-        FakeEngine(),
+        NetworkPolicy(FakeEngine()),
         pacer,
         [watcher],
         until=lambda: source.empty,

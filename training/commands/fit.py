@@ -319,16 +319,17 @@ def _weights_file(init: str) -> str:
 def _closed_loop(make_simulator: "Callable[[], Simulator]", tracks: range) -> Callable[[Path], float]:
     """Return a function that drives an exported model over the validation tracks and returns the mean return."""
     from agent.engines.openvino import OpenVinoEngine
+    from agent.policies.network import NetworkPolicy
     from agent.sessions.evaluation import evaluate
 
     def drive(folder: Path) -> float:
-        engine = OpenVinoEngine(folder)
+        policy = NetworkPolicy(OpenVinoEngine(folder))
         try:
             simulator = make_simulator()
-            hold_ticks = max(1, round(1.0 / (engine.spec.rate_hz * simulator.tick_s)))
-            report = evaluate(lambda: simulator, engine, tracks, hold_ticks)
+            hold_ticks = max(1, round(1.0 / (policy.spec.rate_hz * simulator.tick_s)))
+            report = evaluate(lambda: simulator, policy, tracks, hold_ticks)
         finally:
-            engine.close()
+            policy.close()
         tell(
             "drove " + ", ".join(f"{track.track or track.seed}: {track.episode_return:.0f}" for track in report.tracks)
         )

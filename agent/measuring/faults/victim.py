@@ -25,6 +25,7 @@ from agent.controllers.guard.client import GuardedController
 from agent.driving.loop import drive
 from agent.engines.base import Prediction
 from agent.measuring.faults.catalogue import NUMBERS, RATE_HZ
+from agent.policies.network import NetworkPolicy
 from agent.system.pacing import Pacer, clock_ns
 
 _SPEC = ModelSpec("full-lock", "none", "none", width_px=48, height_px=27)
@@ -62,7 +63,8 @@ def drive_on(address: Any, harm: Harm) -> None:
     pacer = Pacer(1.0 / RATE_HZ)
     controller.expiry_s = expiry_for(pacer.period_s)
     source = ScreenSource(Capture("game"), lambda: _Screen(harm), lambda: _Desktop(harm))
-    drive(source, controller, _FullLock(harm), pacer, until=lambda: parent is None or not parent.is_alive())
+    policy = NetworkPolicy(_FullLock(harm))
+    drive(source, controller, policy, pacer, until=lambda: parent is None or not parent.is_alive())
 
 
 class _Screen:

@@ -1,0 +1,47 @@
+"""A network that decides by the newest picture alone."""
+
+from agent.contract.observation import Frame
+from agent.contract.preprocess import preprocess
+from agent.contract.spec import ModelSpec
+from agent.engines.base import Engine
+from agent.policies.base import Decision, Section
+
+
+class NetworkPolicy:
+    """Preprocessing and one forward pass.
+
+    Args:
+        engine: What runs the network; closed with the policy.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._spec = engine.spec
+
+    @property
+    def name(self) -> str:
+        """The engine's name."""
+        return self._engine.name
+
+    @property
+    def driver(self) -> str:
+        """``policy:`` and the name of the weights."""
+        return f"policy:{self._spec.name}"
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The description of the weights."""
+        return self._spec
+
+    def reset(self) -> None:
+        """Do nothing: nothing is remembered."""
+
+    def decide(self, frame: Frame, section: Section) -> Decision:
+        with section("preprocess"):
+            observation = preprocess(frame, self._spec)
+        with section("infer"):
+            prediction = self._engine.infer(observation)
+        return Decision(prediction, observation)
+
+    def close(self) -> None:
+        self._engine.close()
