@@ -1,9 +1,18 @@
-"""Steering, throttle and brake: ranges, clipping, and which pedal wins."""
+"""The table of axes: what a driver can do, in which ranges, and which pedal wins.
+
+:class:`Controls` is the table. Each field is an axis, and says its range, its neutral value and how it stands to the
+others. Clipping, arbitration, the guard's messages, the shared memory of a real-time game, an episode's columns, the
+bars in films, the status line, the training's labels and what a mirrored picture changes are all derived from it. To
+add an axis, add a field at the end: there is nothing else to change.
+
+A network need not have an output for every axis, and may have one for two: see :data:`SIGNED_OUTPUTS`.
+"""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,37 +21,107 @@ from agent.contract.errors import ControlsError
 
 
 @dataclass(frozen=True, slots=True)
+class Axis:
+    """A row of the table.
+
+    Attributes:
+        name: The field of :class:`Controls`.
+        low: Lowest value once clipped.
+        high: Highest value once clipped.
+        neutral: The value while nothing is done, and where a network has no output for it.
+        yields_to: Another axis. Of the two, the weaker is released; where they are equal, this one is. Empty: none.
+        mirrored: Whether it changes its sign when left and right swap.
+        standard: Whether every game and every episode has it. A game's profile maps the others where it has them.
+    """
+
+    name: str
+    low: float
+    high: float
+    neutral: float
+    yields_to: str
+    mirrored: bool
+    standard: bool
+
+    def share(self, value: float) -> float:
+        """Return how far a value is from neutral, as a share of the way to the end of the range: [-1, 1]."""
+        value = min(self.high, max(self.low, value))
+        if value == self.neutral:
+            return 0.0
+        end = self.high if value > self.neutral else self.low
+        return (value - self.neutral) / abs(end - self.neutral)
+
+    def value_at(self, share: float) -> float:
+        """Return the value that is so far from neutral: the other way round."""
+        end = self.high if share > 0 else self.low
+        return self.neutral + share * abs(end - self.neutral)
+
+
+def _axis(
+    low: float,
+    high: float,
+    neutral: float = 0.0,
+    *,
+    yields_to: str = "",
+    mirrored: bool = False,
+    standard: bool = False,
+) -> Any:
+    about = {
+        "low": low,
+        "high": high,
+        "neutral": neutral,
+        "yields_to": yields_to,
+        "mirrored": mirrored,
+        "standard": standard,
+    }
+    return field(default=neutral, metadata=about)
+
+
+@dataclass(frozen=True, slots=True)
 class Controls:
     """What the driver does at one moment.
+
+    Axes keep their place: a new one comes last and is neutral unless it is given, so that ``Controls(0.1, 0.5, 0.0)``
+    goes on to mean steering, throttle and brake.
 
     Attributes:
         steering: [-1, 1] once clipped; negative is left.
         throttle: [0, 1] once clipped.
         brake: [0, 1] once clipped.
+        handbrake: [0, 1] once clipped; for games that have one.
 
     Raises:
         ControlsError: If a value is NaN or infinite.
     """
 
-    steering: float = 0.0
-    throttle: float = 0.0
-    brake: float = 0.0
+    steering: float = _axis(-1.0, 1.0, mirrored=True, standard=True)
+    throttle: float = _axis(0.0, 1.0, yields_to="brake", standard=True)
+    brake: float = _axis(0.0, 1.0, standard=True)
+    handbrake: float = _axis(0.0, 1.0)
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:  # several times a tick: dataclasses.fields() takes three times as long
-            value = getattr(self, name)
+        if math.isfinite(sum(_values_of(self))):  # several times a tick: a look at each takes twice as long
+            return
+        for name, value in zip(AXIS_NAMES, _values_of(self), strict=True):
             if not math.isfinite(value):
-                raise ControlsError(
-                    f"{name} is {value}, expected a finite number: the network's output is unusable. "
-                    "Check the weights with `python -m agent replay`."
-                )
+                raise _not_finite(name, value)
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The value of every axis, in the order of the table: ``Controls(*controls.values) == controls``."""
+        return _values_of(self)
+
+    @property
+    def deflection(self) -> float:
+        """How far the axis that is farthest from neutral is from it."""
+        return max(abs(value - neutral) for value, neutral in zip(_values_of(self), _NEUTRALS, strict=True))
 
     def clip(self) -> Self:
         """Return the controls inside their ranges; the only place where this happens."""
         return type(self)(
-            min(1.0, max(-1.0, self.steering)),
-            min(1.0, max(0.0, self.throttle)),
-            min(1.0, max(0.0, self.brake)),
+            *[
+                low if value <= low else min(high, value)
+                for value, low, high in zip(_values_of(self), _LOWS, _HIGHS)  # noqa: B905
+            ]
         )
 
     def arbitrate(self) -> Self:
@@ -52,28 +131,123 @@ class Controls:
         held by both wastes grip, so the stronger pedal keeps its value, the other is released, and the brake wins
         a tie.
         """
-        if self.throttle > self.brake:
-            return type(self)(self.steering, self.throttle, 0.0)
-        return type(self)(self.steering, 0.0, self.brake)
+        values = [*_values_of(self)]
+        for yielding, other in _YIELDING:
+            if values[yielding] > values[other]:
+                values[other] = _NEUTRALS[other]
+            else:
+                values[yielding] = _NEUTRALS[yielding]
+        return type(self)(*values)
 
     @classmethod
-    def from_prediction(cls, values: Sequence[float] | npt.NDArray[np.floating]) -> Self:
-        """Build unclipped controls from a network's three outputs, ordered steering, throttle, brake.
+    def from_prediction(
+        cls, values: Sequence[float] | npt.NDArray[np.floating], outputs: Sequence[str] | None = None
+    ) -> Self:
+        """Build unclipped controls from a network's outputs; axes without an output are neutral.
+
+        Args:
+            values: One number an output.
+            outputs: Their names, of axes or of :data:`SIGNED_OUTPUTS`; None for those of the standard axes.
 
         Raises:
-            ControlsError: If there are not exactly three values, or one is NaN or infinite.
+            ControlsError: If there is another number of values, or one is NaN or infinite.
         """
-        if np.shape(values) != (3,):
+        names = STANDARD_AXES if outputs is None else outputs
+        if np.shape(values) != (len(names),):
             raise ControlsError(
-                f"the network returned values of shape {np.shape(values)}, expected (3,): steering, throttle, brake. "
-                "The weights belong to another model; pass the matching folder with --weights."
+                f"the network returned values of shape {np.shape(values)}, expected ({len(names)},): "
+                f"{', '.join(names)}. The weights belong to another model; pass the matching folder with --weights."
             )
-        steering, throttle, brake = (float(value) for value in values)
-        return cls(steering, throttle, brake)
+        if names == STANDARD_AXES:  # once a tick, and three times as quick
+            return cls(*map(float, values))
+        filled: dict[str, float] = {}
+        for name, value in zip(names, map(float, values), strict=True):
+            if name in SIGNED_OUTPUTS:
+                if not math.isfinite(value):  # max() would make 0 of it
+                    raise _not_finite(name, value)
+                above, below = SIGNED_OUTPUTS[name]
+                filled[above], filled[below] = max(0.0, value), max(0.0, -value)
+            else:
+                filled[name] = value
+        return cls(**filled)
 
-    def to_array(self) -> npt.NDArray[np.float32]:
-        """Return float32, shape (3,): steering, throttle, brake."""
-        return np.array((self.steering, self.throttle, self.brake), np.float32)
+    def to_array(self, outputs: Sequence[str] | None = None) -> npt.NDArray[np.float32]:
+        """Return what a network would have to say to get these controls: float32, shape (len(outputs),).
+
+        Args:
+            outputs: Names of axes or of :data:`SIGNED_OUTPUTS`; None for those of the standard axes.
+        """
+        if outputs is None:
+            return np.array(_standard_of(self), np.float32)
+        return np.array([self._output(name) for name in outputs], np.float32)
+
+    def _output(self, name: str) -> float:
+        if name in SIGNED_OUTPUTS:
+            above, below = SIGNED_OUTPUTS[name]
+            return float(getattr(self, above) - getattr(self, below))
+        return float(getattr(self, name))
+
+
+def _not_finite(name: str, value: float) -> ControlsError:
+    return ControlsError(
+        f"{name} is {value}, expected a finite number: the network's output is unusable. Check the weights with "
+        "`python -m agent replay`."
+    )
+
+
+AXES: tuple[Axis, ...] = tuple(Axis(entry.name, **entry.metadata) for entry in fields(Controls))
+"""The table: a row for each field of :class:`Controls`, in their order."""
+
+AXIS_BY_NAME: dict[str, Axis] = {axis.name: axis for axis in AXES}
+
+AXIS_NAMES: tuple[str, ...] = tuple(axis.name for axis in AXES)
+
+STANDARD_AXES: tuple[str, ...] = tuple(axis.name for axis in AXES if axis.standard)
+"""Those that every game and every episode has: steering, throttle, brake."""
+
+YIELDING_AXES: tuple[tuple[str, str], ...] = tuple((axis.name, axis.yields_to) for axis in AXES if axis.yields_to)
+"""Pairs of which :meth:`Controls.arbitrate` releases one: throttle and brake."""
+
+MIRRORED_AXES: frozenset[str] = frozenset(axis.name for axis in AXES if axis.mirrored)
+"""Those that change their sign when left and right swap."""
+
+SIGNED_OUTPUTS: dict[str, tuple[str, str]] = {"pedal": ("throttle", "brake")}
+"""Outputs of a network that stand for two axes: how far the first is pressed where positive, the second where negative.
+
+The source's model_0003 has such a pedal. It cannot press both at once."""
+
+# In the order of the table, for what is done several times a tick.
+_values_of: Callable[[Controls], tuple[float, ...]] = attrgetter(*AXIS_NAMES)
+_standard_of: Any = attrgetter(*STANDARD_AXES)
+_LOWS = tuple(axis.low for axis in AXES)
+_HIGHS = tuple(axis.high for axis in AXES)
+_NEUTRALS = tuple(axis.neutral for axis in AXES)
+_YIELDING = tuple((AXIS_NAMES.index(name), AXIS_NAMES.index(other)) for name, other in YIELDING_AXES)
+
+
+def filled_axes(outputs: Sequence[str]) -> tuple[str, ...]:
+    """Return the axes that a network with these outputs moves, in the order of its outputs.
+
+    Args:
+        outputs: Names of axes or of :data:`SIGNED_OUTPUTS`.
+
+    Raises:
+        ControlsError: If an output is none of them, or an axis is moved by two.
+    """
+    filled: list[str] = []
+    for name in outputs:
+        filled += SIGNED_OUTPUTS.get(name, (name,))
+    unknown = [name for name in filled if name not in AXIS_NAMES]
+    if unknown or len(set(filled)) < len(filled):
+        twice = next((name for name in filled if filled.count(name) > 1), "")
+        found = f"there is no axis {unknown[0]!r}" if unknown else f"two outputs move the {twice}"
+        raise ControlsError(f"{found}, expected outputs out of: {', '.join((*AXIS_NAMES, *SIGNED_OUTPUTS))}.")
+    return tuple(filled)
+
+
+def with_standard_axes(axes: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the standard axes and of these, each once, in the order of the table."""
+    return tuple(axis.name for axis in AXES if axis.standard or axis.name in axes)
 
 
 NEUTRAL = Controls()

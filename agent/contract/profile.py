@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from agent.contract.controls import STANDARD_AXES
 from agent.contract.errors import GameError
 
 Button = Literal[
@@ -14,7 +15,7 @@ Button = Literal[
 SteeringAxis = Literal["left_x", "right_x"]
 PedalAxis = Literal[
     "left_trigger", "right_trigger", "left_y_up", "left_y_down", "right_y_up", "right_y_down", "button_a", "button_b",
-    "button_x", "button_y",
+    "button_x", "button_y", "left_shoulder", "right_shoulder",
 ]  # fmt: skip
 """Where a pedal can lie: a trigger, half of a stick, or a button, which is down from half a pedal on."""
 
@@ -130,6 +131,8 @@ class PadMap:
         throttle_dead_zone: [0, 0.9].
         brake_dead_zone: [0, 0.9].
         steering_slew_per_s: How fast the stick may move, full deflections a second; None lets it jump.
+        others: Further axes of the table in ``agent.contract.controls`` that the game has, each with where it lies;
+            without a dead zone.
     """
 
     steering: SteeringAxis = "left_x"
@@ -139,6 +142,17 @@ class PadMap:
     throttle_dead_zone: float = 0.0
     brake_dead_zone: float = 0.0
     steering_slew_per_s: float | None = None
+    others: tuple[tuple[str, SteeringAxis | PedalAxis], ...] = ()
+
+    @property
+    def places(self) -> "tuple[tuple[str, SteeringAxis | PedalAxis, float], ...]":
+        """Every axis that the pad moves, with where it lies and its dead zone."""
+        return (
+            ("steering", self.steering, self.steering_dead_zone),
+            ("throttle", self.throttle, self.throttle_dead_zone),
+            ("brake", self.brake, self.brake_dead_zone),
+            *((name, place, 0.0) for name, place in self.others),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +193,8 @@ class KeyMap:
         pulse_s: The shortest time a key is held or let go of: more than one of the game's pictures takes, for it looks
             at the keyboard once a picture. The default is seen at 30 pictures a second.
         steering_ramp: How the game turns the wheel while a key is held; None: at once.
+        others: Further axes of the table in ``agent.contract.controls`` that the game has, each with the key that
+            moves it from neutral to its high end.
     """
 
     left: str = "left"
@@ -187,6 +203,18 @@ class KeyMap:
     brake: str = "down"
     pulse_s: float = 0.035
     steering_ramp: SteeringRamp | None = None
+    others: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def pressed(self) -> tuple[tuple[str, str, float], ...]:
+        """Every key that drives, with the axis it moves and which way: 1 to the high end, -1 to the low one."""
+        return (
+            ("steering", self.left, -1.0),
+            ("steering", self.right, 1.0),
+            ("throttle", self.throttle, 1.0),
+            ("brake", self.brake, 1.0),
+            *((name, key, 1.0) for name, key in self.others),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +260,8 @@ class GameProfile:
         keys: Which keys drive.
         model: Folder below ``model_weights`` with weights for it; empty if it is the game's own name.
         stuck: What to do about a car that gets nowhere; None does not watch for that.
+        axes: What its car can do: names from the table in ``agent.contract.controls``. A network for it has an output
+            for each unless it is told otherwise.
     """
 
     name: str
@@ -246,6 +276,7 @@ class GameProfile:
     keys: KeyMap = field(default_factory=KeyMap)
     model: str = ""
     stuck: Stuck | None = None
+    axes: tuple[str, ...] = STANDARD_AXES
 
     @property
     def model_name(self) -> str:

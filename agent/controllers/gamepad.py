@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -87,7 +88,7 @@ class Gamepad:
         if controls == NEUTRAL:
             self._slew.reset()
         steering = self._slew.limit(controls.steering, self._clock())
-        state = to_pad(Controls(steering, controls.throttle, controls.brake), self._pad)
+        state = to_pad(replace(controls, steering=steering), self._pad)
         state.buttons |= self._held
         self._show(state)
 

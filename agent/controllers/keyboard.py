@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.controls import AXIS_BY_NAME, NEUTRAL, Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import KeyMap
 from agent.controllers.key_pulses import KeyPulse, KeyRamp
@@ -46,7 +46,7 @@ class Keyboard:
         self._keyboard: Keys | None = None
         self._down: set[str] = set()
         self._held: frozenset[str] = frozenset()
-        self._pulses = {name: KeyPulse(keys.pulse_s) for name in (keys.left, keys.right, keys.throttle, keys.brake)}
+        self._pulses = {key: KeyPulse(keys.pulse_s) for _, key, _ in keys.pressed}
         if keys.steering_ramp is not None:
             self._pulses |= {name: KeyRamp(keys.steering_ramp, keys.pulse_s) for name in (keys.left, keys.right)}
         self._controls = NEUTRAL
@@ -87,7 +87,7 @@ class Keyboard:
         Raises:
             ControllerError: If a value is not finite, or a key could not be pressed.
         """
-        if not all(map(math.isfinite, (controls.steering, controls.throttle, controls.brake))):
+        if not all(map(math.isfinite, controls.values)):
             raise ControllerError(f"controls {controls} are no finite numbers, expected values to put on keys.")
         self._controls = controls.clip()
         self._act()
@@ -126,12 +126,10 @@ class Keyboard:
         """Press and release what is due now; called by a thread of its own, and at once when controls change."""
         with self._lock:
             assert self._keyboard is not None, "opened on entering"
-            controls, keys, now_s = self._controls, self._keys, self._clock() / 1e9
+            controls, now_s = self._controls, self._clock() / 1e9
             shares = {
-                keys.left: max(0.0, -controls.steering),
-                keys.right: max(0.0, controls.steering),
-                keys.throttle: controls.throttle,
-                keys.brake: controls.brake,
+                key: max(0.0, direction * AXIS_BY_NAME[axis].share(getattr(controls, axis)))
+                for axis, key, direction in self._keys.pressed
             }
             wanted = {name for name, share in shares.items() if self._pulses[name].step(share, now_s)} | self._held
             for name in sorted(self._down - wanted):
@@ -161,7 +159,7 @@ def release_keys(keys: KeyMap, others: Iterable[str] = (), open_keys: "Callable[
     """
     with contextlib.suppress(Exception):  # without a desktop there are no keys to be down
         keyboard = (open_keys or _PynputKeys)()
-        for name in (keys.left, keys.right, keys.throttle, keys.brake, *others):
+        for name in (*(key for _, key, _ in keys.pressed), *others):
             with contextlib.suppress(Exception):  # one that is unknown here; the next may not be
                 keyboard.release(name)
 

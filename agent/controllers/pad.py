@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass, field
 
-from agent.contract.controls import Controls
+from agent.contract.controls import AXIS_BY_NAME, Controls
 from agent.contract.errors import ControllerError
-from agent.contract.profile import Button, PadMap, PedalAxis
+from agent.contract.profile import STEERING_AXES, Button, PadMap, PedalAxis, SteeringAxis
 
 STICK_MAX = 32767
 """Full deflection of a stick: XInput's int16. The other end is -32767, not -32768, so that both are equally far."""
@@ -13,7 +13,15 @@ STICK_MAX = 32767
 TRIGGER_MAX = 255
 """A trigger pulled through: XInput's uint8."""
 
-_BUTTONS: dict[PedalAxis, Button] = {"button_a": "a", "button_b": "b", "button_x": "x", "button_y": "y"}
+BUTTON_PLACES: dict[SteeringAxis | PedalAxis, Button] = {
+    "button_a": "a",
+    "button_b": "b",
+    "button_x": "x",
+    "button_y": "y",
+    "left_shoulder": "left_shoulder",
+    "right_shoulder": "right_shoulder",
+}
+"""The places of a pad that are buttons, with the button's name."""
 _BUTTON_DOWN = 0.5  # a pedal that lies on a button is down from half way on
 
 
@@ -52,14 +60,12 @@ def to_pad(controls: Controls, pad: PadMap) -> PadState:
     Raises:
         ControllerError: If a value is NaN or infinite.
     """
-    values = (controls.steering, controls.throttle, controls.brake)
-    if not all(map(math.isfinite, values)):
-        raise ControllerError(f"controls {values} are no finite numbers, expected values to put on a gamepad.")
-    steering = beyond_dead_zone(min(1.0, max(-1.0, controls.steering)), pad.steering_dead_zone)
     state = PadState()
-    setattr(state, pad.steering, round(steering * STICK_MAX))
-    _press(state, pad.throttle, beyond_dead_zone(min(1.0, max(0.0, controls.throttle)), pad.throttle_dead_zone))
-    _press(state, pad.brake, beyond_dead_zone(min(1.0, max(0.0, controls.brake)), pad.brake_dead_zone))
+    for name, place, dead_zone in pad.places:
+        value = getattr(controls, name)
+        if not math.isfinite(value):
+            raise ControllerError(f"{name} is {value}: no finite numbers, expected values to put on a gamepad.")
+        _press(state, place, beyond_dead_zone(AXIS_BY_NAME[name].share(value), dead_zone))
     return state
 
 
@@ -100,14 +106,16 @@ class SlewLimit:
         return value
 
 
-def _press(state: PadState, axis: PedalAxis, value: float) -> None:
-    if axis == "left_trigger" or axis == "right_trigger":
-        setattr(state, axis, round(value * TRIGGER_MAX))
-    elif axis in _BUTTONS:
+def _press(state: PadState, place: SteeringAxis | PedalAxis, value: float) -> None:
+    if place in STEERING_AXES:
+        setattr(state, place, round(value * STICK_MAX))
+    elif place == "left_trigger" or place == "right_trigger":
+        setattr(state, place, round(value * TRIGGER_MAX))
+    elif place in BUTTON_PLACES:
         if value >= _BUTTON_DOWN:
-            state.buttons.add(_BUTTONS[axis])
+            state.buttons.add(BUTTON_PLACES[place])
     else:
-        stick, _, direction = axis.rpartition("_")
+        stick, _, direction = place.rpartition("_")
         # Two pedals on the two halves of a stick: at most one is pressed, the other leaves the stick alone.
         if value:
             setattr(state, stick, round(value * STICK_MAX) * (1 if direction == "up" else -1))

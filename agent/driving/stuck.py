@@ -142,7 +142,7 @@ class StuckWatch:
         self._recovers_until_s = time_s + stuck.for_s
         # Straight back first; after that with the wheel turned the other way, or the nose ends where it was.
         back_steering = 0.0 if self._in_a_row == 1 else -float(np.sign(controls.steering))
-        self._recovery = Controls(back_steering, 0.0, 1.0) if stuck.action == "reverse" else NEUTRAL
+        self._recovery = Controls(back_steering, brake=1.0) if stuck.action == "reverse" else NEUTRAL
         deed = {
             "wait": f"waiting for {stuck.for_s:g} s",
             "reverse": f"reversing for {stuck.for_s:g} s",

@@ -4,7 +4,7 @@ import logging
 from dataclasses import asdict
 from typing import Any
 
-from agent.contract.controls import Controls
+from agent.contract.controls import YIELDING_AXES, Controls
 from agent.contract.errors import BlindError
 from agent.contract.observation import Frame
 from agent.driving.stuck import StuckWatch
@@ -74,7 +74,9 @@ class DriveSummary:
             self.repeated_frames += frame.index == self._last_index
         self._last_index = frame.index
         self.predictions += 1
-        self.co_pressed += min(prediction.throttle, prediction.brake) > _PRESSED
+        self.co_pressed += any(
+            min(getattr(prediction, name), getattr(prediction, other)) > _PRESSED for name, other in YIELDING_AXES
+        )
 
     def lose_sight(self, blind: BlindError) -> None:
         """Take a tick without a picture into account; says so once for as long as it lasts."""

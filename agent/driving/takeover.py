@@ -50,7 +50,7 @@ class Takeover:
             at_hand = self._pad.read()  # always: its buttons are known from then on
             if self._wants_back():
                 self.give_back()
-            elif self.by is None and max(abs(at_hand.steering), at_hand.throttle, at_hand.brake) > THRESHOLD:
+            elif self.by is None and at_hand.deflection > THRESHOLD:
                 self._take(self._pad)
         by = self.by  # once: the keys' thread may change it
         return None if by is None else by.read().arbitrate()

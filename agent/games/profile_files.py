@@ -6,12 +6,14 @@ The user's folder comes first, so that a file there replaces a shipped profile o
 import difflib
 import tomllib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, NoReturn
 
 from platformdirs import user_config_path
 
+from agent.contract.controls import AXES, AXIS_NAMES, STANDARD_AXES, with_standard_axes
 from agent.contract.errors import GameError
 from agent.contract.profile import (
     BUTTONS,
@@ -103,21 +105,53 @@ def _profile(top: "_Table", name: str) -> GameProfile:
             steering_slew_per_s=pad.number("steering_slew_per_s", 0.1, 1000.0)
             if "steering_slew_per_s" in pad
             else None,
+            others=_other_places(pad),
         ),
         keys=KeyMap(
             **{name: keys.line(name, getattr(default_keys, name)) for name in ("left", "right", "throttle", "brake")},
             pulse_s=keys.number("pulse_s", 0.005, 1.0, default_keys.pulse_s),
             steering_ramp=_ramp(keys),
+            others=tuple((axis.name, keys.line(axis.name)) for axis in AXES if not axis.standard and axis.name in keys),
         ),
         model=top.name("model"),
         stuck=_stuck(stuck) if "stuck" in top else None,
     )
+    profile = replace(profile, axes=_axes(top, profile))
     for table in (top, capture, pad, keys, stuck):
         table.refuse_unknown()
     _check_stuck(stuck, profile)
-    if profile.pad.throttle == profile.pad.brake:
-        pad.refuse("brake", f"is {profile.pad.brake!r} like the throttle", "another place on the pad")
+    _check_places(pad, profile.pad)
     return profile
+
+
+def _other_places(pad: "_Table") -> tuple[tuple[str, Any], ...]:
+    """Return where the axes lie that not every game has."""
+    return tuple(
+        (axis.name, pad.choice(axis.name, STEERING_AXES if axis.low < axis.neutral else PEDAL_AXES, ""))
+        for axis in AXES
+        if not axis.standard and axis.name in pad
+    )
+
+
+def _check_places(table: "_Table", pad: PadMap) -> None:
+    """Refuse two axes on one place."""
+    taken: dict[str, str] = {}
+    for name, place, _ in pad.places:
+        if place in taken:
+            table.refuse(name, f"is {place!r} like the {taken[place]}", "another place on the pad")
+        taken[place] = name
+
+
+def _axes(top: "_Table", profile: GameProfile) -> tuple[str, ...]:
+    """Return what the car can do: what the profile says, or the standard axes and those that lie somewhere."""
+    mapped = with_standard_axes([name for name, _ in (*profile.pad.others, *profile.keys.others)])
+    if "axes" not in top:
+        return mapped
+    axes = top.names("axes", AXIS_NAMES)
+    for name in mapped:
+        if name not in axes and name not in STANDARD_AXES:
+            top.refuse("axes", f"is {axes}", f"{name} among them, which lies on the pad or a key")
+    return tuple(name for name in AXIS_NAMES if name in axes)
 
 
 def _capture(table: "_Table") -> Capture:
@@ -244,6 +278,16 @@ class _Table:
         if value not in choices:
             self.refuse(key, f"is {shortened(value)}", f"one of {', '.join(choices)}")
         return value
+
+    def names(self, key: str, choices: Iterable[str]) -> list[str]:
+        """Return a list of some of the choices, each once."""
+        choices = tuple(choices)
+        values: Any = self._value(key, None)
+        if not isinstance(values, list) or not values or not all(value in choices for value in values):
+            self.refuse(key, f"is {shortened(values)}", f"a list out of {', '.join(choices)}")
+        if len(set(values)) < len(values):
+            self.refuse(key, f"is {shortened(values)}", "each name once")
+        return values
 
     def number(self, key: str, low: float, high: float, default: float | None = None) -> float:
         value = self._value(key, default)

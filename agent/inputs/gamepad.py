@@ -6,12 +6,33 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.controls import AXIS_BY_NAME, NEUTRAL, Controls
 from agent.contract.errors import ControllerError
+from agent.contract.profile import STEERING_AXES, PadMap, PedalAxis, SteeringAxis
 from agent.system.pacing import clock_ns
 
 os.environ.setdefault("SDL_JOYSTICK_ALLOW_BACKGROUND_EVENTS", "1")  # the game's window has the focus, not ours
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+
+# SDL's names of the places that a profile knows; it counts a stick's way down as positive.
+_SDL_AXES: dict[SteeringAxis | PedalAxis, tuple[str, int]] = {
+    "left_x": ("LEFTX", 1),
+    "right_x": ("RIGHTX", 1),
+    "left_trigger": ("TRIGGERLEFT", 1),
+    "right_trigger": ("TRIGGERRIGHT", 1),
+    "left_y_up": ("LEFTY", -1),
+    "left_y_down": ("LEFTY", 1),
+    "right_y_up": ("RIGHTY", -1),
+    "right_y_down": ("RIGHTY", 1),
+}
+_SDL_BUTTONS: dict[SteeringAxis | PedalAxis, str] = {
+    "button_a": "A",
+    "button_b": "B",
+    "button_x": "X",
+    "button_y": "Y",
+    "left_shoulder": "LEFTSHOULDER",
+    "right_shoulder": "RIGHTSHOULDER",
+}
 
 _FULL = 32767
 _LOOK_AGAIN_NS = 500_000_000
@@ -24,14 +45,16 @@ class GamepadInput:
 
     Args:
         own_window: Whether this program shows a window, and so hears of events by itself.
+        pad: The game's map of the pad: its further axes are read where they lie there; None: there are none.
 
     Attributes:
         accepts: Which pads are read, by SDL's instance id; the agent's own virtual one looks like any other.
     """
 
-    def __init__(self, own_window: bool = False) -> None:
+    def __init__(self, own_window: bool = False, pad: PadMap | None = None) -> None:
         self.accepts: Callable[[int], bool] = lambda instance: True
         self._own_window = own_window
+        self._others = () if pad is None else pad.others
         self._pad: Any = None
         self._instance = -1
         self._look_again_ns = 0
@@ -95,7 +118,20 @@ class GamepadInput:
         steering = self._pad.get_axis(pygame.CONTROLLER_AXIS_LEFTX) / _FULL
         throttle = self._pad.get_axis(pygame.CONTROLLER_AXIS_TRIGGERRIGHT) / _FULL
         brake = self._pad.get_axis(pygame.CONTROLLER_AXIS_TRIGGERLEFT) / _FULL
-        return Controls(steering if abs(steering) > _REST else 0.0, throttle, brake).clip()
+        others = {name: AXIS_BY_NAME[name].value_at(self._share(place)) for name, place in self._others}
+        return Controls(steering if abs(steering) > _REST else 0.0, throttle, brake, **others).clip()
+
+    def _share(self, place: SteeringAxis | PedalAxis) -> float:
+        """Return how far what lies there is moved: [-1, 1] for a whole stick, else [0, 1]."""
+        import pygame
+
+        if place in _SDL_BUTTONS:
+            return float(self._pad.get_button(getattr(pygame, f"CONTROLLER_BUTTON_{_SDL_BUTTONS[place]}")))
+        name, sign = _SDL_AXES[place]
+        share = float(sign * self._pad.get_axis(getattr(pygame, f"CONTROLLER_AXIS_{name}")) / _FULL)
+        if place not in STEERING_AXES:
+            share = max(0.0, share)
+        return share if abs(share) > _REST else 0.0
 
     def back_pressed(self) -> bool:
         """Return whether the Back button is down."""

@@ -7,7 +7,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from agent.contract.controls import Controls
+from agent.contract.controls import AXIS_BY_NAME, Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import KeyMap
 from agent.inputs.wheels import KeySteering, Wheel
@@ -77,7 +77,8 @@ class KeyboardInput(_Listening):
         self._read_ns = now_ns
         down, keys = self._down, self._keys
         steering = self._wheel.steer(keys.left in down, keys.right in down, elapsed_s)
-        return Controls(steering, float(keys.throttle in down), float(keys.brake in down))
+        others = {axis: AXIS_BY_NAME[axis].high for axis, key in keys.others if key in down}
+        return Controls(steering, float(keys.throttle in down), float(keys.brake in down), **others)
 
 
 class Hotkeys(_Listening):

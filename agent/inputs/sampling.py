@@ -45,7 +45,7 @@ class ControlTrack:
         with self._lock:
             samples = list(self._samples)
         until_ns = from_ns + round(seconds * 1e9)
-        those = [controls.to_array() for stamp_ns, controls in samples if from_ns <= stamp_ns < until_ns]
+        those = [controls.values for stamp_ns, controls in samples if from_ns <= stamp_ns < until_ns]
         return Controls(*map(float, np.mean(those, axis=0))) if those else _at(samples, from_ns)
 
 
@@ -58,14 +58,8 @@ def _at(samples: list[tuple[int, Controls]], stamp_ns: int) -> Controls:
     (first_ns, first), (second_ns, second) = samples[after - 1 : after + 1]
     share = (stamp_ns - first_ns) / (second_ns - first_ns)
 
-    def between(a: float, b: float) -> float:
-        return a + share * (b - a)
-
-    return Controls(
-        between(first.steering, second.steering),
-        between(first.throttle, second.throttle),
-        between(first.brake, second.brake),
-    )
+    pairs = zip(first.values, second.values, strict=True)
+    return Controls(*(before + share * (afterwards - before) for before, afterwards in pairs))
 
 
 class Sampler:

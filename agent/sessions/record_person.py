@@ -247,7 +247,7 @@ class Demonstration:
 
 
 def _alike(first: Controls, second: Controls) -> bool:
-    return bool(np.abs(first.to_array() - second.to_array()).max() <= _ALIKE)
+    return bool(np.abs(np.subtract(first.values, second.values)).max() <= _ALIKE)
 
 
 def describe(counts: DemonstrationCounts, state: str) -> str:

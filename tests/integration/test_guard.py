@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import pytest
 
-from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.controls import AXES, NEUTRAL, Controls
 from agent.contract.errors import ControllerError
 from agent.controllers.base import EXPIRY_S, expiry_for
 from agent.controllers.guard.client import SILENCE_S, GuardedController
@@ -59,7 +59,7 @@ class LoggingController:
 
     def _write(self, controls: Controls, tap: str = "") -> None:
         with self._path.open("a") as file:
-            file.write(f"{time.monotonic()} {controls.steering} {controls.throttle} {controls.brake} {tap}\n")
+            file.write(f"{time.monotonic()} {' '.join(map(str, controls.values))} {tap}\n")
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def shown(log: Path) -> list[Controls]:
-    return [Controls(*map(float, line.split()[1:4])) for line in log.read_text().splitlines()]
+    return [Controls(*map(float, line.split()[1 : 1 + len(AXES)])) for line in log.read_text().splitlines()]
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
@@ -102,6 +102,14 @@ def test_controls_arrive_and_leaving_is_neutral(log: Path) -> None:
         wait_until(lambda: shown(log) == [FULL])
     assert shown(log)[-1] == NEUTRAL
     assert controller.pid is None
+
+
+def test_every_axis_arrives(log: Path) -> None:
+    every = Controls(*(axis.high - 0.125 * index for index, axis in enumerate(AXES)))
+    with guard(log) as controller:
+        controller.send(every)
+        wait_until(lambda: shown(log) == [every])
+    assert shown(log)[-1] == NEUTRAL
 
 
 def test_an_exception_in_the_agent_is_neutral(log: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.controls import AXIS_NAMES, NEUTRAL, Controls
 from agent.contract.errors import GameError
 from agent.contract.observation import Pixels
 from agent.contract.profile import GameProfile
@@ -40,7 +40,7 @@ class CountingGame:
     @property
     def state(self) -> DriveState:
         outcome: Outcome = "lap" if self.ticks == self.last_tick else "driving"
-        telemetry = {"seed": float(self.seed), "steering": self.controls.steering, "brake": self.controls.brake}
+        telemetry = {"seed": float(self.seed), **dict(zip(AXIS_NAMES, self.controls.values, strict=True))}
         return DriveState(self.ticks * self.tick_s, 10.0 * self.ticks, 0.5, outcome, 3.0, telemetry)
 
     def reset(self, seed: int) -> None:
@@ -189,6 +189,15 @@ def test_newest_controls_are_felt_and_leaving_the_controller_releases_them() -> 
             controller.send(Controls(-0.75, 0.0, 1.0))
             wait_for(lambda: game.state.telemetry["steering"] == -0.75 and game.state.telemetry["brake"] == 1.0)
         wait_for(lambda: game.state.telemetry["steering"] == 0.0 and game.state.telemetry["brake"] == 0.0)
+
+
+def test_every_axis_is_felt() -> None:
+    every = Controls(*(0.5 + 0.125 * index for index in range(len(AXIS_NAMES))))
+    with RealTimeGame(CountingGame, seed=0) as game:
+        game.start()
+        game.controller.expiry_s = 60.0
+        game.controller.send(every)
+        wait_for(lambda: tuple(game.state.telemetry[name] for name in AXIS_NAMES) == every.values)
 
 
 def test_controls_that_are_not_renewed_are_let_go_of() -> None:

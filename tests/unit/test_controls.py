@@ -8,11 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.controls import (
+    AXES,
+    AXIS_NAMES,
+    MIRRORED_AXES,
+    NEUTRAL,
+    SIGNED_OUTPUTS,
+    STANDARD_AXES,
+    YIELDING_AXES,
+    Controls,
+    filled_axes,
+    with_standard_axes,
+)
 from agent.contract.errors import ControlsError
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
-ANY_CONTROLS = st.builds(Controls, FINITE, FINITE, FINITE)
+ANY_CONTROLS = st.builds(Controls, **dict.fromkeys(AXIS_NAMES, FINITE))
 NOT_FINITE = (math.nan, math.inf, -math.inf)
 
 
@@ -63,7 +74,7 @@ def test_arbitration_by_example_and_the_brake_wins_ties(pressed: Controls, decid
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)
-@pytest.mark.parametrize("axis", ["steering", "throttle", "brake"])
+@pytest.mark.parametrize("axis", AXIS_NAMES)
 def test_a_value_that_is_not_finite_is_refused_and_named(axis: str, value: float) -> None:
     with pytest.raises(ControlsError, match=f"^{axis} is {value}, expected a finite number"):
         Controls(**{axis: value})
@@ -105,3 +116,98 @@ def test_a_prediction_that_is_not_finite_is_refused(position: int, value: float)
 
 def test_neutral_is_a_centred_wheel_and_released_pedals() -> None:
     assert Controls(0.0, 0.0, 0.0) == NEUTRAL
+
+
+def test_the_table_says_what_everything_else_is_derived_from() -> None:
+    assert AXIS_NAMES[:3] == STANDARD_AXES == ("steering", "throttle", "brake")
+    assert [(axis.low, axis.high, axis.neutral) for axis in AXES[:3]] == [(-1, 1, 0), (0, 1, 0), (0, 1, 0)]
+    assert YIELDING_AXES == (("throttle", "brake"),)
+    assert {"steering"} == MIRRORED_AXES
+    assert NEUTRAL.values == tuple(axis.neutral for axis in AXES)
+
+
+@given(ANY_CONTROLS)
+def test_every_axis_is_clipped_to_its_own_range_and_only_where_it_has_to_be(controls: Controls) -> None:
+    clipped = controls.clip()
+    for axis, raw, value in zip(AXES, controls.values, clipped.values, strict=True):
+        assert axis.low <= value <= axis.high
+        assert value == raw or not axis.low < raw < axis.high
+        assert (value > axis.neutral) == (raw > axis.neutral)  # never to the other side
+        assert (value < axis.neutral) == (raw < axis.neutral) or axis.low == axis.neutral
+    assert clipped.clip() == clipped
+
+
+@given(ANY_CONTROLS)
+def test_arbitration_touches_no_axis_that_yields_to_none(controls: Controls) -> None:
+    decided = controls.clip().arbitrate()
+    paired = {name for pair in YIELDING_AXES for name in pair}
+    for name in set(AXIS_NAMES) - paired:
+        assert getattr(decided, name) == getattr(controls.clip(), name)
+
+
+@given(ANY_CONTROLS)
+def test_controls_can_be_taken_apart_and_put_together(controls: Controls) -> None:
+    assert Controls(*controls.values) == controls
+
+
+@given(st.floats(0, 1), st.sampled_from([axis for axis in AXES if axis.low < axis.neutral]))
+def test_a_share_is_the_way_from_neutral_to_the_end(share: float, axis: object) -> None:
+    for signed in (share, -share):
+        assert axis.share(axis.value_at(signed)) == pytest.approx(signed)  # type: ignore[attr-defined]
+
+
+def test_two_huge_values_are_no_infinite_one() -> None:
+    assert Controls(1.7e308, 1.7e308).clip() == Controls(1.0, 1.0)  # their sum is infinite
+
+
+@given(st.lists(st.sampled_from((*AXIS_NAMES, *SIGNED_OUTPUTS)), unique=True), st.data())
+def test_axes_without_an_output_are_neutral(outputs: list[str], data: st.DataObject) -> None:
+    prediction = [data.draw(st.floats(-2, 2, width=32)) for _ in outputs]
+    if "pedal" in outputs and {"throttle", "brake"} & set(outputs):
+        with pytest.raises(ControlsError, match=r"two outputs move the (throttle|brake), expected outputs out of"):
+            filled_axes(outputs)
+        return
+    controls = Controls.from_prediction(prediction, outputs)
+    filled = filled_axes(outputs)
+    for name in set(AXIS_NAMES) - set(filled):
+        assert getattr(controls, name) == getattr(NEUTRAL, name)
+    np.testing.assert_array_equal(controls.to_array(outputs), np.array(prediction, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("pedal", "pressed"),
+    [(0.4, Controls(0.1, 0.4, 0.0)), (-0.7, Controls(0.1, 0.0, 0.7)), (0.0, Controls(0.1)), (1.5, Controls(0.1, 1.5))],
+)
+def test_a_signed_pedal_presses_one_of_the_two(pedal: float, pressed: Controls) -> None:
+    assert Controls.from_prediction([0.1, pedal], ["steering", "pedal"]) == pressed
+
+
+def test_what_both_pedals_come_to_as_one() -> None:
+    assert Controls(0.0, 0.75, 0.25).to_array(["pedal"]).tolist() == [0.5]
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_a_signed_pedal_that_is_not_finite_is_refused(value: float) -> None:
+    with pytest.raises(ControlsError, match=f"^pedal is {value}, expected a finite number"):
+        Controls.from_prediction([0.0, value], ["steering", "pedal"])
+
+
+def test_a_prediction_is_of_as_many_values_as_there_are_outputs() -> None:
+    with pytest.raises(ControlsError, match=r"shape \(3,\), expected \(2,\): steering, pedal"):
+        Controls.from_prediction(np.zeros(3), ["steering", "pedal"])
+
+
+def test_an_unknown_output_is_named() -> None:
+    with pytest.raises(ControlsError, match="no axis 'clutch', expected outputs out of: steering, throttle, brake"):
+        filled_axes(["steering", "clutch"])
+
+
+def test_standard_axes_come_first_and_each_once() -> None:
+    assert with_standard_axes(["handbrake", "brake"]) == ("steering", "throttle", "brake", "handbrake")
+
+
+@pytest.mark.parametrize("name", AXIS_NAMES)
+def test_deflection_is_that_of_the_axis_moved_farthest(name: str) -> None:
+    axis = AXES[AXIS_NAMES.index(name)]
+    assert Controls(**{name: axis.low}).deflection == axis.neutral - axis.low
+    assert NEUTRAL.deflection == 0.0

@@ -132,6 +132,17 @@ def test_keys_follow_the_controls_and_are_up_in_the_end() -> None:
     assert keys.down == set()
 
 
+def test_a_further_axis_has_a_key_of_its_own() -> None:
+    keys = FakeKeys()
+    with Keyboard(KeyMap(others=(("handbrake", "space"),)), lambda: keys) as keyboard:
+        keyboard.send(Controls(0.0, 1.0, handbrake=1.0))
+        assert keys.down == {"up", "space"}
+        keyboard.send(Controls(0.0, 1.0))
+        assert keys.down == {"up"}
+        keyboard.send(Controls(handbrake=1.0))
+    assert keys.down == set()
+
+
 def crash(keyboard: Keyboard) -> None:
     keyboard.send(Controls(1.0, 1.0, 0.0))
     raise ControllerError
@@ -171,6 +182,6 @@ def test_keys_that_a_killed_guard_left_down_are_let_go_of() -> None:
             self.down.discard(name)
 
     keys = Left()
-    keys.down = {"left", "up", "r"}
-    release_keys(KEYS, ["no such key", "r"], lambda: keys)
+    keys.down = {"left", "up", "r", "space"}
+    release_keys(KeyMap(others=(("handbrake", "space"),)), ["no such key", "r"], lambda: keys)
     assert keys.down == set()

@@ -90,6 +90,15 @@ def test_more_control_is_never_less_deflection(first: float, second: float, dead
     assert beyond_dead_zone(low, dead_zone) <= beyond_dead_zone(high, dead_zone)
 
 
+def test_a_further_axis_lies_where_the_profile_says() -> None:
+    on_a_button = PadMap(others=(("handbrake", "left_shoulder"),))
+    assert to_pad(Controls(handbrake=1.0), on_a_button) == PadState(buttons={"left_shoulder"})
+    assert to_pad(Controls(handbrake=0.4), on_a_button) == PadState()
+    on_a_stick = PadMap(others=(("handbrake", "right_y_down"),))
+    assert to_pad(Controls(0.0, 1.0, handbrake=1.5), on_a_stick) == PadState(right_trigger=255, right_y=-32767)
+    assert to_pad(Controls(handbrake=1.0), PadMap()) == PadState()  # a game without one
+
+
 def test_what_is_no_number_is_refused() -> None:
     class Broken:
         steering, throttle, brake = math.nan, 0.0, 0.0

@@ -91,10 +91,32 @@ attempts = 5
     assert profile.stuck == Stuck("press", 4.0, 5.0, 0.3, "backspace", 5)
 
 
+def test_a_further_axis_is_mapped_and_so_is_among_what_the_car_can_do(tmp_path: Path) -> None:
+    assert load_profile(write(tmp_path, LEAST)).axes == ("steering", "throttle", "brake")
+    text = LEAST + '[pad]\nhandbrake = "left_shoulder"\n[keys]\nhandbrake = "space"'
+    profile = load_profile(write(tmp_path, text))
+    assert profile.axes == ("steering", "throttle", "brake", "handbrake")
+    assert profile.pad.others == (("handbrake", "left_shoulder"),)
+    assert profile.keys.others == (("handbrake", "space"),)
+    assert profile.keys.pressed[-1] == ("handbrake", "space", 1.0)
+
+
+def test_a_game_without_a_brake(tmp_path: Path) -> None:
+    profile = load_profile(write(tmp_path, LEAST + 'axes = ["throttle", "steering"]'))
+    assert profile.axes == ("steering", "throttle")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("title = ", "is no TOML"),
+        (LEAST + "axes = []", r"axes is \[\], expected a list out of steering, throttle, brake"),
+        (LEAST + 'axes = ["wheel"]', r"axes is \['wheel'\], expected a list out of steering, throttle, brake"),
+        (LEAST + 'axes = ["steering", "steering"]', "axes is .*, expected each name once"),
+        (LEAST + 'axes = ["steering"]\n[pad]\nhandbrake = "button_a"', "axes is .*, expected handbrake among them"),
+        (LEAST + '[pad]\nhandbrake = "left_x"', "pad.handbrake is 'left_x', expected one of left_trigger"),
+        (LEAST + '[pad]\nhandbrake = "left_trigger"', "pad.handbrake is 'left_trigger' like the brake"),
+        (LEAST + '[pad]\nclutch = "button_a"', "pad.clutch is unknown, expected one of"),
         ("rate_hz = 20", "title is missing"),
         (LEAST.replace("20", "0"), "rate_hz is 0, expected a number from 1 to 240"),
         (LEAST.replace("20", "nan"), "rate_hz is nan"),

@@ -32,7 +32,9 @@ def test_hands_at_rest_do_not_take_over() -> None:
     assert takeover() is None
 
 
-@pytest.mark.parametrize("moved", [Controls(-0.3), Controls(0.0, 0.3), Controls(0.0, 0.0, 0.3)])
+@pytest.mark.parametrize(
+    "moved", [Controls(-0.3), Controls(0.0, 0.3), Controls(0.0, 0.0, 0.3), Controls(handbrake=1.0)]
+)
 def test_any_control_takes_over_and_keeps_the_wheel(moved: Controls) -> None:
     hands = Hands()
     takeover = Takeover(hands)

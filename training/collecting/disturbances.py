@@ -1,7 +1,7 @@
 """Disturbances of what is executed, so that recoveries are recorded."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,7 +53,7 @@ class _Offset:
     steering: float
 
     def __call__(self, controls: Controls) -> Controls:
-        return Controls(controls.steering + self.steering, controls.throttle, controls.brake).clip()
+        return replace(controls, steering=controls.steering + self.steering).clip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +62,4 @@ class _Fixed:
     brake: float
 
     def __call__(self, controls: Controls) -> Controls:
-        return Controls(controls.steering, self.throttle, self.brake)
+        return replace(controls, throttle=self.throttle, brake=self.brake)

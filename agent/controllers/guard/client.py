@@ -131,8 +131,7 @@ class GuardedController:
         Raises:
             ControllerError: If the guard has ended or does not answer, or its controller failed.
         """
-        values = controls.steering, controls.throttle, controls.brake
-        self._tell(IS_CONTROLS, CONTROLS.pack(clock_s(), *values, self.expiry_s))
+        self._tell(IS_CONTROLS, CONTROLS.pack(clock_s(), *controls.values, self.expiry_s))
 
     def tap(self, name: str, seconds: float) -> None:
         """Hold a button of the pad, or a key, for a while beside the controls.

@@ -173,7 +173,7 @@ class _Service:
     def _report(self) -> None:
         """Tell the agent what is new, unless it has so much to read already that telling it might have to wait."""
         hand = self._by_hand
-        report = self._heard, self._expired, None if hand is None else (hand.steering, hand.throttle, hand.brake)
+        report = self._heard, self._expired, None if hand is None else hand.values
         if report != self._reported and self._reports - self._read < _UNREAD:
             self._link.send(("report", report))
             self._reports += 1

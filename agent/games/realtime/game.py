@@ -167,8 +167,7 @@ class RealTimeGame:
 
     def send_controls(self, controls: Controls, expiry_s: float = EXPIRY_S) -> None:
         """Hold these controls from the next tick on, for ``expiry_s`` at most; see :attr:`controller`."""
-        values = (controls.steering, controls.throttle, controls.brake, expiry_s)
-        self._shared().controls.write(values, clock_ns())
+        self._shared().controls.write((*controls.values, expiry_s), clock_ns())
 
     def _numbers(self) -> list[float]:
         newest = self._shared().state.read()

@@ -6,10 +6,12 @@ from typing import get_args
 
 import numpy as np
 
+from agent.contract.controls import AXES
 from agent.games.base import Outcome
 from agent.games.realtime.ring import Ring
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+_CONTROLS_SHAPE = (len(AXES) + 1,)  # every axis in the order of the table, and how long they hold
 NUMBERS = ("time_s", "episode_return", "progress", "outcome", "speed", "ticks_late", "processor_s", "expired")
 
 
@@ -32,13 +34,13 @@ class SharedRings:
     def __init__(self, layout: Layout, name: str | None = None) -> None:
         state_shape = (len(NUMBERS) + len(layout.telemetry),)
         at_controls = Ring.size(layout.frame_shape, np.uint8)
-        at_state = at_controls + Ring.size((4,), np.float64)
+        at_state = at_controls + Ring.size(_CONTROLS_SHAPE, np.float64)
         size = at_state + Ring.size(state_shape, np.float64)
         self._memory = SharedMemory(name, create=name is None, size=size)
         buffer = self._memory.buf
         assert buffer is not None, "None only once it is closed"
         self.frames = Ring(buffer, 0, layout.frame_shape, np.uint8)
-        self.controls = Ring(buffer, at_controls, (4,), np.float64)  # and how long they hold
+        self.controls = Ring(buffer, at_controls, _CONTROLS_SHAPE, np.float64)
         self.state = Ring(buffer, at_state, state_shape, np.float64)
 
     @property

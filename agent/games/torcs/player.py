@@ -31,7 +31,7 @@ class Disturbances:
         now_s = time.monotonic()
         if now_s > self._until_s:
             self._plan()
-        return Controls(self._steering, wanted.throttle, 0.0) if now_s >= self._from_s else wanted
+        return Controls(self._steering, wanted.throttle) if now_s >= self._from_s else wanted
 
     def _plan(self) -> None:
         if self._every_s:
@@ -85,7 +85,7 @@ class Player:
             self._found_s = now_s
         if self._is_stuck(picture, now_s):
             self.is_lost = True
-            return Controls(0.0, 0.0, 1.0)
+            return Controls(brake=1.0)
         if near is not None and abs(near) > _ASIDE and now_s > self._brake_from_s + _BRAKE_S + _NO_BRAKE_S:
             self._brake_from_s = now_s
         brakes = now_s - self._brake_from_s < _BRAKE_S

@@ -173,4 +173,4 @@ class _TracingPad:
         pass
 
     def _show(self, controls: Controls) -> None:
-        self._link.send((clock_ns(), controls.steering, controls.throttle, controls.brake))
+        self._link.send((clock_ns(), *controls.values))
