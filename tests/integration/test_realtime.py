@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,16 @@ from agent.contract.controls import AXIS_NAMES, NEUTRAL, Controls
 from agent.contract.errors import GameError
 from agent.contract.observation import Pixels
 from agent.contract.profile import GameProfile
+from agent.contract.spec import ModelSpec
 from agent.controllers.base import EXPIRY_S
+from agent.engines.constant import ConstantEngine
 from agent.games.base import DriveState, Outcome
 from agent.games.realtime.game import RealTimeGame
 from agent.games.realtime.ring import Ring
 from agent.games.registry import find_game
+from agent.policies.network import NetworkPolicy
+from agent.sessions.evaluation import track_result
+from agent.sessions.live import drive_laps
 from agent.system.pacing import clock_ns
 
 REPOSITORY = Path(__file__).parents[2]
@@ -66,6 +72,27 @@ class SlowDrawingGame(CountingGame):
 
 class ShortGame(CountingGame):
     last_tick = 5
+
+
+class CarriedGame(CountingGame):
+    """Has named tracks; carries the car back onto the road at tick 3, and ends at tick 5."""
+
+    last_tick = 5
+
+    @property
+    def state(self) -> DriveState:
+        return replace(
+            super().state,
+            track=("lighthouse", "hacienda")[self.seed % 2],
+            in_control=self.ticks != 3,
+            figures={"rescues": float(self.ticks >= 3), "off_track_share": self.ticks / 10},
+        )
+
+
+class FrozenCarriedGame(CarriedGame):
+    """Ends at tick 3, out of control."""
+
+    last_tick = 3
 
 
 class CrashingGame(CountingGame):
@@ -235,6 +262,34 @@ def test_time_stops_when_the_drive_is_over_and_starts_anew_on_the_next_track() -
         game.start()
         wait_for(lambda: game.state.outcome == "lap")
         assert game.state.telemetry["steering"] == 0.0, "what the last drive held must not move the new car"
+
+
+@pytest.mark.parametrize("make_game", [CarriedGame, FrozenCarriedGame])
+def test_the_whole_state_crosses_to_the_agent(make_game: type[CarriedGame]) -> None:
+    with RealTimeGame(make_game, seed=4) as game:
+        here = make_game()
+        for seed in (4, 5):  # the track's name changes with the episode
+            game.restart(seed)
+            here.reset(seed)
+            assert game.state == here.state
+            game.start()
+            wait_for(lambda: game.state.outcome == "lap")
+            here.advance(NEUTRAL, make_game.last_tick or 0)
+            assert game.state == here.state
+            assert game.state.track == {4: "lighthouse", 5: "hacienda"}[seed]
+            assert game.state.in_control == (make_game is CarriedGame)
+
+
+def test_laps_in_real_time_report_the_track_s_name_and_the_game_s_figures() -> None:
+    spec = ModelSpec("constant", "none", "counting", width_px=8, height_px=6)
+    policy = NetworkPolicy(ConstantEngine(spec, NEUTRAL))
+    with RealTimeGame(CarriedGame, seed=4) as game:
+        results = [
+            track_result(lap.seed, lap.state, lap.summary, lap.mean_speed)
+            for lap in drive_laps(game, policy, 25.0, [4, 5])
+        ]
+    assert [result.track for result in results] == ["lighthouse", "hacienda"]
+    assert [result.figures for result in results] == 2 * [{"rescues": 1.0, "off_track_share": 0.5}]
 
 
 def test_crash_in_the_game_is_told_in_its_own_words() -> None:

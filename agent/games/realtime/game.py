@@ -70,6 +70,7 @@ class RealTimeGame:
         self._process: BaseProcess | None = None
         self._link: Connection[Any, Any]
         self._layout: Layout
+        self._track = ""
         self._rings: SharedRings | None = None
 
     def __enter__(self) -> Self:
@@ -117,16 +118,27 @@ class RealTimeGame:
             return
         self.send_controls(NEUTRAL)
         self._command("restart", seed)
-        self._answer("ready")
+        self._track = self._answer("ready")
         self._waiting_on = seed
 
     @property
     def state(self) -> DriveState:
         """How the drive stands, as of the newest tick."""
         numbers = self._numbers()
-        time_s, episode_return, progress, outcome, speed = numbers[:5]
-        telemetry = dict(zip(self._layout.telemetry, numbers[len(NUMBERS) :], strict=True))
-        return DriveState(time_s, episode_return, progress, OUTCOMES[int(outcome)], speed, telemetry)
+        time_s, episode_return, progress, outcome, speed, in_control = numbers[:6]
+        layout = self._layout
+        named = dict(zip((*layout.telemetry, *layout.figures), numbers[len(NUMBERS) :], strict=True))
+        return DriveState(
+            time_s,
+            episode_return,
+            progress,
+            OUTCOMES[int(outcome)],
+            speed,
+            telemetry={name: named[name] for name in layout.telemetry},
+            track=self._track,
+            in_control=bool(in_control),
+            figures={name: named[name] for name in layout.figures},
+        )
 
     @property
     def ticks_late(self) -> int:
@@ -183,7 +195,7 @@ class RealTimeGame:
             self._layout = self._answer("layout")
             self._rings = SharedRings(self._layout)
             self._command("attach", self._rings.name)
-            self._answer("ready")
+            self._track = self._answer("ready")
         if process.exitcode is not None:
             self._raise_failure()
         return self._rings

@@ -45,12 +45,13 @@ def run_game(
 
 
 def _serve(link: "Connection[Any, Any]", simulator: Simulator, frames_per_s: float) -> None:
-    layout = Layout(simulator.render().shape, tuple(simulator.state.telemetry))
+    state = simulator.state
+    layout = Layout(simulator.render().shape, tuple(state.telemetry), tuple(state.figures))
     _tell(link, "layout", layout)
     _, name = _listen(link)
     rings = SharedRings(layout, name)
     try:
-        _Clockwork(link, simulator, rings, frames_per_s).run()
+        _Clockwork(link, simulator, layout, rings, frames_per_s).run()
     finally:
         parent = multiprocessing.parent_process()
         rings.close(unlink=parent is not None and not parent.is_alive())
@@ -60,10 +61,16 @@ class _Clockwork:
     """The game's own main loop: commands, due ticks, a picture, sleep."""
 
     def __init__(
-        self, link: "Connection[Any, Any]", simulator: Simulator, rings: SharedRings, frames_per_s: float
+        self,
+        link: "Connection[Any, Any]",
+        simulator: Simulator,
+        layout: Layout,
+        rings: SharedRings,
+        frames_per_s: float,
     ) -> None:
         self._link = link
         self._simulator = simulator
+        self._layout = layout
         self._rings = rings
         self._tick_ns = simulator.tick_s * 1e9
         self._drawing_ns = 1e9 / frames_per_s
@@ -81,7 +88,7 @@ class _Clockwork:
         self._processor_started_s = time.process_time()
         self._publish_state()
         self._draw_if_due()
-        _tell(self._link, "ready")
+        _tell(self._link, "ready", self._simulator.state.track)  # a text, and the same for the whole episode
 
     def run(self) -> None:
         """Serve until the pipe is closed.
@@ -158,10 +165,12 @@ class _Clockwork:
             state.progress,
             OUTCOMES.index(state.outcome),
             state.speed,
+            state.in_control,
             self._ticks_late,
             time.process_time() - self._processor_started_s,
             self._expired,
-            *state.telemetry.values(),
+            *(state.telemetry[name] for name in self._layout.telemetry),
+            *(state.figures[name] for name in self._layout.figures),
         )
         self._rings.state.write(values, clock_ns())
 

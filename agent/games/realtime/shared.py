@@ -12,15 +12,33 @@ from agent.games.realtime.ring import Ring
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 _CONTROLS_SHAPE = (len(AXES) + 1,)  # every axis in the order of the table, and how long they hold
-NUMBERS = ("time_s", "episode_return", "progress", "outcome", "speed", "ticks_late", "processor_s", "expired")
+NUMBERS = (
+    "time_s",
+    "episode_return",
+    "progress",
+    "outcome",
+    "speed",
+    "in_control",
+    "ticks_late",
+    "processor_s",
+    "expired",
+)
+"""What is published after every tick, in this order; telemetry and figures follow, in the layout's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What both processes must agree on, known once the game has drawn its first picture."""
+    """What both processes must agree on, known once the game has drawn its first picture.
+
+    Attributes:
+        frame_shape: Of every picture.
+        telemetry: Names of the state's telemetry, the same for every state of the game.
+        figures: Names of its figures, likewise.
+    """
 
     frame_shape: tuple[int, ...]
     telemetry: tuple[str, ...]
+    figures: tuple[str, ...]
 
 
 class SharedRings:
@@ -32,7 +50,7 @@ class SharedRings:
     """
 
     def __init__(self, layout: Layout, name: str | None = None) -> None:
-        state_shape = (len(NUMBERS) + len(layout.telemetry),)
+        state_shape = (len(NUMBERS) + len(layout.telemetry) + len(layout.figures),)
         at_controls = Ring.size(layout.frame_shape, np.uint8)
         at_state = at_controls + Ring.size(_CONTROLS_SHAPE, np.float64)
         size = at_state + Ring.size(state_shape, np.float64)
