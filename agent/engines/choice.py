@@ -4,13 +4,13 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 from platformdirs import user_cache_path
 
+from agent.contract.durable import replace_file
 from agent.contract.errors import EngineError
 from agent.contract.spec import INT8_GRAPH_FILE, WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Engine
@@ -118,11 +118,8 @@ def _recall(memory: Path) -> dict[str, str]:
 
 def _remember(memory: Path, key: str, name: str) -> None:
     known = dict(list(_recall(memory).items())[-20:]) | {key: name}
-    partial = memory.with_name(f"{memory.name}.{os.getpid()}.partial")
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(known, indent=1), encoding="utf-8")
-        os.replace(partial, memory)
+        replace_file(memory, json.dumps(known, indent=1), sync=False)
     except OSError:
-        with suppress(OSError):  # a read-only home: measured at every start, and no worse
-            partial.unlink(missing_ok=True)
+        pass  # a read-only home: measured at every start, and no worse

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 import psutil
 
+from agent.contract.durable import replace_file
 from agent.contract.errors import AgentError
 from agent.observers.base import TickRecord
 from agent.system.files import claim_file
@@ -56,7 +56,6 @@ class HealthLog:
     def __init__(self, path: Path, period_s: float = 10.0, clock: Callable[[], int] = clock_ns) -> None:
         self.samples: list[HealthSample] = []
         self._path = path
-        self._partial = path.with_name(f".{path.name}.partial")
         self._period_ns = round(period_s * 1e9)
         self._clock = clock
         self._process = psutil.Process()
@@ -104,8 +103,7 @@ class HealthLog:
         Raises:
             AgentError: If it cannot.
         """
-        claim_file(self._path, self._partial)
-        self._partial.unlink()
+        claim_file(self._path)
 
     def write(self) -> None:
         """Write the file, in one go.
@@ -114,8 +112,7 @@ class HealthLog:
             AgentError: If that fails.
         """
         try:
-            self._partial.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
-            os.replace(self._partial, self._path)
+            replace_file(self._path, json.dumps(self.to_dict(), indent=1) + "\n", sync=False)
         except OSError as exc:
             raise AgentError(
                 f"{self._path} cannot be written ({exc.strerror or exc}). Free some space, or pass another path."

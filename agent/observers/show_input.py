@@ -1,12 +1,12 @@
 """The exact picture the network gets, as a file to look at."""
 
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import cv2
 
+from agent.contract.durable import replace_file
 from agent.contract.errors import AgentError
 from agent.observers.base import TickRecord
 from agent.system.files import claim_file
@@ -23,17 +23,16 @@ class ShowInput:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._partial = path.with_name(f".{path.name}.partial")
         self._written_at_ns: int | None = None
 
     def __enter__(self) -> Self:
-        claim_file(self._path, self._partial)
+        claim_file(self._path)
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._partial.unlink(missing_ok=True)
+        pass
 
     def on_tick(self, record: TickRecord) -> None:
         captured_ns = record.frame.captured_ns
@@ -41,8 +40,8 @@ class ShowInput:
             return
         _, png = cv2.imencode(".png", cv2.cvtColor(record.observation, cv2.COLOR_RGB2BGR))
         try:
-            self._partial.write_bytes(png.tobytes())
-            os.replace(self._partial, self._path)  # a viewer sees the old picture or the new one, never half of one
+            # A viewer sees the old picture or the new one, never half of one.
+            replace_file(self._path, png.tobytes(), sync=False)
         except OSError as exc:
             raise AgentError(
                 f"{self._path} cannot be written ({exc.strerror or exc}). Free some space, or pass another path with "

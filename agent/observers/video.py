@@ -57,7 +57,7 @@ class FilmFile:
         self._pictures: list[Pixels] = []
 
     def __enter__(self) -> Self:
-        claim_file(self._path, self._partial)
+        claim_file(self._path)
         return self
 
     def __exit__(

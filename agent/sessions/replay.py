@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.contract.controls import Controls
+from agent.contract.durable import replace_file
 from agent.contract.episodes.reading import Episode
 from agent.contract.errors import EpisodeError
 from agent.contract.preprocess import preprocess
@@ -218,15 +218,12 @@ def save_reference(path: Path, report: ReplayReport, spec: ModelSpec) -> None:
         "outputs": list(OUTPUTS),
         "predictions": _rounded(report.predictions).tolist(),
     }
-    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A frame a line: a change of a few predictions stays readable in a diff.
         text = json.dumps(reference, indent=1, allow_nan=False).replace("\n   ", " ").replace("\n  ]", " ]")
-        partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        replace_file(path, text + "\n")
     except OSError as exc:
-        partial.unlink(missing_ok=True)
         raise EpisodeError(
             f"{path} cannot be written ({exc.strerror or exc}), expected a file in a folder open to you. "
             "Choose another path for the reference."

@@ -17,13 +17,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from agent.contract.controls import Controls
+from agent.contract.durable import find_folder
 from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
 from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import TrainingError
 from agent.contract.observation import Frame
 from agent.games.carracing import PROFILE
-from training.fitting import fit as module
-from training.fitting.checkpoint import find_folder
+from training.fitting import run as module
 from training.fitting.config import FitConfig
 from training.fitting.fit import fit
 from training.fitting.run import FitResult

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from agent.contract.controls import Controls
+from agent.contract.durable import replace_file
 from agent.contract.episodes.columns import RECORDING_SUFFIX, EpisodeHeader, EpisodeRow
 from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import EngineError, EpisodeError, TrainingError
@@ -240,9 +241,7 @@ def _claim_folder(config: CollectConfig) -> dict[str, Any]:
                 "Choose another --out; `fit --data` takes several folders."
             )
         else:
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-            os.replace(partial, path)
+            replace_file(path, json.dumps(settings, indent=2) + "\n")
             recorded = settings
     except ValueError as exc:
         raise TrainingError(f"{path} is damaged ({exc}). Restore it or choose another --out.") from exc

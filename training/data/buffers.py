@@ -4,7 +4,6 @@
 ``BufferStorage`` is the copy on disk that refills the latter after a restart.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from agent.contract.durable import replacing
 from agent.contract.errors import TrainingError
 from training.data.balancing.base import Feed
 
@@ -132,7 +132,7 @@ class BufferStorage:
         self._chunk_samples = chunk_samples
         self._waiting: list[EncodedSample] = []
         folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.glob("*.partial"):
+        for path in folder.glob(".*.partial"):
             path.unlink()
         files = self._files()
         self._next = int(files[-1].stem) + 1 if files else 0
@@ -143,19 +143,17 @@ class BufferStorage:
         if len(self._waiting) < self._chunk_samples:
             return
         path = self._folder / f"{self._next:012d}.safetensors"
-        partial = path.with_suffix(".partial")
         try:
-            save_file(
-                {
-                    "pictures": np.frombuffer(b"".join(sample.picture for sample in self._waiting), np.uint8),
-                    "lengths": np.array([len(sample.picture) for sample in self._waiting], np.int64),
-                    "labels": np.stack([sample.labels for sample in self._waiting]).astype(np.float32),
-                },
-                partial,
-            )
-            os.replace(partial, path)
+            with replacing(path) as partial:
+                save_file(
+                    {
+                        "pictures": np.frombuffer(b"".join(sample.picture for sample in self._waiting), np.uint8),
+                        "lengths": np.array([len(sample.picture) for sample in self._waiting], np.int64),
+                        "labels": np.stack([sample.labels for sample in self._waiting]).astype(np.float32),
+                    },
+                    partial,
+                )
         finally:
-            partial.unlink(missing_ok=True)
             self._waiting.clear()  # also where the disk is full: memory is bounded
         self._next += 1
         for old in self._files()[: -self._chunks]:

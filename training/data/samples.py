@@ -5,7 +5,6 @@ Imports no Keras, so that the worker processes start at once.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from agent.contract.durable import replacing
 from agent.contract.episodes.reading import Episode
 from agent.contract.errors import TrainingError
 from agent.contract.observation import Observation
@@ -294,12 +294,8 @@ def _preprocess_episode(path: Path, spec: ModelSpec, cache: Path) -> None:
         "auxiliary": np.stack(scaled, axis=1).astype(np.float32) if scaled else np.empty((len(labels), 0), np.float32),
     }
     cache.parent.mkdir(exist_ok=True)
-    partial = cache.with_suffix(f".{os.getpid()}.partial")  # two trainings may preprocess the same episode at once
-    try:
+    with replacing(cache) as partial:  # two trainings may preprocess the same episode at once
         save_file(tensors, partial, metadata={"auxiliary": json.dumps(list(columns))})
-        partial.replace(cache)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _load_cache(

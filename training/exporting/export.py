@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from agent.contract.durable import sync_file, sync_folder
 from agent.contract.errors import TrainingError
 from agent.contract.spec import (
     GRAPH_FILE,
@@ -52,8 +53,11 @@ def export_model(model: Any, spec: ModelSpec, folder: Path) -> ModelSpec:
             spec, quantization=None, sha256={name: sha256(partial[name]) for name in (WEIGHTS_FILE, GRAPH_FILE)}
         )
         partial[SPEC_FILE].write_text(spec.to_json(), encoding="utf-8")
+        for path in partial.values():
+            sync_file(path)
         for name, path in partial.items():
             os.replace(path, folder / name)
+        sync_folder(folder)
         for name in (INT8_WEIGHTS_FILE, INT8_GRAPH_FILE, PROBE_FILE):  # made from the weights just replaced
             (folder / name).unlink(missing_ok=True)
     finally:

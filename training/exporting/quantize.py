@@ -21,6 +21,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from openvino import properties
 from safetensors.numpy import save_file
 
+from agent.contract.durable import replace_file, sync_file, sync_folder
 from agent.contract.errors import TrainingError
 from agent.contract.observation import Observation
 from agent.contract.spec import (
@@ -118,8 +119,12 @@ def quantize_model(
             ),
         )
         (made / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
-        for file in (INT8_WEIGHTS_FILE, INT8_GRAPH_FILE, PROBE_FILE, SPEC_FILE):
+        files = (INT8_WEIGHTS_FILE, INT8_GRAPH_FILE, PROBE_FILE, SPEC_FILE)
+        for file in files:
+            sync_file(made / file)
+        for file in files:
             os.replace(made / file, folder / file)
+        sync_folder(folder)
     float_kinds = {layer for layer, kind in executed.items() if not kind.lower().endswith("i8")}  # AMX's are lower case
     meant = tuple(_float_convolutions(folded.graph))
     unexpected = tuple(sorted(layer for layer in float_kinds if not layer.startswith(meant)))
@@ -162,9 +167,7 @@ def approve_int8(folder: Path, comparison: Path) -> Comparison:
     keys = ("tracks", "first_mean", "second_mean", "difference", "low", "high")
     driving = {key: round(float(getattr(compared, key)), 3) for key in keys}
     spec = replace(spec, quantization=replace(spec.quantization, driving=driving))
-    partial = folder / f"{SPEC_FILE}.partial"
-    partial.write_text(spec.to_json(), encoding="utf-8")
-    os.replace(partial, folder / SPEC_FILE)
+    replace_file(folder / SPEC_FILE, spec.to_json())
     return compared
 
 

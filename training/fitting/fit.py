@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -11,13 +10,13 @@ from dataclasses import MISSING, fields
 from functools import partial
 from pathlib import Path
 
+from agent.contract.durable import replace_file, replace_folder, replacing
 from agent.contract.errors import TrainingError
 from agent.contract.profile import GameProfile, Rectangle
 from agent.contract.spec import ModelSpec
 from training.data.samples import Samples, find_episodes, load_samples, preprocess_episodes
 from training.exporting.export import export_model
 from training.fitting.board import Board
-from training.fitting.checkpoint import replace_folder
 from training.fitting.config import LOG, SETTINGS, FitConfig
 from training.fitting.distribution import ALONE, Team
 from training.fitting.run import FitResult, Row, Run, is_stuck
@@ -159,9 +158,7 @@ def _claim_folder(config: FitConfig) -> None:
                 f"{config.out} holds a run with other settings ({', '.join(differing)}). Choose another --out, or "
                 f"repeat the command recorded in {path} to go on with it."
             )
-    partial = path.with_suffix(".partial")
-    partial.write_text(config.to_json())
-    os.replace(partial, path)
+    replace_file(path, config.to_json())
 
 
 def _copy_files(source: Path, target: Path) -> None:
@@ -170,12 +167,10 @@ def _copy_files(source: Path, target: Path) -> None:
 
 
 def _write_log(path: Path, history: list[Row]) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="") as file:
+    with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(history[-1]))
         writer.writeheader()
         writer.writerows({key: row.get(key, math.nan) for key in history[-1]} for row in history)
-    partial.replace(path)
 
 
 def _describe(round_: int, rounds: int, row: Row, names: tuple[str, ...]) -> str:

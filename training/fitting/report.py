@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from agent.contract.durable import replace_file
 from agent.contract.errors import TrainingError
 from training.fitting.config import LOG, SETTINGS, FitConfig
 
@@ -309,12 +310,7 @@ def write_report(runs: Sequence[Run], path: Path, by: str = "step") -> None:
     """
     picture = draw_curves(runs, by)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(picture if path.suffix.lower() == ".png" else _page(runs, picture).encode())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    replace_file(path, picture if path.suffix.lower() == ".png" else _page(runs, picture))
 
 
 def draw_curves(runs: Sequence[Run], by: str = "step") -> bytes:

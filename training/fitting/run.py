@@ -15,6 +15,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from agent.contract.durable import find_folder, replace_folder
 from agent.contract.errors import TrainingError
 from agent.contract.profile import GameProfile
 from agent.contract.spec import ModelSpec
@@ -23,7 +24,6 @@ from training.data.buffers import make_buffers
 from training.data.dataset import Batches
 from training.data.samples import AUXILIARY, Samples, decode
 from training.fitting.board import Board
-from training.fitting.checkpoint import find_folder, replace_folder
 from training.fitting.config import FitConfig
 from training.fitting.distribution import ALONE, Team
 from training.fitting.metrics import measure_outputs

@@ -1,6 +1,5 @@
 """Weights in and out of ``weights.safetensors``."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from agent.contract.durable import replacing
 from agent.contract.errors import WeightsError
 from training.data.samples import AUXILIARY
 
@@ -46,13 +46,9 @@ def save_weights(
                 "diverged. Go back to an earlier checkpoint."
             )
         tensors[key] = np.ascontiguousarray(value, np.float16 if halved else np.float32)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with replacing(path) as partial:
         save_file(tensors, partial)
         partial.chmod(0o644)  # safetensors writes 0600, and a model is made to be shared
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_weights(model: Any, path: Path) -> None:

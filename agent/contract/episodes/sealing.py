@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from agent.contract.durable import sync_folder
 from agent.contract.episodes.columns import (
     READ_ERRORS,
     RECORDING_SUFFIX,
@@ -142,13 +143,3 @@ def _write_sealed(sealed: Path, schema: Any, batches: Iterator[Any], otherwise: 
         ) from exc
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new name survive a power cut; Windows has no such call and needs none."""
-    if os.name != "nt":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

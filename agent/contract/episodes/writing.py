@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from agent.contract.durable import sync_folder
 from agent.contract.episodes.columns import (
     BATCH_CHECKSUM_KEY,
     EXECUTED,
@@ -23,7 +24,7 @@ from agent.contract.episodes.columns import (
     checksum_of,
     refuse_existing,
 )
-from agent.contract.episodes.sealing import seal_recording, sync_folder
+from agent.contract.episodes.sealing import seal_recording
 from agent.contract.errors import EpisodeError
 from agent.contract.locks import claim
 from agent.contract.picture import encode_picture

@@ -1,0 +1,106 @@
+"""Files and folders that are replaced as a whole: after a crash or a power cut the old one is there, or the new one.
+
+A name that is given to a file before its bytes are on the disk can outlive them: after a power cut the file is there,
+full of zeros. So bytes go to the disk first, then the name changes, then the change of name goes to the disk.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # what Samba, drvfs and VirtualBox's shares answer
+
+
+def sync_file(path: Path) -> None:
+    """Return once a file's bytes are on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Return once a folder's names are on the disk.
+
+    Windows has no such call and needs none; some file systems refuse it, and then nothing more can be done.
+    """
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as exc:
+        if exc.errno not in _NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
+    """Give the path of a new file beside ``path``, which takes its place when the block is left without an error.
+
+    Args:
+        path: The file to write or replace; its folder exists.
+        sync: Whether the file is to survive a power cut; false for what is written anew all the time.
+
+    Yields:
+        Where to write. Two processes get two paths.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        if sync:
+            sync_file(partial)
+        os.replace(partial, path)
+        if sync:
+            sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, content: str | bytes, sync: bool = True) -> None:
+    """Write a file whole, in place of the last one; text as UTF-8 with the line ends it has.
+
+    Raises:
+        OSError: If it cannot be written; the last one is unchanged.
+    """
+    with replacing(path, sync) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Write a folder anew beside the last one, then put it in its place.
+
+    Where it cannot be written, such as on a full disk, the last one stays and nothing half written is left.
+
+    Args:
+        folder: The folder.
+        write: Fills the empty folder it is given.
+    """
+    partial, old = folder.with_suffix(".partial"), folder.with_suffix(".old")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        write(partial)
+        for path in partial.rglob("*"):
+            if path.is_file():
+                sync_file(path)
+        for path in (*(path for path in partial.rglob("*") if path.is_dir()), partial):
+            sync_folder(path)
+    except Exception:
+        shutil.rmtree(partial, ignore_errors=True)  # what it holds may be just what the disk lacks
+        raise
+    if folder.exists():  # otherwise an earlier kill left ``old`` as the only complete one
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    partial.rename(folder)
+    sync_folder(folder.parent)  # before the old one goes
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def find_folder(folder: Path) -> Path | None:
+    """Return where the last complete folder is, or None if there never was one."""
+    candidates = (folder, folder.with_suffix(".old"))
+    return next((candidate for candidate in candidates if candidate.exists()), None)
