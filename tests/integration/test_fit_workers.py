@@ -129,7 +129,7 @@ def test_one_that_fails_takes_all_others_along() -> None:
     # Worker 1 fails at once, on its arguments; worker 2 would run on for minutes.
     code = """
 import subprocess, sys, time
-from training import distribution
+from training.fitting import distribution
 real = subprocess.Popen
 def start(command, **options):
     index = command[command.index("--worker") + 1]

@@ -37,8 +37,9 @@ import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 from agent.games.carracing import PROFILE
-from training import fit as module
+from training.fitting import run as module
 from training.fitting.config import FitConfig
+from training.fitting.fit import fit
 
 class Timer(module.StepTimer):
     def on_train_batch_end(self, batch, logs=None):
@@ -55,7 +56,7 @@ def save_half(tensors, path):
 if kill == "in the checkpoint":
     module.save_file = save_half
 config = replace(FitConfig.debug((Path(data),), Path(out)), **{SETTINGS!r})
-module.fit(config, PROFILE, report=lambda line: print(line, flush=True), verbose=0)
+fit(config, PROFILE, report=lambda line: print(line, flush=True), verbose=0)
 """
 
 
