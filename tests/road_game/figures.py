@@ -35,11 +35,11 @@ def figures(rows: Sequence[Row], spells: Sequence[Spell]) -> dict[str, Any]:
     Returns:
         ``seconds`` of driving, the person's and the menu's not among them; ``interventions`` and ``per_minute`` of
         those; ``on_road``, the share of them; ``longest_m`` between a start or a person's help and the next;
-        ``distance_m``, ``laps``, ``mean_speed``, ``contacts``; ``starts``, standing ones, and ``started``, without
-        help; ``causes`` of the help.
+        ``distance_m``, ``mean_speed``, the game's ``pictures_per_s``, ``laps``, ``contacts``; ``starts``, standing
+        ones, and ``started``, without help; ``causes`` of the help.
     """
     seconds = on_road_s = distance_m = alone_m = longest_m = 0.0
-    laps = contacts = starts = started = 0
+    laps = contacts = starts = started = pictures = 0
     at_start = False
     for before, row in pairwise(rows):
         begun = row["state"] == "driving" and (before["state"] == "menu" or row["race_s"] < before["race_s"])
@@ -53,6 +53,7 @@ def figures(rows: Sequence[Row], spells: Sequence[Spell]) -> dict[str, Any]:
             continue
         gone_m = row["distance_m"] - before["distance_m"]
         seconds += elapsed_s
+        pictures += 1
         on_road_s += elapsed_s * (not row["off_road"])
         distance_m, alone_m = distance_m + gone_m, alone_m + gone_m
         longest_m = max(longest_m, alone_m)
@@ -69,6 +70,7 @@ def figures(rows: Sequence[Row], spells: Sequence[Spell]) -> dict[str, Any]:
         "longest_m": round(longest_m),
         "distance_m": round(distance_m),
         "mean_speed": round(distance_m / seconds, 2) if seconds else None,
+        "pictures_per_s": round(pictures / seconds, 1) if seconds else None,
         "laps": laps,
         "contacts": contacts,
         "starts": starts,

@@ -36,12 +36,16 @@ _KEYS = {
 
 
 class Keyboard:
-    """Presses keys of the display that ``DISPLAY`` names; a context manager that lets go of all of them."""
+    """Presses keys; a context manager that lets go of all of them.
 
-    def __init__(self) -> None:
+    Args:
+        desktop: The X display; None: the one that ``DISPLAY`` names.
+    """
+
+    def __init__(self, desktop: str | None = None) -> None:
         from Xlib import XK, display
 
-        self._display = display.Display()
+        self._display = display.Display(desktop)
         self._codes = {
             name: self._display.keysym_to_keycode(XK.string_to_keysym(symbol)) for name, symbol in _KEYS.items()
         }
@@ -315,17 +319,18 @@ def _looks(until_s: float) -> Iterator[float]:
 
 
 @contextmanager
-def person_at(log: Path, manner: Manner, seed: int) -> Iterator[Person]:
-    """Sit a person down before the game on this display.
+def person_at(log: Path, manner: Manner, seed: int, desktop: str | None = None) -> Iterator[Person]:
+    """Sit a person down before the game.
 
     Args:
         log: Of the game.
         manner: How they drive.
         seed: Of their errors.
+        desktop: The X display; None: the one that ``DISPLAY`` names.
     """
     reader = LogReader(log)
     try:
-        with Keyboard() as keyboard:
+        with Keyboard(desktop) as keyboard:
             yield Person(reader, keyboard, manner, seed)
     finally:
         reader.close()
