@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from agent.contract.controls import AXIS_BY_NAME
 from agent.contract.episodes.columns import RECORDING_SUFFIX, SEALED_SUFFIX, SEALING_SUFFIX
 from agent.contract.episodes.reading import Episode
 from agent.contract.episodes.sealing import recover, salvage
@@ -20,8 +21,6 @@ another format or version, or not ours to read."""
 
 DAMAGED_SUFFIX = ".damaged"
 """Appended to the name of what cannot be read and is set aside."""
-
-_LIMITS = {"steering": (-1.0, 1.0), "throttle": (0.0, 1.0), "brake": (0.0, 1.0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +308,10 @@ def _oddities(episode: Episode) -> Iterator[str]:
     if again.size:
         yield f"running numbers go backwards at row {again[0] + 1} ({again.size} times)"
     for controls, whose in ((episode.controls, "label"), (episode.executed, "executed")):
-        for column, (name, (low, high)) in enumerate(_LIMITS.items()):
+        for column, name in enumerate(episode.header.axes):
+            if name not in AXIS_BY_NAME:  # a later version's
+                continue
+            low, high = AXIS_BY_NAME[name].low, AXIS_BY_NAME[name].high
             beyond = np.flatnonzero((controls[:, column] < low) | (controls[:, column] > high))
             if beyond.size:
                 found = f"{controls[beyond[0], column]:g} at row {beyond[0]} ({beyond.size} times)"

@@ -189,7 +189,7 @@ def test_a_sealed_file_cut_short_is_set_aside_and_said_so(tmp_path: Path, capsys
 def test_files_of_another_version_are_told_and_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.contract.episodes.columns.FORMAT_VERSION", 2)
+    monkeypatch.setattr("agent.contract.episodes.columns.FORMAT_VERSION", 3)
     record(tmp_path / "sealed.parquet")
     kill(tmp_path / "killed.parquet")
     record(tmp_path / "both.parquet")

@@ -1,14 +1,16 @@
 """The episode format: what is written reads back, and what is damaged says so."""
 
 import errno
+import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from agent.contract.controls import Controls
+from agent.contract.controls import AXIS_NAMES, STANDARD_AXES, Controls, with_standard_axes
 from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
 from agent.contract.episodes.reading import Episode
 from agent.contract.episodes.sealing import recover
@@ -351,10 +353,10 @@ def test_foreign_parquet_is_refused_with_its_columns(tmp_path: Path) -> None:
 
 
 def test_another_version_of_the_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.contract.episodes.columns.FORMAT_VERSION", 2)
+    monkeypatch.setattr("agent.contract.episodes.columns.FORMAT_VERSION", 3)
     record(tmp_path / "a.parquet", 3)
     monkeypatch.undo()
-    with pytest.raises(EpisodeError, match="version 2, this program reads 'hoodcam-episode' version 1"):
+    with pytest.raises(EpisodeError, match="version 3, this program reads 'hoodcam-episode' version 1"):
         Episode.open(tmp_path / "a.parquet")
 
 
@@ -539,3 +541,75 @@ def test_a_recording_that_somebody_else_takes_hold_of_does_not_begin(
     with pytest.raises(EpisodeError, match="taken hold of by another program"):
         EpisodeWriter(tmp_path / "a.parquet", HEADER)
     assert list(tmp_path.iterdir()) == []
+
+
+axis_sets = st.lists(st.sampled_from(sorted(set(AXIS_NAMES) - set(STANDARD_AXES))), unique=True).map(with_standard_axes)
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(axes=axis_sets, data=st.data())
+def test_any_axes_come_back_as_they_were_recorded(axes: tuple[str, ...], data: st.DataObject, tmp_path: Path) -> None:
+    path = tmp_path / f"{len(list(tmp_path.iterdir()))}.parquet"
+    number = st.floats(-4, 4, width=32)
+    rows = data.draw(st.lists(st.tuples(*[number] * len(AXIS_NAMES)), min_size=1, max_size=4))
+    with EpisodeWriter(path, replace(HEADER, axes=axes)) as writer:
+        for values in rows:
+            controls = Controls(*values)
+            writer.write(replace(make_row(writer.rows), controls=controls, executed=controls.clip()))
+    episode = Episode.open(path)
+    assert episode.header.axes == axes
+    np.testing.assert_array_equal(episode.controls, np.array([Controls(*row).to_array(axes) for row in rows]))
+    np.testing.assert_array_equal(episode.executed, np.array([Controls(*row).clip().to_array(axes) for row in rows]))
+    np.testing.assert_array_equal(episode.labels(axes), episode.controls)
+
+
+def test_an_episode_with_a_further_axis_is_of_another_version_and_recovers(tmp_path: Path) -> None:
+    header = replace(HEADER, axes=("steering", "throttle", "brake", "handbrake"))
+    writer = EpisodeWriter(tmp_path / "a.parquet", header)
+    for index in range(10):
+        row = make_row(index)
+        writer.write(replace(row, controls=replace(row.controls, handbrake=index / 16)))
+    writer._file.close()
+    episode = recover(tmp_path / "a.recording")
+    assert episode.header == header
+    assert episode.labels(["handbrake", "steering"]).tolist() == [[index / 16, index / 64] for index in range(10)]
+    about = json.loads(pq.read_schema(tmp_path / "a.parquet").metadata[b"hoodcam"])
+    assert about["version"] == 2  # which versions that know three axes refuse, where they would call this damaged
+
+
+def test_the_label_of_a_signed_pedal_is_throttle_less_brake(folder: Path) -> None:
+    episode = Episode.open(folder / "sealed.parquet")
+    expected = episode.controls[:, 1] - episode.controls[:, 2]
+    np.testing.assert_array_equal(episode.labels(["pedal", "steering"]).T, [expected, episode.controls[:, 0]])
+
+
+def test_a_label_that_was_not_recorded_is_told_with_what_was(folder: Path) -> None:
+    with pytest.raises(
+        EpisodeError, match=r"no handbrake: it was recorded with steering, throttle, brake\. Record"
+    ):
+        Episode.open(folder / "sealed.parquet").labels(["steering", "handbrake"])
+
+
+def test_an_axis_of_a_later_version_is_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Later(Controls):
+        def to_array(self, outputs: Sequence[str] | None = None) -> npt.NDArray[np.float32]:
+            return np.arange(len(outputs or ()), dtype=np.float32)
+
+    monkeypatch.setattr("agent.contract.episodes.writing.AXIS_NAMES", (*AXIS_NAMES, "clutch"))
+    with EpisodeWriter(tmp_path / "a.parquet", replace(HEADER, axes=(*STANDARD_AXES, "clutch"))) as writer:
+        writer.write(replace(make_row(0), controls=Later(), executed=Later()))
+    monkeypatch.undo()
+    assert Episode.open(tmp_path / "a.parquet").controls.tolist() == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    "axes", [("steering",), (*STANDARD_AXES, "brake"), (*STANDARD_AXES, "speed"), (*STANDARD_AXES, "executed_brake")]
+)
+def test_axes_that_make_no_columns_are_refused(axes: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=r"axes are|an axis is named"):
+        replace(HEADER, axes=axes)
+
+
+def test_an_axis_that_is_not_in_the_table_cannot_be_recorded(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no axis 'clutch' to record"):
+        EpisodeWriter(tmp_path / "a.parquet", replace(HEADER, axes=(*STANDARD_AXES, "clutch")))

@@ -2,8 +2,10 @@
 
 import json
 import math
+import re
 import time
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from agent.contract.controls import Controls
+from agent.contract.controls import STANDARD_AXES, Controls
 from agent.contract.errors import EpisodeError, ForeignEpisodeError
 from agent.contract.observation import Frame
 
@@ -22,27 +24,26 @@ SEALING_SUFFIX = ".sealing"
 REPAIR = "Run `python -m agent episodes repair` on it"
 FORMAT = "hoodcam-episode"
 FORMAT_VERSION = 1
+"""Of an episode with the standard axes alone, which every version of this project reads."""
+FURTHER_AXES_VERSION = 2
+"""Of an episode with further axes; versions before them refuse it by this number."""
 
 Floats = npt.NDArray[np.float32]
-"""float32, shape (rows,), or (rows, 3) for steering, throttle, brake."""
+"""float32, shape (rows,), or (rows, axes)."""
 
 _METADATA_KEY = b"hoodcam"
 _METADATA_CHECKSUM_KEY = b"hoodcam_crc32"
 BATCH_CHECKSUM_KEY = b"crc32"
 SECOND_NS = 1_000_000_000
 
-LABELS = ("steering", "throttle", "brake")
-EXECUTED = ("executed_steering", "executed_throttle", "executed_brake")
+_EXECUTED = "executed_"
+_AXIS_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_MAX_AXES = 32
 _FRAME_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-_COLUMN_TYPES: dict[str, Any] = {
-    "tick": pa.int32(),
-    "captured_ns": pa.int64(),
-    "frame": _FRAME_TYPE,
-    **{name: pa.float32() for name in LABELS + EXECUTED},
-    "speed": pa.float32(),
-    "intervention": pa.bool_(),
-}
+_BEFORE_CONTROLS: dict[str, Any] = {"tick": pa.int32(), "captured_ns": pa.int64(), "frame": _FRAME_TYPE}
+_AFTER_CONTROLS: dict[str, Any] = {"speed": pa.float32(), "intervention": pa.bool_()}
 _NULLABLE = {"speed", "telemetry"}
+_RESERVED = {*_BEFORE_CONTROLS, *_AFTER_CONTROLS, *_NULLABLE}
 
 # What pyarrow raises on bytes that are not what they claim to be; ArrowInvalid is a ValueError, a page that fails its
 # checksum an OSError, an absurd length in a damaged footer a MemoryError.
@@ -60,6 +61,8 @@ class EpisodeHeader:
         seed: Seed of the track where the game has one.
         profile_notes: What the reader should know of the game's settings.
         track: Name of the track where the game's tracks have names.
+        axes: What is recorded of the controls: names from the table in ``agent.contract.controls``, the standard axes
+            first. A version that does not have an axis in its table reads its column all the same.
     """
 
     game: str
@@ -68,10 +71,24 @@ class EpisodeHeader:
     seed: int | None = None
     profile_notes: str = ""
     track: str = ""
+    axes: tuple[str, ...] = STANDARD_AXES
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", tuple(self.axes))
+        _check_axes(self.axes)
         if not (isinstance(self.rate_hz, (int, float)) and math.isfinite(self.rate_hz) and self.rate_hz > 0):
             raise ValueError(f"rate_hz is {self.rate_hz!r}, expected a positive number of rows a second")
+
+
+def _check_axes(axes: Any) -> None:
+    """Raise ValueError unless these names make columns."""
+    if not isinstance(axes, (tuple, list)) or not all(isinstance(name, str) for name in axes):
+        raise ValueError("its axes are no list of names")
+    if tuple(axes[: len(STANDARD_AXES)]) != STANDARD_AXES or not len(set(axes)) == len(axes) <= _MAX_AXES:
+        raise ValueError(f"axes are {_shortened(axes)}, expected {', '.join(STANDARD_AXES)} and then others, each once")
+    for name in axes:
+        if not _AXIS_NAME.fullmatch(name) or name in _RESERVED or name.startswith(_EXECUTED):
+            raise ValueError(f"an axis is named {_quoted(name)}, expected letters and digits, no other column's name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +130,29 @@ def checksum_of(batch: Any) -> bytes:
     return str(zlib.crc32(batch.serialize())).encode()
 
 
-def arrow_schema(header: EpisodeHeader, telemetry: list[str]) -> Any:
-    """Return the Arrow schema with our header and Hugging Face's feature declaration in its metadata."""
-    types = dict(_COLUMN_TYPES)
+def executed_columns(axes: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of what was really sent; those of the labels are named like the axes themselves."""
+    return tuple(_EXECUTED + name for name in axes)
+
+
+def _column_types(axes: Sequence[str], telemetry: list[str]) -> dict[str, Any]:
+    controls = {name: pa.float32() for name in (*axes, *executed_columns(axes))}
+    types = {**_BEFORE_CONTROLS, **controls, **_AFTER_CONTROLS}
     if telemetry:
         types["telemetry"] = pa.struct([(name, pa.float32()) for name in telemetry])
+    return types
+
+
+def _version_of(axes: Sequence[str]) -> int:
+    return FORMAT_VERSION if tuple(axes) == STANDARD_AXES else FURTHER_AXES_VERSION
+
+
+def arrow_schema(header: EpisodeHeader, telemetry: list[str]) -> Any:
+    """Return the Arrow schema with our header and Hugging Face's feature declaration in its metadata."""
+    types = _column_types(header.axes, telemetry)
     about = {
         "format": FORMAT,
-        "version": FORMAT_VERSION,
+        "version": _version_of(header.axes),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "header": asdict(header),
         "telemetry": telemetry,
@@ -169,26 +201,29 @@ def check_schema(path: Path, schema: Any) -> None:
     about = json.loads(text)
     if not isinstance(about, dict):
         raise damaged_episode(path, f"its header is {_quoted(about)}, no object")
-    if about.get("format") != FORMAT or about.get("version") != FORMAT_VERSION:
+    if about.get("format") != FORMAT or about.get("version") not in (FORMAT_VERSION, FURTHER_AXES_VERSION):
         raise ForeignEpisodeError(
             f"{path} has format {_quoted(about.get('format'))} version {_quoted(about.get('version'))}, this "
-            f"program reads {FORMAT!r} version {FORMAT_VERSION}. Use the version of this project that recorded it."
+            f"program reads {FORMAT!r} version {FORMAT_VERSION} and {FURTHER_AXES_VERSION}. Use the version of this "
+            "project that recorded it."
         )
-    expected = dict(_COLUMN_TYPES)
-    if about["telemetry"]:
-        expected["telemetry"] = pa.struct([(name, pa.float32()) for name in about["telemetry"]])
+    axes = dict(about["header"]).get("axes", STANDARD_AXES)  # what versions without a table of axes recorded
+    _check_axes(axes)
+    expected = _column_types(axes, about["telemetry"])
     if len(schema.names) != len(expected) or dict(zip(schema.names, schema.types, strict=True)) != expected:
         raise damaged_episode(path, f"it has columns {_shortened(schema.names)}, expected {_shortened(expected)}")
 
 
 def check_columns(path: Path, table: Any, rows: int) -> None:
+    """Refuse what lacks rows or values, or has controls that are no numbers; the columns are those of the schema."""
     table.validate(full=True)
     empty = [name for name in table.column_names if name not in _NULLABLE and table[name].null_count]
     if empty:
         raise damaged_episode(path, f"values are missing in {_shortened(empty)}")
     if not rows or table.num_rows != rows:
         raise damaged_episode(path, f"it has {table.num_rows} rows of {rows}")
-    if not all(np.isfinite(table[name].to_numpy()).all() for name in LABELS + EXECUTED):
+    controls = [name for name in table.column_names if name not in _RESERVED]
+    if not all(np.isfinite(table[name].to_numpy()).all() for name in controls):
         raise damaged_episode(path, "it holds controls that are no finite numbers")
 
 

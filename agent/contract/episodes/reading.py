@@ -9,12 +9,16 @@ frame column is declared an ``Image`` feature). Both files hold the same columns
 ``tick``                                            int32, the frame's running number given by its source
 ``captured_ns``                                     int64, monotonic time of the capture in nanoseconds
 ``frame``                                           struct<bytes: binary, path: string>, a PNG
-``steering``, ``throttle``, ``brake``               float32, the label: what the driver wanted
-``executed_steering``, ..., ``executed_brake``      float32, what was really sent, injected noise included
+``steering``, ``throttle``, ``brake``, ...          float32, the label: what the driver wanted
+``executed_steering``, ``executed_throttle``, ...   float32, what was really sent, injected noise included
 ``speed``                                           float32, in the game's own units, null where unknown
 ``intervention``                                    bool, a person or an expert had taken over
 ``telemetry``                                       struct of float32 by name; the column is absent without any
 ==================================================  ==========================================================
+
+The header says which axes there are: steering, throttle and brake always, then any others that the game has. An episode
+of those three alone is version 1 of the format, which every version of this project reads, as this one reads theirs.
+With further axes it is version 2, which versions before them refuse by its number.
 
 **Why PNG at level 3 without a filter.** Mean size and median thread time of 12 CarRacing frames of 1000 x 800 px, one
 thread of a two-core EPYC, OpenCV 5.0:
@@ -36,7 +40,7 @@ and training decodes every frame. The reader takes PNG of any such settings and 
 :mod:`agent.contract.picture`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -46,10 +50,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from agent.contract.controls import SIGNED_OUTPUTS
 from agent.contract.episodes.columns import (
     BATCH_CHECKSUM_KEY,
-    EXECUTED,
-    LABELS,
     READ_ERRORS,
     RECORDING_SUFFIX,
     SECOND_NS,
@@ -59,6 +62,7 @@ from agent.contract.episodes.columns import (
     check_schema,
     checksum_of,
     damaged_episode,
+    executed_columns,
     floats_of,
     one_line,
     parse_metadata,
@@ -81,8 +85,9 @@ class Episode:
         unread_bytes: Bytes of a recording that are incomplete or damaged, or follow such; they hold rows, perhaps.
         tick: int32, shape (rows,): the frames' running numbers; a gap means frames missed or dropped.
         captured_ns: int64, shape (rows,): monotonic capture time in nanoseconds.
-        controls: float32, shape (rows, 3): the label's steering, throttle, brake.
-        executed: float32, shape (rows, 3): what was really sent.
+        controls: float32, shape (rows, axes): the label's axes, in the order of ``header.axes``; steering, throttle
+            and brake come first.
+        executed: float32, shape (rows, axes): what was really sent.
         speed: float32, shape (rows,): in the game's own units; NaN where unknown.
         intervention: bool, shape (rows,).
         telemetry: float32, shape (rows,), by name.
@@ -104,8 +109,9 @@ class Episode:
         self.header, self.created, names = parse_metadata(path, schema)
         self.tick: npt.NDArray[np.int32] = columns["tick"].to_numpy()
         self.captured_ns: npt.NDArray[np.int64] = columns["captured_ns"].to_numpy()
-        self.controls: Floats = np.column_stack([columns[name].to_numpy() for name in LABELS])
-        self.executed: Floats = np.column_stack([columns[name].to_numpy() for name in EXECUTED])
+        axes = self.header.axes
+        self.controls: Floats = np.column_stack([columns[name].to_numpy() for name in axes])
+        self.executed: Floats = np.column_stack([columns[name].to_numpy() for name in executed_columns(axes)])
         self.speed: Floats = floats_of(columns["speed"])
         self.intervention: npt.NDArray[np.bool_] = columns["intervention"].to_numpy()
         self.telemetry: dict[str, Floats] = {
@@ -168,6 +174,29 @@ class Episode:
 
     def __len__(self) -> int:
         return len(self.tick)
+
+    def labels(self, outputs: Sequence[str]) -> Floats:
+        """Return what a network with these outputs should have said: float32, shape (rows, outputs).
+
+        Args:
+            outputs: Names of axes or of :data:`agent.contract.controls.SIGNED_OUTPUTS`.
+
+        Raises:
+            EpisodeError: If the episode does not have such an axis.
+        """
+        return np.column_stack([self._label(name) for name in outputs])
+
+    def _label(self, output: str) -> Floats:
+        if output in SIGNED_OUTPUTS:
+            above, below = SIGNED_OUTPUTS[output]
+            return self._label(above) - self._label(below)
+        axes = self.header.axes
+        if output not in axes:
+            raise EpisodeError(
+                f"{self.path} has no {output}: it was recorded with {', '.join(axes)}. Record episodes in which it is "
+                f"used, or train without it: `--outputs {','.join(axes)}`."
+            )
+        return np.asarray(self.controls[:, axes.index(output)])
 
     @cached_property
     def duration_s(self) -> float:

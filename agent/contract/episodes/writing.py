@@ -8,11 +8,10 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from agent.contract.controls import AXIS_NAMES
 from agent.contract.durable import sync_folder
 from agent.contract.episodes.columns import (
     BATCH_CHECKSUM_KEY,
-    EXECUTED,
-    LABELS,
     RECORDING_SUFFIX,
     REPAIR,
     SEALED_SUFFIX,
@@ -22,6 +21,7 @@ from agent.contract.episodes.columns import (
     EpisodeRow,
     arrow_schema,
     checksum_of,
+    executed_columns,
     refuse_existing,
 )
 from agent.contract.episodes.sealing import seal_recording
@@ -64,6 +64,8 @@ class EpisodeWriter:
     def __init__(self, path: Path, header: EpisodeHeader) -> None:
         if path.suffix != SEALED_SUFFIX:
             raise ValueError(f"an episode's path ends in {SEALED_SUFFIX}, not in {path.suffix!r}: {path}")
+        if unknown := [name for name in header.axes if name not in AXIS_NAMES]:
+            raise ValueError(f"there is no axis {unknown[0]!r} to record, expected some of {', '.join(AXIS_NAMES)}")
         self.path = path
         self.header = header
         self.rows = 0
@@ -133,6 +135,7 @@ class EpisodeWriter:
                 f"a row has telemetry {sorted(row.telemetry)}, the episode's first row had "
                 f"{sorted(self._telemetry_names)}: expected the same names in every row"
             )
+        axes = self.header.axes
         # Slower than the nominal rate: what is half a second old must not wait for the batch to fill.
         if self._pending and row.captured_ns - self._pending[0]["captured_ns"] >= _BATCH_NS:
             self._flush()
@@ -141,8 +144,8 @@ class EpisodeWriter:
                 "tick": row.tick,
                 "captured_ns": row.captured_ns,
                 "frame": {"bytes": row.picture, "path": f"{self.rows:06d}.png"},
-                **dict(zip(LABELS, row.controls.to_array().tolist(), strict=True)),
-                **dict(zip(EXECUTED, row.executed.to_array().tolist(), strict=True)),
+                **dict(zip(axes, row.controls.to_array(axes).tolist(), strict=True)),
+                **dict(zip(executed_columns(axes), row.executed.to_array(axes).tolist(), strict=True)),
                 "speed": row.speed,
                 "intervention": row.intervention,
                 "telemetry": row.telemetry,
