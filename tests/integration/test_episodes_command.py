@@ -426,7 +426,7 @@ def seal_without_checks(path: Path, column: str, row: int) -> None:
 
 
 def refuse_header(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.contract.episodes.reading.asdict", lambda header: {"rate_hz": -1.0})
+    monkeypatch.setattr("agent.contract.episodes.columns.asdict", lambda header: {"rate_hz": -1.0})
     record(path)
     monkeypatch.undo()
 
