@@ -584,9 +584,7 @@ def test_the_label_of_a_signed_pedal_is_throttle_less_brake(folder: Path) -> Non
 
 
 def test_a_label_that_was_not_recorded_is_told_with_what_was(folder: Path) -> None:
-    with pytest.raises(
-        EpisodeError, match=r"no handbrake: it was recorded with steering, throttle, brake\. Record"
-    ):
+    with pytest.raises(EpisodeError, match=r"no handbrake: it was recorded with steering, throttle, brake\. Record"):
         Episode.open(folder / "sealed.parquet").labels(["steering", "handbrake"])
 
 
