@@ -4,6 +4,9 @@ import os
 import warnings
 from typing import Any
 
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws into memory; no display is opened
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+
 import numpy as np
 import numpy.typing as npt
 import pygame
@@ -12,9 +15,6 @@ from agent.contract.controls import Controls
 from agent.contract.observation import Pixels
 from agent.games.base import DriveState, Outcome
 from agent.games.profile_files import SHIPPED, load_profile
-
-os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws into memory; no display is opened
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 with warnings.catch_warnings():  # Box2D 2.3.10 crashes the interpreter where its deprecation warnings are errors
     warnings.simplefilter("ignore", DeprecationWarning)

@@ -6,13 +6,13 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+os.environ.setdefault("SDL_JOYSTICK_ALLOW_BACKGROUND_EVENTS", "1")  # the game's window has the focus, not ours
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+
 from agent.contract.controls import AXIS_BY_NAME, NEUTRAL, Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import STEERING_AXES, PadMap, PedalAxis, SteeringAxis
 from agent.system.pacing import clock_ns
-
-os.environ.setdefault("SDL_JOYSTICK_ALLOW_BACKGROUND_EVENTS", "1")  # the game's window has the focus, not ours
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 # SDL's names of the places that a profile knows; it counts a stick's way down as positive.
 _SDL_AXES: dict[SteeringAxis | PedalAxis, tuple[str, int]] = {

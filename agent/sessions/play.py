@@ -11,6 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+# SDL would show each picture through OpenGL: where that is emulated, 52 % of a core instead of 21 % (50 Hz, Xvfb).
+os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
+
 import pygame
 
 from agent.contract.controls import NEUTRAL, Controls
@@ -19,10 +23,6 @@ from agent.games.base import DriveState, Simulator
 from agent.inputs.gamepad import GamepadInput
 from agent.inputs.wheels import KeySteering
 from agent.system.pacing import Pacer
-
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-# SDL would show each picture through OpenGL: where that is emulated, 52 % of a core instead of 21 % (50 Hz, Xvfb).
-os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
 
 TITLE = "Hoodcam CarRacing"
 """How the window's title begins; what else there is to say follows. Nothing is written into the picture."""
