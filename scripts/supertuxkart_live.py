@@ -28,7 +28,7 @@ from agent.capture.desktop import open_desktop  # noqa: E402
 from agent.capture.screen import ScreenSource  # noqa: E402
 from agent.commands.options import control_rate, positive, video_path  # noqa: E402
 from agent.contract.errors import AgentError, BlindError, GameError  # noqa: E402
-from agent.engines.registry import ENGINES  # noqa: E402
+from agent.engines.registry import EngineChoices  # noqa: E402
 from agent.games.registry import find_game  # noqa: E402
 from agent.games.supertuxkart.window import Race, race_in_window  # noqa: E402
 from agent.games.virtual_desktop import virtual_desktop  # noqa: E402
@@ -49,7 +49,11 @@ def main() -> int:
         "--weights", type=Path, metavar="DIR", help="model folder (default: model_weights/supertuxkart)"
     )
     parser.add_argument(
-        "--engine", choices=ENGINES, default="openvino-int8", help="what runs the network (default: openvino-int8)"
+        "--engine",
+        choices=EngineChoices(),
+        metavar="NAME",
+        default="openvino-int8",
+        help="what runs the network: %(choices)s (default: openvino-int8)",
     )
     parser.add_argument("--rate", type=control_rate, default=30.0, metavar="HZ", help="control rate (default: 30)")
     parser.add_argument("--seconds", type=positive, default=300.0, metavar="T", help="give up after (default: 300)")

@@ -28,32 +28,32 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from agent.capture.screen import ScreenSource
-from agent.commands.numbers import number
-from agent.commands.wiring import EXIT_FAULT, make_engine
-from agent.contract.controls import NEUTRAL, Controls
-from agent.contract.episodes.columns import EpisodeHeader
-from agent.contract.errors import AgentError, BlindError, GameError
-from agent.contract.observation import Frame, Pixels
-from agent.contract.preprocess import preprocess
-from agent.controllers.keyboard import Keyboard
-from agent.driving.rate import warm_up
-from agent.engines.registry import ENGINES
-from agent.games.registry import find_game
-from agent.games.torcs.player import Disturbances, Player
-from agent.games.torcs.progress import Progress
-from agent.games.torcs.window import Session, session_in_window
-from agent.games.virtual_desktop import virtual_desktop
-from agent.inputs.base import Input
-from agent.inputs.keyboard import KeyboardInput
-from agent.inputs.sampling import KEYS_AVERAGED_S, ControlTrack, Sampler
-from agent.inputs.wheels import GameWheel
-from agent.policies.network import NetworkPolicy
-from agent.sessions.record_person import Demonstration
-from agent.system.pacing import Pacer, clock_ns
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from agent.capture.screen import ScreenSource  # noqa: E402
+from agent.commands.numbers import number  # noqa: E402
+from agent.commands.wiring import EXIT_FAULT, make_engine  # noqa: E402
+from agent.contract.controls import NEUTRAL, Controls  # noqa: E402
+from agent.contract.episodes.columns import EpisodeHeader  # noqa: E402
+from agent.contract.errors import AgentError, BlindError, GameError  # noqa: E402
+from agent.contract.observation import Frame, Pixels  # noqa: E402
+from agent.contract.preprocess import preprocess  # noqa: E402
+from agent.controllers.keyboard import Keyboard  # noqa: E402
+from agent.driving.rate import warm_up  # noqa: E402
+from agent.engines.registry import EngineChoices  # noqa: E402
+from agent.games.registry import find_game  # noqa: E402
+from agent.games.torcs.player import Disturbances, Player  # noqa: E402
+from agent.games.torcs.progress import Progress  # noqa: E402
+from agent.games.torcs.window import Session, session_in_window  # noqa: E402
+from agent.games.virtual_desktop import virtual_desktop  # noqa: E402
+from agent.inputs.base import Input  # noqa: E402
+from agent.inputs.keyboard import KeyboardInput  # noqa: E402
+from agent.inputs.sampling import KEYS_AVERAGED_S, ControlTrack, Sampler  # noqa: E402
+from agent.inputs.wheels import GameWheel  # noqa: E402
+from agent.policies.network import NetworkPolicy  # noqa: E402
+from agent.sessions.record_person import Demonstration  # noqa: E402
+from agent.system.pacing import Pacer, clock_ns  # noqa: E402
 
 _PERIOD_S = 0.05
 
@@ -81,12 +81,24 @@ def main() -> int:
     correct = commands.add_parser("correct", parents=[common], help="a network drives, and the program says better")
     correct.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the episodes")
     correct.add_argument("--weights", type=Path, required=True, metavar="DIR", help="model folder")
-    correct.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the network (default: auto)")
+    correct.add_argument(
+        "--engine",
+        choices=EngineChoices(),
+        metavar="NAME",
+        default="auto",
+        help="what runs the network: %(choices)s (default: auto)",
+    )
     correct.add_argument("--threads", type=int, metavar="N", help="of the network (default: all cores)")
     correct.set_defaults(run=_correct)
     drive = commands.add_parser("drive", parents=[common], help="a network drives")
     drive.add_argument("--weights", type=Path, required=True, metavar="DIR", help="model folder")
-    drive.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the network (default: auto)")
+    drive.add_argument(
+        "--engine",
+        choices=EngineChoices(),
+        metavar="NAME",
+        default="auto",
+        help="what runs the network: %(choices)s (default: auto)",
+    )
     drive.add_argument("--threads", type=int, metavar="N", help="of the network (default: all cores)")
     drive.add_argument("--video", type=Path, metavar="FILE", help="film the drive (.mp4)")
     drive.add_argument("--record", type=Path, metavar="DIR", help="record the drive into this folder")

@@ -2,18 +2,21 @@
 
 import argparse
 import functools
-import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.commands.numbers import at_least_one
 from agent.commands.options import add_command, add_json_option, png_path
 from agent.commands.wiring import EXIT_DONE, note, progress_bar, say_json, shipped_weights
 from agent.contract.errors import EngineError
-from agent.engines.registry import RUNTIMES, load_engine
+from agent.engines.registry import EngineEntry, find_engine, find_engines, load_engine
 from agent.games.registry import find_game
+
+if TYPE_CHECKING:
+    from agent.engines.base import Engine
 
 
 def add_to(commands: Any) -> None:
@@ -54,7 +57,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from agent.engines.model_folder.opening import open_model_folder
     from agent.games.realtime.game import RealTimeGame
-    from agent.measuring.bench import GAME_SEED, baseline_names, make_baseline, run_bench
+    from agent.measuring.bench import GAME_SEED, find_baselines, make_baseline, run_bench
     from agent.measuring.peak import multiply_adds
 
     if arguments.plot is not None and not find_spec("matplotlib"):  # before minutes of measuring
@@ -63,16 +66,19 @@ def _run(arguments: argparse.Namespace) -> int:
     folder = arguments.weights if arguments.weights is not None else shipped_weights(game.name)
     spec, graph = open_model_folder(folder)
     threads: int | None = arguments.threads
-    names = arguments.engines if arguments.engines is not None else _installed_engines()
-    engines = {name: functools.partial(load_engine, name, folder, threads) for name in names}
-    baselines: tuple[str, ...] = ()
+    if arguments.engines is not None:
+        entries = [find_engine(name) for name in arguments.engines]
+    else:
+        entries = [entry for entry in find_engines(note) if entry.needs_weights and entry.is_installed]
+    baselines: tuple[EngineEntry, ...] = ()
     if arguments.with_keras and find_spec("tensorflow") is None:
         note("keras-predict and tf-function are left out: TensorFlow is not installed (`pip install '.[training]'`)")
     elif arguments.with_keras:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # inherited by the processes; see load_engine
-        os.environ["KERAS_BACKEND"] = "tensorflow"  # or Keras would be timed on what else the user trains with
-        baselines = baseline_names()
-        engines |= {name: functools.partial(make_baseline, name, folder, threads) for name in baselines}
+        baselines = find_baselines()
+    engines: list[tuple[EngineEntry, Callable[[], Engine]]] = [
+        *((entry, functools.partial(load_engine, entry.name, folder, threads)) for entry in entries),
+        *((entry, functools.partial(make_baseline, entry.name, folder, threads)) for entry in baselines),
+    ]
 
     def skip(reason: str) -> None:
         if arguments.engines is not None:
@@ -94,7 +100,7 @@ def _run(arguments: argparse.Namespace) -> int:
             arguments.rounds,
             threads,
             running,
-            baselines,
+            [entry.name for entry in baselines],
             skip,
             lambda total: bar.update(task, advance=1, total=total),
         )
@@ -109,19 +115,13 @@ def _run(arguments: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _installed_engines() -> list[str]:
-    """Return what runs a network here, as far as the installed packages tell."""
-    names = [name for name in RUNTIMES if not name.startswith("onnxruntime") and find_spec(name.partition("-")[0])]
-    if find_spec("onnxruntime"):
-        from agent.engines.onnxruntime import available_devices
-
-        others = [f"onnxruntime-{device}" for device in available_devices() if device != "cpu"]
-        names += ["onnxruntime", "onnxruntime-int8", *others]
-    return names
-
-
 def _engines(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(text.split(",")))
-    if unknown := [name for name in names if name not in RUNTIMES]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no engine, expected some of {', '.join(RUNTIMES)}")
+    for name in names:
+        try:
+            entry = find_engine(name)
+        except EngineError as exc:
+            raise argparse.ArgumentTypeError(str(exc)) from None
+        if not entry.needs_weights:
+            raise argparse.ArgumentTypeError(f"{name!r} runs no network, expected engines that do")
     return names

@@ -10,7 +10,7 @@ from agent.commands.options import add_command, positive, track_seed, video_path
 from agent.commands.wiring import EXIT_DONE, make_policy, nearest_hold_ticks, say
 from agent.contract.errors import AgentError, SpecError
 from agent.contract.spec import ModelSpec
-from agent.engines.registry import ENGINES
+from agent.engines.registry import EngineChoices
 from agent.games.registry import find_game
 
 
@@ -38,7 +38,13 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--every", type=at_least_one, default=1, metavar="N", help="keep every N-th picture (default: 1)"
     )
-    parser.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the networks (default: auto)")
+    parser.add_argument(
+        "--engine",
+        choices=EngineChoices(),
+        metavar="NAME",
+        default="auto",
+        help="what runs the networks: %(choices)s (default: auto)",
+    )
     parser.add_argument("--threads", type=at_least_one, metavar="N", help="processor threads for each")
 
 

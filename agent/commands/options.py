@@ -9,7 +9,7 @@ from typing import Any
 from agent.commands.numbers import at_least_one, number, whole
 from agent.contract.errors import GameError
 from agent.contract.profile import Capture, GameProfile, Region
-from agent.engines.registry import ENGINES
+from agent.engines.registry import EngineChoices
 from agent.games.registry import game_names
 
 _MAX_SEED = 2**32 - 1
@@ -41,10 +41,12 @@ def add_engine_options(parser: argparse.ArgumentParser, game: bool = True) -> No
     )
     parser.add_argument(
         "--engine",
-        choices=ENGINES,
+        choices=EngineChoices(),
+        metavar="NAME",
         default="auto",
-        help="what runs the network: auto is the fastest that runs here, measured once and remembered, int8 only where "
-        "driving has shown it to be as good; constant runs none and rolls slowly straight on (default: auto)",
+        help="what runs the network, one of %(choices)s: auto is the fastest that runs here, measured once and "
+        "remembered, int8 only where driving has shown it to be as good; constant runs none and rolls slowly straight "
+        "on (default: auto)",
     )
     parser.add_argument(
         "--threads",

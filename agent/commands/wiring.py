@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.contract.controls import Controls
 from agent.contract.errors import EngineError, SpecError
 from agent.contract.spec import STEERING_THROTTLE_BRAKE, ModelSpec
-from agent.engines.registry import load_engine
+from agent.engines.registry import AUTO, EngineRequest, find_engine, load_engine
 from agent.system.process import pin_to, raise_priority
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from agent.policies.base import Policy
 
 EXIT_DONE, EXIT_ERROR, EXIT_FAULT, EXIT_INTERRUPTED = 0, 1, 3, 130
-
-CONSTANT_CONTROLS = Controls(0.0, 0.1, 0.0)  # slowly straight on: tries out everything but the network
 
 ENDINGS = {
     "lap": "lap finished",
@@ -53,11 +50,11 @@ def make_engine(arguments: argparse.Namespace, game: str) -> "Engine":
     """Load the network; ``game`` names the shipped weights where none are given."""
     name: str = arguments.engine
     threads: int | None = arguments.threads
-    if name == "constant":
-        from agent.engines.constant import ConstantEngine
-
-        return ConstantEngine(ModelSpec(name="constant", backbone="none", game=game), CONSTANT_CONTROLS)
     folder = arguments.weights if arguments.weights is not None else shipped_weights(game)
+    request = EngineRequest(folder, threads, game)
+    entry = None if name == AUTO else find_engine(name)
+    if entry is not None and not entry.needs_weights:
+        return entry.load(request)
     spec = ModelSpec.load(folder)
     if spec.outputs != STEERING_THROTTLE_BRAKE:
         raise SpecError(
@@ -67,16 +64,16 @@ def make_engine(arguments: argparse.Namespace, game: str) -> "Engine":
     if spec.game != game:
         note(f"{folder} was trained on {spec.game}, not on {game}: expect little")
     try:
-        if name == "auto":
+        if entry is None:
             from agent.engines.choice import choose_engine
 
-            return choose_engine(spec, threads, lambda candidate: load_engine(candidate, folder, threads), note)
-        return load_engine(name, folder, threads)
+            return choose_engine(spec, threads, lambda each: load_engine(each, folder, threads), note)
+        return entry.load(request)
     except ImportError as exc:
+        advice = entry.install if entry is not None and entry.install else "install it"
         raise EngineError(
-            f"the engine {name} cannot be imported ({exc}), expected its library to be installed. "
-            "For onnxruntime, `pip install '.[onnxruntime]'`; for tensorflow, `pip install '.[training]'`; "
-            "or choose another with --engine."
+            f"the engine {name} cannot be imported ({exc}), expected its library to be installed: {advice}, or choose "
+            "another with --engine."
         ) from exc
 
 

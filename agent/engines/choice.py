@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -14,19 +15,22 @@ from agent.contract.durable import replace_file
 from agent.contract.errors import EngineError
 from agent.contract.spec import INT8_GRAPH_FILE, WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Engine
+from agent.engines.registry import EngineEntry, Precision, find_engines
 
 MEMORY_FILE = "engines.json"
+_FASTEST_FIRST: tuple[Precision, ...] = ("int8", "bf16", "f32")
 _WARM_PASSES, _TIMED_PASSES = 2, 5
 
 
-def candidates(spec: ModelSpec) -> tuple[str, ...]:
-    """Return the engines that may drive this model unasked, the likely fastest first.
+def candidates(spec: ModelSpec, on_broken: Callable[[str], None] = lambda line: None) -> tuple[EngineEntry, ...]:
+    """Return the engines that may drive this model unasked, the likely fastest first; see ``EngineEntry.automatic``.
 
-    int8 is among them only where driving has shown that it is as good as float (see ``Quantization.driving``). ONNX
-    Runtime is not: it takes 1.1 (float32) to 5 times (int8) as long as OpenVINO.
+    Args:
+        spec: Of the model.
+        on_broken: Receives one line for each engine that another package offers and that cannot be loaded.
     """
-    int8 = spec.quantization is not None and spec.quantization.driving is not None
-    return (*(["openvino-int8"] if int8 else []), "openvino-bf16", "openvino")
+    found = [entry for entry in find_engines(on_broken) if entry.automatic(spec)]
+    return tuple(sorted(found, key=lambda entry: _FASTEST_FIRST.index(entry.precision)))
 
 
 def choose_engine(
@@ -39,8 +43,7 @@ def choose_engine(
     """Load the fastest engine that runs a model here.
 
     Each candidate is loaded, timed over a few passes and closed, a second or two in all; the outcome is kept in the
-    user's cache folder and holds until the weights, the runtime's version, the processors or the threads change.
-    float32 is left out where bfloat16 runs.
+    user's cache folder and holds until the weights, a runtime's version, the processors or the threads change.
 
     Args:
         spec: Of the model.
@@ -54,33 +57,33 @@ def choose_engine(
         WeightsError: If a file of a candidate is damaged.
     """
     memory = user_cache_path("hoodcam") / MEMORY_FILE if memory is None else memory
-    names = candidates(spec)
-    key = _key(spec, names, threads)
+    entries = candidates(spec, say)
+    key = _key(spec, entries, threads)
     remembered = _recall(memory).get(key)
-    if remembered in names:
+    if remembered is not None and any(entry.name == remembered for entry in entries):
         try:
             return load(remembered)
         except (EngineError, ImportError):
             pass  # what ran then does not now: measure anew
     times_ms: dict[str, float] = {}
     failures: dict[str, Exception] = {}
-    for name in names:
-        if name == "openvino" and "openvino-bf16" in times_ms:
+    for entry in entries:
+        if entry.replaced_by in times_ms:
             continue
         try:
-            engine = load(name)
+            engine = load(entry.name)
+            with closing(engine):
+                times_ms[entry.name] = _time_pass_ms(engine)
         except (EngineError, ImportError) as exc:
-            failures[name] = exc
-            continue
-        times_ms[name] = _time_pass_ms(engine)
-        engine.close()
+            failures[entry.name] = exc
     if not times_ms:
         raise list(failures.values())[-1]
     order = sorted(times_ms, key=lambda name: times_ms[name])
     measured = ", ".join(f"{name} {times_ms[name]:.0f} ms" for name in order)
-    _remember(memory, key, order[0])
+    problem = _remember(memory, key, order[0])
+    kept = f"remembered in {memory}" if problem is None else f"not remembered: {memory} cannot be written ({problem})"
     missing = "".join(f"; {name} does not run: {failure}" for name, failure in failures.items())
-    say(f"{order[0]} is the fastest engine here (a pass: {measured}); remembered in {memory}{missing}")
+    say(f"{order[0]} is the fastest engine here (a pass: {measured}); {kept}{missing}")
     return load(order[0])
 
 
@@ -94,11 +97,12 @@ def _time_pass_ms(engine: Engine) -> float:
     return float(np.median(times_s[_WARM_PASSES:])) * 1e3
 
 
-def _key(spec: ModelSpec, names: Sequence[str], threads: int | None) -> str:
+def _key(spec: ModelSpec, entries: Sequence[EngineEntry], threads: int | None) -> str:
     weights = [spec.sha256.get(name, "")[:16] for name in (WEIGHTS_FILE, INT8_GRAPH_FILE)]
-    return " | ".join(
-        [*weights, f"openvino {_version('openvino')}", *names, f"{os.cpu_count()} processors", f"threads {threads}"]
-    )
+    packages = dict.fromkeys(package for entry in entries for package in entry.packages)
+    versions = [f"{package} {_version(package)}" for package in packages]
+    names = [entry.name for entry in entries]
+    return " | ".join([*weights, *versions, *names, f"{os.cpu_count()} processors", f"threads {threads}"])
 
 
 def _version(package: str) -> str:
@@ -116,10 +120,12 @@ def _recall(memory: Path) -> dict[str, str]:
     return raw if isinstance(raw, dict) else {}
 
 
-def _remember(memory: Path, key: str, name: str) -> None:
+def _remember(memory: Path, key: str, name: str) -> str | None:
+    """Keep a choice; return why it could not be kept."""
     known = dict(list(_recall(memory).items())[-20:]) | {key: name}
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
         replace_file(memory, json.dumps(known, indent=1), sync=False)
-    except OSError:
-        pass  # a read-only home: measured at every start, and no worse
+    except OSError as exc:  # a read-only home: measured at every start, and no worse
+        return exc.strerror or str(exc)
+    return None

@@ -1,43 +1,282 @@
-"""Which engines there are, and how each is made."""
+"""Every engine there is: what it is called, what it needs, how it is made, and whether `auto` may take it.
 
-import os
+An engine of another package joins by an entry point of the group ``hoodcam.engines``: its name is the engine's, and
+what it names is an :class:`EngineEntry` in a module that imports no heavy library::
+
+    [project.entry-points."hoodcam.engines"]
+    fast = "fast_engine.entry:FAST"
+
+Nobody takes a name apart: who wants to know what an engine computes in, or what it runs on, asks its entry.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from agent.contract.controls import Controls
+from agent.contract.errors import AgentError, EngineError
+from agent.contract.spec import ModelSpec
+from agent.system.plugins import find_plugins, load_plugin, package_of
 
 if TYPE_CHECKING:
     from agent.engines.base import Engine
+    from agent.engines.onnxruntime import Device
 
-ENGINES = (
-    "auto",
-    "openvino",
-    "openvino-bf16",
-    "openvino-int8",
-    "onnxruntime",
-    "onnxruntime-int8",
-    "onnxruntime-cuda",
-    "onnxruntime-directml",
-    "onnxruntime-coreml",
-    "tensorflow",
-    "constant",
-)
-RUNTIMES = tuple(name for name in ENGINES if name not in ("auto", "constant"))
+GROUP = "hoodcam.engines"
+"""Of the entry points."""
+AUTO = "auto"
+"""Stands for the fastest engine that runs here, see ``agent.engines.choice``."""
+
+Precision = Literal["f32", "bf16", "int8"]
 
 
-def load_engine(name: str, folder: Path, threads: int | None) -> "Engine":
-    if name == "tensorflow":
-        # Read once, at the import: TensorFlow greets with a page of notes on the processor and on GPUs it lacks.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        from agent.engines.tensorflow import TensorFlowEngine
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """What an engine is to run.
 
-        return TensorFlowEngine(folder, threads)
-    if name.startswith("onnxruntime"):
-        from agent.engines.onnxruntime import DEVICES, OnnxRuntimeEngine
+    Attributes:
+        folder: The model. Engines that need no weights get a folder that may not exist.
+        threads: Processor threads; None leaves them to the engine.
+        game: Profile name of the game, for an engine that needs no weights.
+    """
 
-        device = next((known for known in DEVICES if name.endswith(known)), DEVICES[0])
-        return OnnxRuntimeEngine(folder, "int8" if name.endswith("-int8") else "f32", threads, device)
+    folder: Path
+    threads: int | None = None
+    game: str = ""
 
+
+def never(spec: ModelSpec) -> bool:
+    """Say no: `auto` does not offer this engine for any model."""
+    return False
+
+
+def always(spec: ModelSpec) -> bool:
+    """Say yes: `auto` offers this engine for every model."""
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineEntry:
+    """One engine.
+
+    Attributes:
+        name: On the command line and in reports.
+        runtime: What people call the library that it runs on.
+        make: Makes it; imports the library only when called.
+        precision: What most of the arithmetic is done in.
+        device: Where: ``cpu``, or the name of an accelerator.
+        packages: Distributions that it runs on, for their versions and sizes; those not installed do not count.
+        module: What must be importable.
+        is_there: Whether the library that is installed can run it; asked only where ``module`` is importable.
+        install: What to do where ``module`` is missing, such as a command in backquotes.
+        processor: What the processor must have; empty where any will do.
+        needs_weights: Whether it runs a model folder's network.
+        automatic: Whether `auto` may offer it for a model.
+        replaced_by: An engine that makes timing this one needless for `auto` where it runs.
+        package: Of a third party: how to call it. Filled in by the registry.
+    """
+
+    name: str
+    runtime: str
+    make: "Callable[[EngineRequest], Engine]"
+    precision: Precision = "f32"
+    device: str = "cpu"
+    packages: tuple[str, ...] = ()
+    module: str = ""
+    is_there: Callable[[], bool] = lambda: True
+    install: str = ""
+    processor: str = ""
+    needs_weights: bool = True
+    automatic: Callable[[ModelSpec], bool] = never
+    replaced_by: str = ""
+    package: str = ""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its library is installed; it may still refuse this processor or model."""
+        return (not self.module or find_spec(self.module) is not None) and self.is_there()
+
+    def load(self, request: EngineRequest) -> "Engine":
+        """Make the engine.
+
+        Raises:
+            ImportError: If its library is missing.
+            EngineError: If it cannot run the network here, or fails in any way and is another package's.
+            SpecError, WeightsError: If the model folder is of no use.
+        """
+        try:
+            return self.make(request)
+        except (AgentError, ImportError):
+            raise
+        except Exception as exc:
+            if not self.package:
+                raise
+            reason = f"{type(exc).__name__}: {' '.join(str(exc).split())[:200]}"
+            raise EngineError(
+                f"the engine {self.name} of {self.package} cannot be made ({reason}). Update that package, or choose "
+                "another with --engine."
+            ) from exc
+
+
+# --- the engines that come with the agent -----------------------------------------------------------------------------
+
+
+def _openvino(precision: Precision, request: EngineRequest) -> "Engine":
     from agent.engines.openvino import OpenVinoEngine
 
-    if name == "openvino-bf16":
-        return OpenVinoEngine(folder, "bf16", threads)
-    return OpenVinoEngine(folder, "int8" if name == "openvino-int8" else "f32", threads)
+    return OpenVinoEngine(request.folder, precision, request.threads)
+
+
+def _onnxruntime(precision: Literal["f32", "int8"], device: "Device", request: EngineRequest) -> "Engine":
+    from agent.engines.onnxruntime import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(request.folder, precision, request.threads, device)
+
+
+def _has_device(device: "Device") -> bool:
+    from agent.engines.onnxruntime import available_devices
+
+    return device in available_devices()
+
+
+def _constant(request: EngineRequest) -> "Engine":
+    from agent.engines.constant import ConstantEngine
+
+    return ConstantEngine(ModelSpec(name="constant", backbone="none", game=request.game), SLOWLY_STRAIGHT_ON)
+
+
+SLOWLY_STRAIGHT_ON = Controls(0.0, 0.1, 0.0)
+"""What the constant engine predicts: it tries out everything but the network."""
+
+
+def _drives_as_well_in_int8(spec: ModelSpec) -> bool:
+    """Whether driving has shown that the int8 weights are as good as the float ones; see ``Quantization.driving``."""
+    return spec.quantization is not None and spec.quantization.driving is not None
+
+
+_OPENVINO = EngineEntry(
+    name="openvino",
+    runtime="OpenVINO",
+    make=partial(_openvino, "f32"),
+    packages=("openvino",),
+    module="openvino",
+    install="`pip install '.'` again",
+    automatic=always,
+    replaced_by="openvino-bf16",
+)
+# `auto` offers none of them: ONNX Runtime takes 1.1 (float32) to 5 times (int8) as long as OpenVINO.
+_ONNXRUNTIME = EngineEntry(
+    name="onnxruntime",
+    runtime="ONNX Runtime",
+    make=partial(_onnxruntime, "f32", "cpu"),
+    packages=("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml"),
+    module="onnxruntime",
+    install="`pip install '.[onnxruntime]'`",
+)
+_BUILT_IN = (
+    _OPENVINO,
+    replace(
+        _OPENVINO,
+        name="openvino-bf16",
+        make=partial(_openvino, "bf16"),
+        precision="bf16",
+        processor="AVX512-BF16 or AMX",
+        replaced_by="",
+    ),
+    replace(
+        _OPENVINO,
+        name="openvino-int8",
+        make=partial(_openvino, "int8"),
+        precision="int8",
+        automatic=_drives_as_well_in_int8,
+        replaced_by="",
+    ),
+    _ONNXRUNTIME,
+    replace(_ONNXRUNTIME, name="onnxruntime-int8", make=partial(_onnxruntime, "int8", "cpu"), precision="int8"),
+    *(
+        replace(
+            _ONNXRUNTIME,
+            name=f"onnxruntime-{device}",
+            make=partial(_onnxruntime, "f32", device),
+            device=device,
+            is_there=partial(_has_device, device),
+        )
+        for device in ("cuda", "directml", "coreml")
+    ),
+    EngineEntry(name="constant", runtime="nothing", make=_constant, needs_weights=False),
+)
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+
+
+def engine_names() -> tuple[str, ...]:
+    """Return the names of all engines, those of other packages last; nothing of theirs is imported."""
+    built_in = tuple(entry.name for entry in _BUILT_IN)
+    return (*built_in, *(name for name in find_plugins(GROUP) if name not in built_in))
+
+
+def find_engine(name: str) -> EngineEntry:
+    """Return the entry of that name. One that comes with the agent cannot be replaced by another package's.
+
+    Raises:
+        EngineError: If there is none (the message lists those there are), or another package's cannot be loaded.
+    """
+    for entry in _BUILT_IN:
+        if entry.name == name:
+            return entry
+    plugins = find_plugins(GROUP)
+    if name not in plugins:
+        raise EngineError(
+            f"the engine {name!r} is unknown, expected one of {', '.join(engine_names())}. Install the package that "
+            "has it; a checkout that has changed is installed again with `pip install -e .`."
+        )
+    plugin = plugins[name]
+    return replace(load_plugin(plugin, EngineEntry, EngineError), name=name, package=package_of(plugin))
+
+
+def find_engines(on_broken: Callable[[str], None]) -> Iterator[EngineEntry]:
+    """Yield every entry.
+
+    Args:
+        on_broken: Receives one line for each that another package offers and that cannot be loaded.
+    """
+    for name in engine_names():
+        try:
+            yield find_engine(name)
+        except EngineError as exc:
+            on_broken(str(exc))
+
+
+def load_engine(name: str, folder: Path, threads: int | None = None, game: str = "") -> "Engine":
+    """Make the engine of that name.
+
+    Args:
+        name: Not ``auto``.
+        folder: The model.
+        threads: Processor threads; None leaves them to the engine.
+        game: Profile name of the game, for an engine that needs no weights.
+
+    Raises:
+        ImportError: If its library is missing.
+        EngineError: If there is none of that name, or it cannot run the network here.
+        SpecError, WeightsError: If the model folder is of no use.
+    """
+    return find_engine(name).load(EngineRequest(folder, threads, game))
+
+
+class EngineChoices:
+    """The names for a command line's option, `auto` first.
+
+    Looking into other packages costs a tenth of the program's start-up, so it is done only when all names are to be
+    shown, or when one is asked for that the agent does not have itself.
+    """
+
+    def __contains__(self, name: object) -> bool:
+        return name == AUTO or any(entry.name == name for entry in _BUILT_IN) or name in find_plugins(GROUP)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((AUTO, *engine_names()))

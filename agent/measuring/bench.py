@@ -11,14 +11,14 @@ the memory of an engine known.
 """
 
 import gc
-import importlib.metadata
 import itertools
 import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -35,12 +35,16 @@ from agent.contract.observation import Frame
 from agent.contract.preprocess import preprocess
 from agent.controllers.memory import MemoryController
 from agent.engines.base import Engine
+from agent.engines.registry import EngineEntry, EngineRequest
 from agent.measuring.bench_report import SCREEN_HEIGHT_PX, SCREEN_WIDTH_PX, BenchReport, summarise
 from agent.measuring.peak import PEAK_MULTIPLY_ADDS, PRECISIONS, PeakPass
 from agent.system.pacing import clock_ns
+from agent.system.plugins import find_plugins, load_plugin
 from agent.system.process import age_s, peak_memory_mb
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from agent.games.realtime.game import RealTimeGame
 
 PASSES = 10
@@ -297,33 +301,36 @@ class GameBeside:
         return {name: frames / self._elapsed_s[name] for name, frames in self._frames.items()}
 
 
-def baseline_names() -> tuple[str, ...]:
-    """Return the names of the installed baselines: the entry points of the group ``hoodcam.baselines``.
+def find_baselines() -> tuple[EngineEntry, ...]:
+    """Return the installed baselines: what running the network the usual way costs.
+
+    They belong to training, which the agent works without and never imports: entry points of the group
+    ``hoodcam.baselines``, each naming an :class:`EngineEntry`.
 
     Raises:
-        EngineError: If there are none.
+        EngineError: If there are none, or one cannot be loaded.
     """
-    names = tuple(sorted(importlib.metadata.entry_points(group=_BASELINES).names))
-    if not names:
+    entries = tuple(replace(load_plugin(each, EngineEntry, EngineError), name=name) for name, each in _baselines())
+    if not entries:
         raise EngineError(
             "there is nothing installed to compare with: the installation is older than this checkout, or there is "
             "none. Repeat `pip install -e '.[training]'`."
         )
-    return names
+    return entries
 
 
 def make_baseline(name: str, folder: Path, threads: int | None) -> Engine:
-    """Load a baseline: what running the network the usual way costs.
-
-    It belongs to training, which the agent works without and never imports.
+    """Load a baseline.
 
     Raises:
-        ImportError: If it or its library is not installed.
-        AgentError: If the model folder is damaged.
+        ImportError: If its library is not installed.
+        AgentError: If it is not installed, or the model folder is damaged.
     """
-    entry = next(iter(importlib.metadata.entry_points(group=_BASELINES, name=name)))
-    make: Callable[[Path, int | None], Engine] = entry.load()
-    return make(folder, threads)
+    return load_plugin(dict(_baselines())[name], EngineEntry, EngineError).load(EngineRequest(folder, threads))
+
+
+def _baselines() -> "ItemsView[str, EntryPoint]":
+    return find_plugins(_BASELINES).items()
 
 
 def make_drive_pass(make_engine: Callable[[], Engine]) -> DrivePass:
@@ -334,7 +341,7 @@ def make_drive_pass(make_engine: Callable[[], Engine]) -> DrivePass:
 def run_bench(
     model: str,
     network_multiply_adds: int,
-    engines: Mapping[str, Callable[[], Engine]],
+    engines: Sequence[tuple[EngineEntry, Callable[[], Engine]]],
     rounds: int,
     threads: int | None = None,
     game: "RealTimeGame | None" = None,
@@ -347,7 +354,7 @@ def run_bench(
     Args:
         model: Name of the weights, for the report.
         network_multiply_adds: Of one forward pass.
-        engines: What loads each, by name; importable in another process.
+        engines: Each with what makes it, importable in another process.
         rounds: Turns of each.
         threads: That the peak is measured on: those the engines were told to use.
         game: Open, to run beside them.
@@ -362,11 +369,12 @@ def run_bench(
     skipped: dict[str, str] = {}
     with ExitStack() as stack:
         workers: dict[str, WorkerProcess] = {}
-        for name, make_engine in engines.items():
+        for entry, make_engine in engines:
             try:
-                workers[name] = stack.enter_context(WorkerProcess(name, partial(make_drive_pass, make_engine)))
+                worker = WorkerProcess(entry.name, partial(make_drive_pass, make_engine))
+                workers[entry.name] = stack.enter_context(worker)
             except EngineError as exc:
-                skipped[name] = str(exc)
+                skipped[entry.name] = str(exc)
                 on_skip(str(exc))
         if not workers:
             raise EngineError(
@@ -399,15 +407,16 @@ def run_bench(
         threads=threads,
         engines=tuple(
             summarise(
-                name,
-                turns[name],
-                worker.startup_s,
-                worker.peak_memory_mb,
+                entry,
+                turns[entry.name],
+                workers[entry.name].startup_s,
+                workers[entry.name].peak_memory_mb,
                 network_multiply_adds,
                 peak_per_s,
-                rates.get(name),
+                rates.get(entry.name),
             )
-            for name, worker in workers.items()
+            for entry, _ in engines
+            if entry.name in workers
         ),
         baselines=tuple(baselines),
         skipped=skipped,

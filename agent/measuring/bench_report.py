@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.contract.errors import EngineError
-from agent.measuring.peak import PRECISIONS
+from agent.engines.registry import EngineEntry
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,14 +20,6 @@ STAGES = ("capture", "preprocess", "infer", "map", "send")
 SCREEN_WIDTH_PX, SCREEN_HEIGHT_PX = 1280, 720
 
 _PLOTTED = (("capture", "preprocess"), ("infer",), ("map", "send"))
-# By the beginning of an engine's name: the packages it runs on, as far as they are installed.
-_PACKAGES: dict[str, tuple[str, ...]] = {
-    "openvino": ("openvino",),
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml"),
-    "tensorflow": ("tensorflow", "onnx"),
-    "tf": ("tensorflow", "keras"),
-    "keras": ("tensorflow", "keras"),
-}
 _CHAIN = "the fastest pass of OpenVINO over 1 x 1 convolutions in the cache"
 
 
@@ -223,7 +215,7 @@ class BenchReport:
 
 
 def summarise(
-    name: str,
+    entry: EngineEntry,
     turns: npt.NDArray[np.float64],
     startup_s: float,
     peak_memory: float | None,
@@ -234,7 +226,7 @@ def summarise(
     """Sum up an engine's passes.
 
     Args:
-        name: Of the engine; tells its precision too.
+        entry: The engine's.
         turns: float64, shape (passes, len(STAGES)): seconds.
         startup_s: Goes into the result, as do ``peak_memory`` (MB) and ``game_frames_per_s``.
         network_multiply_adds: Of one forward pass.
@@ -242,26 +234,19 @@ def summarise(
     """
     stages = {stage: Spread.of(turns[:, column]) for column, stage in enumerate(STAGES)}
     decisions_s = turns.sum(axis=1)
-    peak = peak_per_s.get(precision_of(name) or "")
+    peak = peak_per_s.get(entry.precision) if entry.device == "cpu" else None
     share = None if peak is None else network_multiply_adds / stages["infer"].median_s / peak
     return EngineTimes(
-        name=name,
+        name=entry.name,
         stages=stages,
         decision=Spread.of(decisions_s),
         decisions_per_s=len(decisions_s) / float(decisions_s.sum()),
         startup_s=startup_s,
         peak_memory_mb=peak_memory,
-        installed_mb=installed_mb(_PACKAGES.get(name.partition("-")[0], ())),
+        installed_mb=installed_mb(entry.packages),
         limit_share=share,
         game_frames_per_s=game_frames_per_s,
     )
-
-
-def precision_of(engine: str) -> str | None:
-    """Return what an engine computes in, by its name; None on a device other than the CPU."""
-    if engine.endswith(("-cuda", "-directml", "-coreml")):
-        return None
-    return next((precision for precision in PRECISIONS if engine.endswith(f"-{precision}")), "f32")
 
 
 def installed_mb(packages: Sequence[str]) -> float | None:

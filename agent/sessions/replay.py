@@ -14,17 +14,18 @@ import numpy.typing as npt
 from agent.contract.controls import Controls
 from agent.contract.durable import replace_file
 from agent.contract.episodes.reading import Episode
-from agent.contract.errors import EpisodeError
+from agent.contract.errors import EngineError, EpisodeError
 from agent.contract.preprocess import preprocess
 from agent.contract.spec import WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Engine
+from agent.engines.registry import Precision, find_engine
 
 OUTPUTS = ("steering", "throttle", "brake")
 
 REFERENCE_FORMAT = "hoodcam-reference/1"
 REFERENCE_DIGITS = 6  # decimals kept of a prediction; float32 near 1 has seven
 
-TOLERANCES = {"f32": 1e-3, "bf16": 0.02, "int8": 0.1}
+TOLERANCES: dict[Precision, float] = {"f32": 1e-3, "bf16": 0.02, "int8": 0.1}
 """Largest difference in any prediction that counts as the same network, by what it is computed in.
 
 float32 on another processor, or by another runtime, rounds differently by 1e-5. The shipped weights, over the recording
@@ -33,8 +34,11 @@ in ``tests/data`` against their reference: bfloat16 differs by 0.007, int8 by 0.
 
 
 def tolerance_of(engine: str) -> float:
-    """Return the tolerance for an engine, by its name."""
-    return TOLERANCES.get(engine.rpartition("-")[2], TOLERANCES["f32"])
+    """Return the tolerance for the engine of that name; for one that is not known here, that of float32."""
+    try:
+        return TOLERANCES[find_engine(engine).precision]
+    except EngineError:
+        return TOLERANCES["f32"]
 
 
 @dataclass(frozen=True, slots=True)

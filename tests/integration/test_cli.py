@@ -177,10 +177,10 @@ def test_model_with_other_outputs(model: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("engine", "module", "advice"),
     [
-        ("tensorflow", "tensorflow", "pip install '.[training]'"),
-        ("onnxruntime", "onnxruntime", "pip install '.[onnxruntime]'"),
-        ("openvino-int8", "openvino", "choose another with --engine"),
-        ("auto", "openvino", "choose another with --engine"),
+        ("tensorflow", "training.engines.keras_network", "pip install '.[training]'"),
+        ("onnxruntime", "agent.engines.onnxruntime", "pip install '.[onnxruntime]'"),
+        ("openvino-int8", "agent.engines.openvino", "choose another with --engine"),
+        ("auto", "agent.engines.openvino", "choose another with --engine"),
     ],
 )
 def test_engine_whose_library_is_missing(
@@ -193,7 +193,7 @@ def test_engine_whose_library_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("agent.engines.choice.user_cache_path", lambda name: tmp_path / "cache")
-    monkeypatch.setitem(sys.modules, f"agent.engines.{module}", None)  # as where it is not installed
+    monkeypatch.setitem(sys.modules, module, None)  # as where it is not installed
     line = fail(capsys, "evaluate", "--tracks", "1", "--weights", model, "--engine", engine)
     assert f"the engine {engine} cannot be imported" in line
     assert advice in line
@@ -203,7 +203,7 @@ def test_engine_whose_library_is_missing(
 def test_tensorflow_is_quiet_unless_the_user_wants_its_notes(
     set_by_user: str | None, expected: str, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "agent.engines.tensorflow", None)
+    monkeypatch.setitem(sys.modules, "training.engines.keras_network", None)
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", set_by_user or "")
     if set_by_user is None:
         monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
@@ -455,7 +455,7 @@ def test_recorded_episode_replays_and_matches_its_own_reference(
     assert report["outputs"]["throttle"]["max_error"] == 0
     assert run_json(capsys, "replay", str(episode), *CONSTANT, "--reference", str(reference))["comparison"]["passed"]
 
-    monkeypatch.setattr("agent.commands.wiring.CONSTANT_CONTROLS", Controls(0.0, 0.2, 0.0))
+    monkeypatch.setattr("agent.engines.registry.SLOWLY_STRAIGHT_ON", Controls(0.0, 0.2, 0.0))
     assert main(["replay", str(episode), *CONSTANT, "--reference", str(reference)]) == 1
     assert "10 of 10 frames differ" in capsys.readouterr().out
     assert main(["replay", str(episode), *CONSTANT, "--reference", str(reference), "--tolerance", "0.11"]) == 0

@@ -22,7 +22,7 @@ from agent.contract.spec import GRAPH_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec, 
 from agent.engines.base import Engine
 from agent.engines.constant import ConstantEngine
 from agent.engines.openvino import OpenVinoEngine
-from agent.engines.tensorflow import TensorFlowEngine
+from training.engines.keras_network import TensorFlowEngine
 from training.exporting.export import export_model
 from training.network.build import build_network
 from training.network.weights_file import named_variables

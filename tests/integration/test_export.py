@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from agent.contract.errors import TrainingError, WeightsError
 from agent.contract.spec import GRAPH_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec, OutputSpec
 from agent.engines.openvino import OpenVinoEngine
-from agent.engines.tensorflow import TensorFlowEngine
+from training.engines.keras_network import TensorFlowEngine
 from training.exporting.export import export_model
 from training.network.build import build_network
 from training.network.weights_file import named_variables

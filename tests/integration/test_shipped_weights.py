@@ -15,8 +15,8 @@ from agent.contract.spec import ModelSpec
 from agent.engines.base import Engine
 from agent.engines.onnxruntime import OnnxRuntimeEngine
 from agent.engines.openvino import OpenVinoEngine
-from agent.engines.tensorflow import TensorFlowEngine
 from agent.sessions.replay import compare_with_reference, replay
+from training.engines.keras_network import TensorFlowEngine
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "model_weights" / "carracing"

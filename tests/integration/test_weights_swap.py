@@ -15,7 +15,7 @@ from agent.contract.spec import WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Engine
 from agent.engines.onnxruntime import OnnxRuntimeEngine
 from agent.engines.openvino import OpenVinoEngine
-from agent.engines.tensorflow import TensorFlowEngine
+from training.engines.keras_network import TensorFlowEngine
 from training.exporting.export import export_model
 from training.network.build import build_network
 

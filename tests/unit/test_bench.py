@@ -18,9 +18,11 @@ from agent.contract.observation import Observation
 from agent.contract.spec import ModelSpec
 from agent.engines.base import Engine, Prediction
 from agent.engines.constant import ConstantEngine
+from agent.engines.registry import EngineEntry, find_engine
 from agent.measuring.bench import GAME_SEED, DrivePass, GameBeside, Turn, WorkerProcess, interleave, run_bench
-from agent.measuring.bench_report import STAGES, BenchReport, Spread, installed_mb, precision_of, summarise
+from agent.measuring.bench_report import STAGES, BenchReport, Spread, installed_mb, summarise
 from agent.system.pacing import VirtualClock
+from training.engines.entries import KERAS_PREDICT
 
 SPEC = ModelSpec(name="tiny", backbone="none", game="carracing")
 PEAKS = {"f32": 1e9, "int8": 4e9}
@@ -52,6 +54,10 @@ class FakeWorker:
         numbers = np.arange(self._made + 1, self._made + 1 + passes, dtype=np.float64)
         self._made += passes
         return numbers[:, np.newaxis] * self._own_s
+
+
+def named(name: str) -> EngineEntry:
+    return EngineEntry(name=name, runtime="nothing", make=lambda request: make_constant())
 
 
 def make_constant() -> Engine:
@@ -91,8 +97,8 @@ def turns(infer_s: Sequence[float], other_s: float = 0.001) -> Turn:
 
 
 def report(**changes: Any) -> BenchReport:
-    slow = summarise("keras-predict", turns([0.4, 0.4]), 11.0, 800.0, 1_000_000, PEAKS)
-    fast = summarise("openvino-int8", turns([0.05, 0.05]), 1.5, None, 1_000_000, PEAKS)
+    slow = summarise(KERAS_PREDICT, turns([0.4, 0.4]), 11.0, 800.0, 1_000_000, PEAKS)
+    fast = summarise(find_engine("openvino-int8"), turns([0.05, 0.05]), 1.5, None, 1_000_000, PEAKS)
     made = BenchReport("tiny", 1_000_000, PEAKS, 2, 1, None, (fast, slow), ("keras-predict",), {}, None)
     return replace(made, **changes)
 
@@ -240,7 +246,7 @@ def test_percentiles_are_of_all_passes() -> None:
 
 
 def test_an_engine_is_summed_up_by_stage_and_from_end_to_end() -> None:
-    times = summarise("openvino-int8", turns([0.010, 0.030, 0.020]), 1.5, 300.0, 10_000_000, PEAKS, 49.5)
+    times = summarise(find_engine("openvino-int8"), turns([0.010, 0.030, 0.020]), 1.5, 300.0, 10_000_000, PEAKS, 49.5)
     assert times.stages["infer"].median_s == 0.020
     assert times.stages["capture"].p99_s == pytest.approx(0.001)
     assert times.decision.median_s == pytest.approx(0.024)
@@ -250,22 +256,16 @@ def test_an_engine_is_summed_up_by_stage_and_from_end_to_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "precision"),
-    [
-        ("openvino", "f32"),
-        ("openvino-bf16", "bf16"),
-        ("onnxruntime-int8", "int8"),
-        ("keras-predict", "f32"),
-        ("onnxruntime-cuda", None),
-    ],
+    ("engine", "peak"), [("openvino", 1e9), ("openvino-int8", 4e9), ("onnxruntime-int8", 4e9), ("tensorflow", 1e9)]
 )
-def test_the_limit_is_that_of_the_engines_precision(engine: str, precision: str | None) -> None:
-    assert precision_of(engine) == precision
+def test_the_limit_is_that_of_the_engines_precision(engine: str, peak: float) -> None:
+    times = summarise(find_engine(engine), turns([0.1]), 1.0, None, 1_000_000, PEAKS)
+    assert times.limit_share == pytest.approx(1_000_000 / 0.1 / peak)
 
 
 def test_an_unknown_limit_has_no_share() -> None:
-    assert summarise("openvino-bf16", turns([0.1]), 1.0, None, 1_000_000, PEAKS).limit_share is None
-    assert summarise("onnxruntime-cuda", turns([0.1]), 1.0, None, 1_000_000, PEAKS).limit_share is None
+    assert summarise(find_engine("openvino-bf16"), turns([0.1]), 1.0, None, 1_000_000, PEAKS).limit_share is None
+    assert summarise(find_engine("onnxruntime-cuda"), turns([0.1]), 1.0, None, 1_000_000, PEAKS).limit_share is None
 
 
 def test_engines_are_compared_with_the_baselines_by_their_forward_pass() -> None:
@@ -347,8 +347,10 @@ def test_the_installed_size_counts_what_a_runtime_requires_once(
     assert installed_mb(["not-there-at-all"]) is None
 
 
-@pytest.mark.parametrize("engine", ["openvino", "openvino-int8", "onnxruntime", "tensorflow", "keras-predict"])
-def test_an_engines_installed_size_is_stated(engine: str) -> None:
+@pytest.mark.parametrize(
+    "engine", [*map(find_engine, ("openvino", "openvino-int8", "onnxruntime", "tensorflow")), KERAS_PREDICT]
+)
+def test_an_engines_installed_size_is_stated(engine: EngineEntry) -> None:
     times = summarise(engine, turns([0.1]), 1.0, None, 1_000_000, PEAKS)
     assert times.installed_mb is not None
     assert 50 < times.installed_mb < 5000
@@ -368,7 +370,8 @@ def test_a_worker_leaves_one_pass_of_each_turn_uncounted() -> None:
 def test_engines_that_cannot_be_had_are_told_of_and_left_out() -> None:
     said: list[str] = []
     totals: list[int] = []
-    engines = {"broken": make_broken, "gone": make_uninstalled, "dead": exit_at_once, "constant": make_constant}
+    makers = {"broken": make_broken, "gone": make_uninstalled, "dead": exit_at_once, "constant": make_constant}
+    engines = [(named(name), make) for name, make in makers.items()]
     found = run_bench("tiny", 1_000_000, engines, 1, 1, on_skip=said.append, on_turn=totals.append)
     assert [engine.name for engine in found.engines] == ["constant"]
     assert list(found.skipped) == ["broken", "gone", "dead"]
@@ -382,4 +385,4 @@ def test_engines_that_cannot_be_had_are_told_of_and_left_out() -> None:
 
 def test_no_engine_at_all_is_an_error() -> None:
     with pytest.raises(EngineError, match="no engine is left"):
-        run_bench("tiny", 1, {"broken": make_broken}, 1)
+        run_bench("tiny", 1, [(named("broken"), make_broken)], 1)

@@ -24,6 +24,7 @@ from agent.contract.observation import Frame
 from agent.contract.preprocess import preprocess
 from agent.contract.spec import WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Engine
+from agent.engines.registry import load_engine
 from training.collecting.courses import check_tracks, find_course
 from training.collecting.disturbances import disturb
 from training.collecting.repaint_supertuxkart import EPISODES
@@ -266,12 +267,10 @@ def _engine(weights: Path, checksum: str, threads: int) -> Engine:
 
     It computes in bfloat16 where the processor can: who drives into a mistake is to be fast, not exact.
     """
-    from agent.engines.openvino import OpenVinoEngine  # heavy, and needed only for DAgger
-
     try:
-        engine = OpenVinoEngine(weights, "bf16", threads)
+        engine = load_engine("openvino-bf16", weights, threads)
     except EngineError:
-        engine = OpenVinoEngine(weights, "f32", threads)
+        engine = load_engine("openvino", weights, threads)
     if engine.spec.sha256[WEIGHTS_FILE] != checksum:
         raise TrainingError(f"{weights} was replaced while episodes were collected with it. Collect with a copy of it.")
     return engine

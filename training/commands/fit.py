@@ -318,12 +318,12 @@ def _weights_file(init: str) -> str:
 
 def _closed_loop(make_simulator: "Callable[[], Simulator]", tracks: range) -> Callable[[Path], float]:
     """Return a function that drives an exported model over the validation tracks and returns the mean return."""
-    from agent.engines.openvino import OpenVinoEngine
+    from agent.engines.registry import load_engine
     from agent.policies.network import NetworkPolicy
     from agent.sessions.evaluation import evaluate
 
     def drive(folder: Path) -> float:
-        policy = NetworkPolicy(OpenVinoEngine(folder))
+        policy = NetworkPolicy(load_engine("openvino", folder))
         try:
             simulator = make_simulator()
             hold_ticks = max(1, round(1.0 / (policy.spec.rate_hz * simulator.tick_s)))

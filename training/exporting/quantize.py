@@ -1,5 +1,7 @@
 """int8 weights from float ones, by post-training quantisation on recorded pictures."""
 
+# First: it keeps openvino from importing, and so reporting, more than is needed here.
+import agent.engines.openvino  # noqa: F401  # isort: skip
 import json
 import logging
 import os
@@ -10,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import nncf
 import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
 import openvino
-from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from openvino import properties
 from safetensors.numpy import save_file
@@ -34,13 +34,16 @@ from agent.contract.spec import (
     ModelSpec,
     Quantization,
 )
-from agent.engines.openvino import OpenVinoEngine
+from agent.engines.registry import find_engines, load_engine
 from agent.sessions.comparison import Comparison
 from training.exporting.export import sha256
 from training.exporting.onnx_writer import external_tensors
 
 # NNCF reports its use to Google Analytics unless one of its own two variables says that its developers are at work.
 os.environ["NNCF_DEV"] = "1"
+
+import nncf
+from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
 
 SAME_DRIVING = 0.01
 """Share of the float weights' mean return that int8 may differ by to be driven with unasked."""
@@ -91,7 +94,7 @@ def quantize_model(
     if not len(calibration) or not len(check):
         raise TrainingError("there are no pictures to calibrate or check with, expected recorded ones. Pass --data.")
     spec = ModelSpec.load(folder)
-    engine = OpenVinoEngine(folder, "f32")
+    engine = load_engine("openvino", folder)
     reference = np.stack([engine.infer(picture) for picture in check])
     say(f"measuring ranges on {len(calibration)} pictures")
     folded = _fold(folder / GRAPH_FILE)
@@ -153,7 +156,10 @@ def approve_int8(folder: Path, comparison: Path) -> Comparison:
             f"{comparison} cannot be read as a comparison ({exc}), expected what `python -m agent compare FLOAT.json "
             "--with INT8.json --json` prints."
         ) from exc
-    if not (compared.first.startswith(f"{spec.name}, ") and "int8" not in compared.first and "int8" in compared.second):
+    entries = tuple(find_engines(lambda line: None))
+    float_drivers = {f"{spec.name}, {entry.name}" for entry in entries if entry.precision != "int8"}
+    int8_drivers = {f"{spec.name}, {entry.name}" for entry in entries if entry.precision == "int8"}
+    if compared.first not in float_drivers or compared.second not in int8_drivers:
         raise TrainingError(
             f"{comparison} compares {compared.first!r} with {compared.second!r}, expected {spec.name} on a float "
             "engine first, then on an int8 one. Compare the two evaluations in that order."
