@@ -43,6 +43,15 @@ def test_the_interval_holds_the_true_difference_about_as_often_as_it_says() -> N
     assert 88 <= held <= 100
 
 
+def test_the_interval_is_as_wide_as_the_mean_of_so_many_tracks_varies() -> None:
+    """One that is too wide also holds the true difference, only more often than it says."""
+    for tracks in (20, 80):
+        differences = np.random.default_rng(2).normal(5, 10, tracks)
+        comparison = compare_reports([report(np.full(tracks, 900.0))], [report(900 + differences)])
+        normal = 2 * 1.96 * differences.std() / np.sqrt(tracks)
+        assert comparison.high - comparison.low == pytest.approx(normal, rel=0.1)
+
+
 def test_sameness_is_judged_by_the_whole_interval() -> None:
     base = np.full(40, 900.0)
     noise = np.tile([-60.0, 60.0], 20)

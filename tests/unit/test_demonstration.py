@@ -218,6 +218,20 @@ def test_the_line_says_what_is_recorded(tmp_path: Path) -> None:
     assert line.startswith("done | frames 40, dropped 0, repeated 0, blind 0 | left 0% straight 0% right 100% | ")
 
 
+@pytest.mark.parametrize(
+    ("steering", "counted"),
+    [(0.0, "straight"), (0.049, "straight"), (-0.049, "straight"), (0.051, "right"), (-0.051, "left"), (-1.0, "left")],
+)
+def test_a_steering_of_less_than_a_twentieth_counts_as_straight(tmp_path: Path, steering: float, counted: str) -> None:
+    session = Session(tmp_path)
+    session.steering = lambda time_s: steering
+    session.run({}, 10)
+    counts = session.demonstration.counts
+    assert {name: getattr(counts, name) for name in ("left", "straight", "right")} == {
+        name: 10 if name == counted else 0 for name in ("left", "straight", "right")
+    }
+
+
 class Hands:
     def __init__(self, failing: bool = False) -> None:
         self.failing = failing

@@ -43,6 +43,15 @@ def test_several_laps_are_pooled_and_the_pause_between_them_does_not_count() -> 
     assert overall["latency_max_s"] == pytest.approx(0.04)
 
 
+def test_latencies_of_several_laps_are_those_of_the_worst() -> None:
+    short, long = lap([0.0, 0.04]), lap([0.0, 0.04, 0.08, 0.12])  # the longer a lap, the later its decisions
+    for laps in ([short, long], [long, short]):
+        overall = overall_timing(laps)
+        assert overall["latency_p50_s"] == pytest.approx(0.025)
+        assert overall["latency_p99_s"] == pytest.approx(0.0397)
+        assert overall["latency_max_s"] == pytest.approx(0.04)
+
+
 def test_laps_without_ticks_are_harmless() -> None:
     overall = overall_timing([lap([])])
     assert (overall["ticks"], overall["missed_share"], overall["rate_hz"]) == (0, 0.0, 0.0)

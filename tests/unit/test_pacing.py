@@ -58,6 +58,13 @@ def test_a_slight_overrun_starts_the_next_tick_at_once_and_returns_to_the_grid()
     assert (pacer.stats.missed, pacer.stats.deadlines) == (1, 3)
 
 
+@pytest.mark.parametrize(("late_ms", "next_ms"), [(10, 50), (10.001, 80)])
+def test_a_tick_starts_late_by_a_quarter_of_a_period_at_most(late_ms: float, next_ms: int) -> None:
+    clock = VirtualClock()
+    pacer = Pacer(0.04, clock, clock.sleep)
+    assert starts(pacer, clock, [round((40 + late_ms) * MS), 0]) == [0, next_ms * MS]
+
+
 def test_work_that_ends_exactly_at_the_deadline_misses_nothing() -> None:
     clock = VirtualClock()
     pacer = Pacer(1 / 30, clock, clock.sleep)
