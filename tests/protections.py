@@ -30,8 +30,8 @@ PROTECTIONS = (
     Protection(
         "controls expire from their making on",
         "_Service._receive",
-        "if _now_s() < made_s + expiry_s:\n    self._expires_s",
-        "made_s = _now_s()\nif True:\n    self._expires_s",
+        "if clock_s() < made_s + expiry_s:\n    self._expires_s",
+        "made_s = clock_s()\nif True:\n    self._expires_s",
         f"{GUARD} -k waited_for_too_long",
     ),
     Protection(
@@ -43,7 +43,7 @@ PROTECTIONS = (
     ),
     Protection(
         "the terminal's signals do not reach the guard",
-        "_run",
+        "hold_controller",
         "signal.signal(getattr(signal, name), signal.SIG_IGN)",
         "pass",
         f"{GUARD} -k ctrl_z",
@@ -85,7 +85,7 @@ PROTECTIONS = (
     ),
     Protection(
         "what is logged in the guard is written by a thread of its own",
-        "_run",
+        "hold_controller",
         "_log_without_waiting()",
         "",
         f"{GUARD} -k terminal_that_takes_nothing",
@@ -93,7 +93,7 @@ PROTECTIONS = (
     Protection(
         "a tap expires like controls",
         "_Service._receive",
-        "if _now_s() < made_s + expiry_s:\n    name",
+        "if clock_s() < made_s + expiry_s:\n    name",
         "if True:\n    name",
         f"{GUARD} -k tap_that_waited",
     ),
@@ -218,9 +218,9 @@ PROTECTIONS = (
     ),
     Protection(
         "the pad's integers do not wrap",
-        "to_pad",
-        "min(1.0, max(-1.0, controls.steering))",
-        "controls.steering",
+        "Axis.share",
+        "min(self.high, max(self.low, value))",
+        "value",
         "tests/unit/test_pad.py",
     ),
     Protection(
@@ -268,8 +268,8 @@ PROTECTIONS = (
     Protection(
         "a recording is on the disk twice a second",
         "_BATCH_NS",
-        "_BATCH_NS = _NS // 2",
-        "_BATCH_NS = _NS * 500",
+        "_BATCH_NS = SECOND_NS // 2",
+        "_BATCH_NS = SECOND_NS * 500",
         "tests/integration/test_episode_kill.py",
     ),
     Protection(
