@@ -5,6 +5,7 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 README_BYTES = 7000
+MESSAGES = re.findall(r"^\| `([^`]+)`", (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
 
 _FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
@@ -117,8 +119,18 @@ def test_the_readme_is_one_page():
 
 def test_the_readme_shows_the_two_lines_that_ci_runs():
     readme = _text(Path("README.md"))
-    assert 'python -m pip install -e ".[test]" && python -m pytest\n' in readme
-    assert "python -m pip install . && python -m agent drive\n" in readme
+    tests = 'python -m pip install -e ".[test]" && python -m pytest\n'
+    assert f"```\n{tests}```" in readme
+    assert "```\npython -m pip install . && python -m agent drive\n```" in readme
+    assert tests.partition("-e")[2] in (ROOT / ".ci/run").read_text()  # there pip is asked to be quiet as well
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_every_message_of_the_troubleshooting_page_is_one_that_the_programs_say(message):
+    parts = [part for part in re.split(r"\.\.\.|\d[\d.]*|[A-Z]{4,}", message) if len(part.strip()) > 3]
+    assert parts, f"nothing in {message!r} can be looked for"
+    missing = [part for part in parts if not any(part.strip() in text for text in _texts_of_the_programs())]
+    assert not missing, f"no text in agent/ or training/ says {missing}; the page has {message!r}"
 
 
 def _text(page: Path) -> str:
@@ -161,6 +173,18 @@ def _split(line: str) -> Iterator[list[str]]:
     except ValueError:  # an apostrophe: a line of text, not of shell
         return
     yield command
+
+
+@cache
+def _texts_of_the_programs() -> list[str]:
+    """Return every text in the code, in one piece where it is written in several; f-strings in pieces."""
+    trees = [
+        ast.parse(path.read_text(encoding="utf-8"))
+        for package in ("agent", "training")
+        for path in (ROOT / package).rglob("*.py")
+    ]
+    constants = [node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    return [value for value in constants if isinstance(value, str)]
 
 
 def _defined(name: str) -> bool:
