@@ -19,12 +19,14 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/**/*.md", "model_weights/*/*.md", "tests/**/README.md")
     for path in ROOT.glob(pattern)
 )
+PROFILES = sorted(path.relative_to(ROOT) for path in ROOT.glob("agent/games/profiles/*.toml"))
 README_BYTES = 7000
 MESSAGES = re.findall(r"^\| `([^`]+)`", (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
 
 _FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
+_HINT = re.compile(r"`(python -m (?:agent|training) [^`]+)`")
 _PATH = re.compile(r"(?<![\w/.-])(?:agent|training|tests|docs|scripts|model_weights|\.ci)/[\w./-]*[\w/]")
 _TEST = re.compile(r"(?<![\w/])test_\w+\.py")
 _DOTTED = re.compile(r"(?<![\w/.-])(?:agent|training)(?:\.\w+)+")
@@ -106,6 +108,15 @@ def test_a_command_that_the_command_line_refuses_is_noticed(line, accepts):
     assert not accepts(shlex.split(line))
 
 
+def test_every_command_that_a_text_of_the_programs_advises_exists_with_its_options(accepts, capsys):
+    texts = [*_texts_of_the_programs(), *map(_text, PROFILES)]
+    advised = {" ".join(hint.split()) for text in texts for hint in _HINT.findall(text)}
+    assert len(advised) >= 15
+    for hint in sorted(advised):  # what the reader has to fill in may be missing: "`python -m training fit`"
+        told = f"`{hint}` is advised and refused"
+        assert accepts(shlex.split(hint)) or "arguments are required" in capsys.readouterr().err, told
+
+
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_every_python_example_of_a_page_is_python(page):
     for language, code in _FENCE.findall(_text(page)):
@@ -177,14 +188,19 @@ def _split(line: str) -> Iterator[list[str]]:
 
 @cache
 def _texts_of_the_programs() -> list[str]:
-    """Return every text in the code, in one piece where it is written in several; f-strings in pieces."""
-    trees = [
-        ast.parse(path.read_text(encoding="utf-8"))
-        for package in ("agent", "training")
-        for path in (ROOT / package).rglob("*.py")
-    ]
-    constants = [node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-    return [value for value in constants if isinstance(value, str)]
+    """Return every text in the code, in one piece where it is written in several, with NAME for what is filled in."""
+    texts = []
+    for path in (path for package in ("agent", "training") for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                texts.append("".join(_constant(part) or "NAME" for part in node.values))
+            elif text := _constant(node):
+                texts.append(text)
+    return texts
+
+
+def _constant(node: ast.AST) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def _defined(name: str) -> bool:
