@@ -156,8 +156,8 @@ PROTECTIONS = (
     Protection(
         "without a picture the controls are neutral",
         "_Driver.act",
-        "self._send_neutral()\n    return None\nself._summary.regain_sight()",
-        "return None\nself._summary.regain_sight()",
+        "controls, is_by_hand = self._send_neutral()\nreason = str(blind)",
+        "controls, is_by_hand = (NEUTRAL, False)\nreason = str(blind)",
         f"{LOOP} -k without_a_picture",
     ),
     Protection(

@@ -315,7 +315,7 @@ class _FirstDecision:
         pass
 
     def on_tick(self, record: "TickRecord") -> None:
-        if self.sent_ns is None:
+        if self.sent_ns is None and record.kind == "driven":
             self.sent_ns = record.frame.captured_ns + round(record.latency_s * 1e9)
 
 

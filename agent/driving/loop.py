@@ -16,7 +16,7 @@ from agent.contract.observation import Frame, Observation
 from agent.controllers.base import Controller
 from agent.driving.stuck import StuckWatch
 from agent.driving.summary import DriveSummary
-from agent.observers.base import TickObserver, TickRecord
+from agent.observers.base import BlindTick, DrivenTick, LateTick, StuckState, TickObserver, TickRecord
 from agent.policies.base import Policy
 from agent.system.pacing import Pacer, Tick
 from agent.system.process import prompt_wakeups
@@ -52,8 +52,8 @@ def drive(
         controller: What moves the car; opened and closed here, first of all to be closed.
         policy: What decides; told to forget what it saw before, and left open.
         pacer: Sets the rate, on the clock that stamps the frames.
-        observers: Side jobs; opened and closed here. One that fails while driving is dropped and named in
-            ``summary.problems``; one that cannot be opened prevents the drive.
+        observers: Side jobs, which see every tick, blind and late ones too; opened and closed here. One that fails
+            while driving is dropped and named in ``summary.problems``; one that cannot be opened prevents the drive.
         until: Asked before every tick; true ends the drive.
         takeover: Asked after every decision; a person's controls, where there are some, are sent instead of the
             policy's, and on ticks without a picture too.
@@ -83,9 +83,8 @@ def drive(
                 if until():
                     break
                 record = driver.act(tick)
-                if record is not None:
-                    for watcher in watchers:
-                        watcher.on_tick(record)
+                for watcher in watchers:
+                    watcher.on_tick(record)
                 gc.collect()
         except AgentError as exc:
             summary.fault = str(exc)
@@ -144,16 +143,19 @@ class _Driver:
         self._stuck = stuck
         self._limit_s = limit_s
 
-    def act(self, tick: Tick) -> TickRecord | None:
-        """Look, decide, send; return what was done, or None where nothing could be decided and neutral was sent."""
+    def act(self, tick: Tick) -> TickRecord:
+        """Look, decide, send; return what was done."""
         try:
             frame = self._look(tick)
         except BlindError as blind:
             self._summary.lose_sight(blind)
             if self._stuck is not None and not isinstance(blind, FrozenError):
                 self._stuck.look_away()
-            self._send_neutral()
-            return None
+            controls, is_by_hand = self._send_neutral()
+            reason = str(blind)
+            return BlindTick(
+                tick.index, reason, controls, tick.sections_s, tick.started_ns, is_by_hand, self._stuck_state
+            )
         self._summary.regain_sight()
         prediction, observation = self._policy.decide(frame, tick.section)
         with tick.section("send"):
@@ -161,8 +163,19 @@ class _Driver:
             age_s = tick.age_s(frame.captured_ns)
             if age_s > self._limit_s:
                 self._summary.come_too_late(age_s, self._limit_s)
-                self._send_neutral()
-                return None
+                controls, is_by_hand = self._send_neutral()
+                return LateTick(
+                    tick.index,
+                    frame,
+                    observation,
+                    prediction,
+                    controls,
+                    age_s,
+                    tick.sections_s,
+                    tick.started_ns,
+                    is_by_hand,
+                    self._stuck_state,
+                )
             by_hand = self._takeover()
             controls = self._choose(raw, by_hand, observation, frame)
             self._controller.send(controls)
@@ -170,8 +183,17 @@ class _Driver:
         self._summary.come_in_time()
         self._summary.count(frame, raw)
         self._summary.interventions += by_hand is not None
-        return TickRecord(
-            tick.index, frame, observation, prediction, controls, latency_s, tick.sections_s, by_hand is not None
+        return DrivenTick(
+            tick.index,
+            frame,
+            observation,
+            prediction,
+            controls,
+            latency_s,
+            tick.sections_s,
+            tick.started_ns,
+            by_hand is not None,
+            self._stuck_state,
         )
 
     def _look(self, tick: Tick) -> Frame:
@@ -182,9 +204,16 @@ class _Driver:
             raise BlindError(f"the newest picture is {age_s * 1e3:.0f} ms old")
         return frame
 
-    def _send_neutral(self) -> None:
+    def _send_neutral(self) -> tuple[Controls, bool]:
+        """Send neutral controls, or a person's; return them, and whether they are a person's."""
         by_hand = self._takeover()
-        self._controller.send(NEUTRAL if by_hand is None else by_hand)
+        controls = NEUTRAL if by_hand is None else by_hand
+        self._controller.send(controls)
+        return controls, by_hand is not None
+
+    @property
+    def _stuck_state(self) -> StuckState | None:
+        return None if self._stuck is None else self._stuck.state
 
     def _choose(self, raw: Controls, by_hand: Controls | None, observation: Observation, frame: Frame) -> Controls:
         """Return what is sent: a person's controls, or else what brings a stuck car off, or else the network's."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.observation import Observation
 from agent.contract.profile import Stuck
+from agent.observers.base import StuckState
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +61,13 @@ class StuckWatch:
         self._hopeless = False
         self._has_moved = False
         self._recovery = NEUTRAL
+
+    @property
+    def state(self) -> StuckState:
+        """Whether the car gets on, as of the last picture."""
+        if self._recovers_until_s is not None:
+            return "recovering"
+        return "given_up" if self._hopeless else "free"
 
     def look_away(self) -> None:
         """Judge by what comes next alone: there was no picture for a while."""

@@ -24,7 +24,9 @@ DISK_ROWS = 300
 
 
 class EpisodeRecorder:
-    """Writes every tick into an episode; compression and disk happen in two threads of their own.
+    """Writes every tick whose decision was sent into an episode; compression and disk have a thread of their own each.
+
+    Blind and late ticks are left out: there is no picture, or what was sent does not belong to it.
 
     When the queue is full, a frame and its row are dropped together and counted. Trouble with the disk never stops
     the drive: it is logged once, kept in ``problem``, counted row by row, and raised when the recorder is closed. A
@@ -108,6 +110,8 @@ class EpisodeRecorder:
             raise EpisodeError(f"{self.problem} {self.dropped} ticks were not recorded.") from self.problem
 
     def on_tick(self, record: TickRecord) -> None:
+        if record.kind != "driven":
+            return
         speed, telemetry = self._telemetry() if self._telemetry is not None else (None, {})
         self.put(
             EpisodeRow(

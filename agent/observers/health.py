@@ -132,7 +132,7 @@ class HealthLog:
 
 
 class HealthObserver:
-    """Feeds a log while it watches; made by :meth:`HealthLog.of`."""
+    """Feeds a log while it watches, on blind and late ticks too; made by :meth:`HealthLog.of`."""
 
     def __init__(self, log: HealthLog, stats: TickStats) -> None:
         self._log = log

@@ -17,6 +17,8 @@ _PERIOD_NS = 1_000_000_000
 class ShowInput:
     """Writes what the network sees as a PNG at the first tick and again about once a second, always a whole file.
 
+    Of ticks whose decision was sent, so that it shows what the car drives by.
+
     Args:
         path: Where to; overwritten.
     """
@@ -35,6 +37,8 @@ class ShowInput:
         pass
 
     def on_tick(self, record: TickRecord) -> None:
+        if record.kind != "driven":
+            return
         captured_ns = record.frame.captured_ns
         if self._written_at_ns is not None and captured_ns - self._written_at_ns < _PERIOD_NS:
             return

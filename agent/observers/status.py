@@ -9,7 +9,7 @@ from typing import Self, TextIO
 
 import numpy as np
 
-from agent.observers.base import TickRecord
+from agent.observers.base import DrivenTick, TickRecord
 from agent.system.pacing import TickStats, clock_ns
 
 _TERMINAL_PERIOD_S = 0.2
@@ -19,6 +19,8 @@ _RECENT_TICKS = 500  # latency shown is that of the last seconds; the final summ
 
 class StatusLine:
     """Writes rates, the last prediction with the sent values in brackets, latency and missed deadlines.
+
+    Of ticks whose decision was sent: what was blind or late is told by the log and the summary.
 
     On a terminal the line is rewritten in place five times a second; elsewhere, such as in a log file, one line is
     written every five seconds. ``Hz`` is the rate achieved since the start; FPS (frames the source delivered) and PPS
@@ -37,9 +39,9 @@ class StatusLine:
         self._in_place = self._stream.isatty()
         self._period_s = _TERMINAL_PERIOD_S if self._in_place else _LOG_PERIOD_S
         self._latencies_s: deque[float] = deque(maxlen=_RECENT_TICKS)
-        self._last: TickRecord | None = None
+        self._last: DrivenTick | None = None
         self._written_at_ns = 0
-        self._written: TickRecord | None = None
+        self._written: DrivenTick | None = None
         self._columns = 0
 
     def __enter__(self) -> Self:
@@ -55,6 +57,8 @@ class StatusLine:
             self._stream.flush()
 
     def on_tick(self, record: TickRecord) -> None:
+        if record.kind != "driven":
+            return
         self._latencies_s.append(record.latency_s)
         self._last = record
         if self._written is None:  # rates need a moment to be measured from
@@ -63,7 +67,7 @@ class StatusLine:
         elif self._clock() - self._written_at_ns >= self._period_s * 1e9:
             self._write(record)
 
-    def _write(self, record: TickRecord) -> None:
+    def _write(self, record: DrivenTick) -> None:
         now_ns = self._clock()
         frames_per_second = predictions_per_second = 0.0
         if self._written is not None and now_ns > self._written_at_ns:
@@ -88,7 +92,7 @@ class StatusLine:
         self._written = record
 
 
-def format_controls(record: TickRecord) -> str:
+def format_controls(record: DrivenTick) -> str:
     """Return raw predictions with the sent values in brackets."""
     names = ("steering", "throttle", "brake")
     sent = record.controls.to_array()

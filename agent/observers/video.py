@@ -135,7 +135,7 @@ class FilmFile:
 
 
 class VideoWriter(FilmFile):
-    """Films every frame that was acted on, with what was done below it.
+    """Films every frame that was acted on, with what was done below it; blind and late ticks are left out.
 
     Args:
         path: Where to, see ``FilmFile``.
@@ -153,6 +153,8 @@ class VideoWriter(FilmFile):
         self._scale = scale
 
     def on_tick(self, record: TickRecord) -> None:
+        if record.kind != "driven":
+            return
         pixels = record.frame.pixels
         scale = max(self._scale, min(1.0, _LEAST_WIDTH_PX / pixels.shape[1]))
         self.write(compose(pixels, record.controls, scale))

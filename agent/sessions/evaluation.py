@@ -280,5 +280,7 @@ class _SpeedMeter:
         pass
 
     def on_tick(self, record: TickRecord) -> None:
+        if record.kind != "driven":
+            return
         self._sum += self._simulator.state.speed
         self._count += 1

@@ -50,6 +50,8 @@ class Tile:
         pass
 
     def on_tick(self, record: TickRecord) -> None:
+        if record.kind != "driven":
+            return
         below = compose(record.frame.pixels, record.controls, self._scale)
         above = np.zeros((_CAPTION_HEIGHT_PX, below.shape[1], 3), np.uint8)
         text = f"{self._caption}: {self._simulator.state.episode_return:.0f}"

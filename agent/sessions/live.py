@@ -203,6 +203,8 @@ class _Meter:
         self.expired = self._game.controls_expired
 
     def on_tick(self, record: TickRecord) -> None:
+        if record.kind != "driven":
+            return
         if self.first_decision_ns is None:
             self.first_decision_ns = record.frame.captured_ns + round(record.latency_s * 1e9)
         self._speeds += self._game.state.speed

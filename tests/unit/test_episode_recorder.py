@@ -12,25 +12,32 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.contract.controls import Controls
+from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.episodes.columns import EncodedRow, EpisodeHeader, EpisodeRow
 from agent.contract.episodes.reading import Episode
 from agent.contract.episodes.writing import EpisodeWriter, encode_row
 from agent.contract.errors import EpisodeError
 from agent.contract.observation import Frame
 from agent.observers import episode_writer
-from agent.observers.base import TickRecord
+from agent.observers.base import BlindTick, DrivenTick, LateTick
 from agent.observers.episode_writer import QUEUE_ROWS, EpisodeRecorder
 
 HEADER = EpisodeHeader("carracing", "policy:test", rate_hz=10.0)
 
 
-def make_record(index: int) -> TickRecord:
+def make_record(index: int) -> DrivenTick:
     """Return a tick whose picture, number and controls all tell its index."""
     pixels = np.full((4, 6, 4), index, np.uint8)
     frame = Frame(pixels, captured_ns=index * 100_000_000, index=index)
-    return TickRecord(
-        index, frame, pixels[..., :3], np.zeros(3, np.float32), Controls(index / 256), latency_s=0.01, sections_s={}
+    return DrivenTick(
+        index,
+        frame,
+        pixels[..., :3],
+        np.zeros(3, np.float32),
+        Controls(index / 256),
+        latency_s=0.01,
+        sections_s={},
+        started_ns=frame.captured_ns,
     )
 
 
@@ -39,6 +46,19 @@ def assert_nothing_shifted(episode: Episode, indices: list[int]) -> None:
     assert [int(frame.pixels[0, 0, 0]) for frame in episode.frames()] == indices
     assert [round(float(value) * 256) for value in episode.controls[:, 0]] == indices
     np.testing.assert_array_equal(episode.controls, episode.executed)
+
+
+def test_ticks_that_were_blind_or_late_are_not_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "episode.parquet"
+    with EpisodeRecorder(path, HEADER, blocking=True) as recorder:
+        for index in range(0, 9, 3):
+            driven = make_record(index)
+            late = LateTick(
+                index + 1, driven.frame, driven.observation, driven.prediction, NEUTRAL, 0.3, {}, started_ns=0
+            )
+            for record in (driven, late, BlindTick(index + 2, "black", NEUTRAL, {}, started_ns=0)):
+                recorder.on_tick(record)
+    assert_nothing_shifted(Episode.open(path), [0, 3, 6])
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from agent.contract.controls import NEUTRAL
 from agent.contract.errors import AgentError
 from agent.contract.observation import Frame
-from agent.observers.base import TickRecord
+from agent.observers.base import BlindTick, DrivenTick
 from agent.observers.health import HealthLog, HealthSample
 from agent.system.pacing import Pacer, TickStats, VirtualClock
 
@@ -26,7 +26,17 @@ def drive(log: HealthLog, clock: VirtualClock, seconds: float) -> None:
                 break
             frame = Frame(PICTURE, tick.started_ns)
             clock.sleep(0.25 if tick.index % 10 == 9 else 0.01)
-            observer.on_tick(TickRecord(tick.index, frame, PICTURE, np.zeros(3), NEUTRAL, 0.0, {}))
+            observer.on_tick(DrivenTick(tick.index, frame, PICTURE, np.zeros(3), NEUTRAL, 0.0, {}, clock()))
+
+
+def test_a_drive_that_sees_nothing_is_sampled_too(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    log = HealthLog(tmp_path / "health.json", 10.0, clock)
+    with log.of(TickStats(0.1)) as observer:
+        for index in range(3):
+            observer.on_tick(BlindTick(index, "black", NEUTRAL, {}, clock()))
+            clock.sleep(10)
+    assert [sample.time_s for sample in log.samples] == [0, 10, 20]
 
 
 def test_samples_are_taken_every_so_often_over_several_laps(tmp_path: Path) -> None:

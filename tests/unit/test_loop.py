@@ -28,7 +28,7 @@ from agent.driving.rate import sustainable_rate, warm_up
 from agent.driving.stuck import StuckWatch
 from agent.driving.summary import DriveSummary
 from agent.engines.base import Prediction
-from agent.observers.base import TickRecord
+from agent.observers.base import DrivenTick, TickRecord
 from agent.policies.network import NetworkPolicy
 from agent.system.pacing import Pacer, VirtualClock
 
@@ -91,10 +91,11 @@ class FakeEngine:
 
 
 class Watcher:
-    """Keeps records; fails where it is told to."""
+    """Keeps records, those of ticks whose decision was sent apart; fails where it is told to."""
 
     def __init__(self, fail_at: str | int | None = None) -> None:
-        self.records: list[TickRecord] = []
+        self.records: list[DrivenTick] = []
+        self.ticks: list[TickRecord] = []
         self.closed = 0
         self._fail_at = fail_at
 
@@ -113,7 +114,9 @@ class Watcher:
     def on_tick(self, record: TickRecord) -> None:
         if record.index == self._fail_at:
             raise OSError("disk full")
-        self.records.append(record)
+        self.ticks.append(record)
+        if record.kind == "driven":
+            self.records.append(record)
 
 
 def setup(indices: list[int], then: BaseException | None = None) -> tuple[VirtualClock, FakeSource, Pacer]:
@@ -493,3 +496,59 @@ def test_a_person_who_has_taken_over_drives_and_is_recorded_as_such() -> None:
         (driven, False),
     ]
     assert summary.interventions == 1
+
+
+def test_observers_see_every_tick_and_what_became_of_it() -> None:
+    clock = VirtualClock()
+    source, pacer = FlickeringSource(clock, [0, -1, 1, -1, 2]), Pacer(0.04, clock, clock.sleep)
+    hand = Controls(-0.7, 0.0, 0.3)
+    answers = iter((None, None, None, hand, None))
+    watcher = Watcher()
+    engine = SlowEngine(clock, [0.01, 0.21, 0.01])
+    summary = drive(
+        source,
+        MemoryController(),
+        NetworkPolicy(engine),
+        pacer,
+        [watcher],
+        until=lambda: source.empty,
+        takeover=lambda: next(answers),
+        stuck=StuckWatch(Stuck()),
+    )
+    assert [(tick.kind, tick.index) for tick in watcher.ticks] == [
+        ("driven", 0),
+        ("blind", 1),
+        ("late", 2),
+        ("blind", 3),
+        ("driven", 4),
+    ]
+    assert [tick.started_ns for tick in watcher.ticks] == [0, 40_000_000, 80_000_000, 290_000_000, 320_000_000]
+    assert [tick.intervention for tick in watcher.ticks] == [False, False, False, True, False]
+    assert [tick.stuck for tick in watcher.ticks] == ["free"] * 5
+    _, blind, late, by_hand, _ = watcher.ticks
+    assert (blind.kind, late.kind, by_hand.kind) == ("blind", "late", "blind")
+    assert (blind.reason, blind.controls, by_hand.controls) == ("the picture is black", NEUTRAL, hand)
+    assert list(blind.sections_s) == ["capture"]
+    assert (late.controls, late.age_s, late.frame.index) == (NEUTRAL, 0.21, 1)
+    assert late.observation is engine.observations[1]
+    assert late.prediction.tolist() == [0.5, 0.25, 0.0]
+    assert list(late.sections_s) == ["capture", "preprocess", "infer", "send"]
+    assert (summary.blind_ticks, summary.stale_ticks, summary.interventions) == (2, 1, 0)
+
+
+def test_observers_are_told_how_a_stuck_car_fares() -> None:
+    clock = VirtualClock()
+    source, pacer = FakeSource(clock, list(range(40))), Pacer(0.1, clock, clock.sleep)
+    watcher = Watcher()
+    stuck = StuckWatch(Stuck("wait", after_s=1.0, for_s=0.5, attempts=1))
+    drive(
+        source,
+        MemoryController(),
+        NetworkPolicy(FakeEngine()),
+        pacer,
+        [watcher],
+        until=lambda: source.empty,
+        stuck=stuck,
+    )
+    states = [tick.stuck for tick in watcher.ticks]
+    assert states == ["free"] * 10 + ["recovering"] * 5 + ["free"] * 10 + ["given_up"] * 15

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from agent.contract.controls import Controls
+from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import AgentError
 from agent.contract.observation import Frame
-from agent.observers.base import TickObserver, TickRecord
+from agent.observers.base import BlindTick, DrivenTick, LateTick, TickObserver
 from agent.observers.show_input import ShowInput
 from agent.observers.status import StatusLine
 from agent.observers.video import VideoWriter, compose
@@ -25,13 +25,13 @@ MS = 1_000_000
 
 def make_record(
     index: int = 0, captured_ns: int = 0, frame_index: int | None = None, steering: float = -0.5, colour: int = 200
-) -> TickRecord:
+) -> DrivenTick:
     """Return the record of a tick whose picture is red and whose observation has a red left half."""
     pixels = np.zeros((40, 60, 4), np.uint8)
     pixels[..., 2:] = colour
     observation = np.zeros((4, 6, 3), np.uint8)
     observation[:, :3, 0] = colour
-    return TickRecord(
+    return DrivenTick(
         index=index,
         frame=Frame(pixels, captured_ns, index if frame_index is None else frame_index),
         observation=observation,
@@ -39,6 +39,7 @@ def make_record(
         controls=Controls(steering, 0.43, 0.0),
         latency_s=0.031,
         sections_s={},
+        started_ns=captured_ns,
     )
 
 
@@ -202,6 +203,30 @@ FACTORIES: dict[str, Callable[[Path], TickObserver]] = {
 def observer(request: pytest.FixtureRequest, tmp_path: Path) -> TickObserver:
     """Every observer of the loop; a new one joins the tests below with a line in ``FACTORIES``."""
     return FACTORIES[request.param](tmp_path)
+
+
+def blind_and_late(index: int) -> tuple[BlindTick, LateTick]:
+    """Return ticks on which nothing was decided in time, with a picture that would be seen if it were shown."""
+    seen = make_record(index, colour=99)
+    late = LateTick(index, seen.frame, seen.observation, seen.prediction, NEUTRAL, 0.3, {}, started_ns=0)
+    return BlindTick(index, "the picture is black", NEUTRAL, {}, started_ns=0), late
+
+
+def test_ticks_without_a_decision_in_time_leave_no_trace(observer: TickObserver, tmp_path: Path) -> None:
+    with observer:
+        for record in blind_and_late(0):
+            observer.on_tick(record)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_film_is_of_driven_ticks_alone(tmp_path: Path) -> None:
+    path = tmp_path / "drive.mp4"
+    with VideoWriter(path, rate_hz=25.0) as video:
+        for index in range(3):
+            video.on_tick(make_record(index))
+            for record in blind_and_late(index):
+                video.on_tick(record)
+    assert len(read_frames(path)) == 3
 
 
 def test_an_observer_closed_before_any_tick_leaves_nothing(observer: TickObserver, tmp_path: Path) -> None:
