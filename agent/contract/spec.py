@@ -3,12 +3,14 @@
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, Self, TypeVar
 
-from agent.contract.errors import GameError, SpecError, WeightsError
+from agent.contract.controls import AXIS_BY_NAME, SIGNED_OUTPUTS, STANDARD_AXES, filled_axes
+from agent.contract.errors import ControlsError, GameError, SpecError, WeightsError
 from agent.contract.profile import Rectangle
 from agent.contract.untrusted import check_plain_file, is_finite, is_plain_name, is_plain_text, read_plain_file
 
@@ -55,11 +57,32 @@ class OutputSpec:
             )
 
 
-STEERING_THROTTLE_BRAKE = (
-    OutputSpec("steering", -1.0, 1.0),
-    OutputSpec("throttle", 0.0, 1.0),
-    OutputSpec("brake", 0.0, 1.0),
-)
+def outputs_named(names: Sequence[str]) -> tuple[OutputSpec, ...]:
+    """Return the outputs of these names, with the ranges that the table of axes gives them.
+
+    Args:
+        names: Of axes, or of :data:`agent.contract.controls.SIGNED_OUTPUTS`.
+
+    Raises:
+        SpecError: If there is none, an unknown one, or two of them move the same axis.
+    """
+    try:
+        filled_axes(names)
+    except ControlsError as exc:
+        raise SpecError(str(exc)) from exc
+    if not names:
+        raise SpecError("there are no outputs, expected at least one.")
+    return tuple(_output_named(name) for name in names)
+
+
+def _output_named(name: str) -> OutputSpec:
+    if name in SIGNED_OUTPUTS:
+        above, below = (AXIS_BY_NAME[axis] for axis in SIGNED_OUTPUTS[name])
+        return OutputSpec(name, -below.high, above.high)
+    return OutputSpec(name, AXIS_BY_NAME[name].low, AXIS_BY_NAME[name].high)
+
+
+STEERING_THROTTLE_BRAKE = outputs_named(STANDARD_AXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +190,32 @@ class ModelSpec:
     def output_names(self) -> tuple[str, ...]:
         """Names of the heads in order."""
         return tuple(output.name for output in self.outputs)
+
+    def check_can_drive(self, axes: Sequence[str]) -> None:
+        """Refuse a network whose outputs are no controls, or none that the game has.
+
+        Args:
+            axes: What the game's car can do, see :class:`agent.contract.profile.GameProfile`.
+
+        Raises:
+            SpecError: Saying which output.
+        """
+        said = f"the weights predict {', '.join(self.output_names)}"
+        try:
+            fits = self.outputs == outputs_named(self.output_names)
+        except SpecError as exc:
+            raise SpecError(f"{said}: {exc} Pass a model that drives with --weights.") from exc
+        if not fits:
+            raise SpecError(
+                f"{said} in other ranges than {', '.join(STANDARD_AXES)} and the further axes have here, expected "
+                "those. Pass a model that drives with --weights."
+            )
+        for name in filled_axes(self.output_names):
+            if name not in axes and name not in STANDARD_AXES:
+                raise SpecError(
+                    f"{said}, and the game has no {name}, expected its place in the game's profile. Add it there "
+                    f'under [pad], such as `{name} = "button_a"`, or under [keys].'
+                )
 
     def to_json(self) -> str:
         """Return the text of spec.json."""

@@ -159,7 +159,7 @@ class _Driver:
         self._summary.regain_sight()
         prediction, observation = self._policy.decide(frame, tick.section)
         with tick.section("send"):
-            raw = Controls.from_prediction(prediction)
+            raw = Controls.from_prediction(prediction, self._policy.spec.output_names)
             age_s = tick.age_s(frame.captured_ns)
             if age_s > self._limit_s:
                 self._summary.come_too_late(age_s, self._limit_s)

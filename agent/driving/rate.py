@@ -39,7 +39,7 @@ def warm_up(policy: Policy, runs: int = 10) -> float:
         started_ns = clock_ns()
         prediction, _ = policy.decide(frame, untimed)
         durations_s.append((clock_ns() - started_ns) / 1e9)
-        Controls.from_prediction(prediction)
+        Controls.from_prediction(prediction, spec.output_names)
     return sorted(durations_s[2:])[-1 - runs // 10]
 
 

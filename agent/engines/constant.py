@@ -1,8 +1,6 @@
 """An engine that always says the same: for dry runs, tests, and as the baseline that looks at nothing."""
 
-import numpy as np
-
-from agent.contract.controls import Controls
+from agent.contract.controls import AXIS_NAMES, SIGNED_OUTPUTS, Controls
 from agent.contract.observation import Observation
 from agent.contract.spec import ModelSpec
 from agent.engines.base import Prediction
@@ -21,11 +19,11 @@ class ConstantEngine:
     """
 
     def __init__(self, spec: ModelSpec, controls: Controls) -> None:
-        known = {"steering": controls.steering, "throttle": controls.throttle, "brake": controls.brake}
+        known = (*AXIS_NAMES, *SIGNED_OUTPUTS)
         if unknown := [name for name in spec.output_names if name not in known]:
             raise ValueError(f"output {unknown[0]!r} is no control, expected only {', '.join(known)}.")
         self._spec = spec
-        self._prediction = np.array([known[name] for name in spec.output_names], np.float32)
+        self._prediction = controls.to_array(spec.output_names)
 
     @property
     def name(self) -> str:

@@ -96,7 +96,7 @@ class DrivePass:
         preprocessed_ns = clock()
         prediction = self._engine.infer(observation)
         inferred_ns = clock()
-        controls = Controls.from_prediction(prediction).clip().arbitrate()
+        controls = Controls.from_prediction(prediction, self._engine.spec.output_names).clip().arbitrate()
         mapped_ns = clock()
         self._controller.send(controls)
         times = (started_ns, captured_ns, preprocessed_ns, inferred_ns, mapped_ns, clock())

@@ -1,6 +1,7 @@
 """A video of the drive with the controls drawn below the picture."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -8,7 +9,7 @@ from typing import Self
 import cv2
 import numpy as np
 
-from agent.contract.controls import Controls
+from agent.contract.controls import AXIS_BY_NAME, AXIS_NAMES, STANDARD_AXES, Controls
 from agent.contract.errors import AgentError
 from agent.contract.observation import Pixels
 from agent.observers.base import TickRecord
@@ -25,9 +26,8 @@ _TEXT_SCALE = 0.4
 _BACKGROUND = (32, 32, 32)
 _TRACK = (72, 72, 72)
 _TEXT = (220, 220, 220)
-_STEERING_COLOUR = (230, 170, 60)  # all colours BGR
-_THROTTLE_COLOUR = (90, 190, 90)
-_BRAKE_COLOUR = (70, 70, 220)
+_COLOURS = ((230, 170, 60), (90, 190, 90), (70, 70, 220), (60, 200, 230), (200, 110, 190))
+"""Of the axes in the order of their table, again and again; BGR, as all colours here."""
 
 
 class FilmFile:
@@ -141,32 +141,35 @@ class VideoWriter(FilmFile):
         path: Where to, see ``FilmFile``.
         rate_hz: Ticks per second, so that the video plays at the speed of the drive.
         scale: Size of the picture relative to the frame; more, up to 1, where that makes it 320 px wide.
+        axes: What the game's car can do: each has a bar.
 
     Raises:
         ValueError: As ``FilmFile``; or if the scale is not positive.
     """
 
-    def __init__(self, path: Path, rate_hz: float, scale: float = 0.5) -> None:
+    def __init__(self, path: Path, rate_hz: float, scale: float = 0.5, axes: Sequence[str] = STANDARD_AXES) -> None:
         super().__init__(path, rate_hz)
         if not scale > 0:
             raise ValueError(f"a video at scale {scale} is impossible, expected a positive number")
         self._scale = scale
+        self._axes = tuple(axes)
 
     def on_tick(self, record: TickRecord) -> None:
         if record.kind != "driven":
             return
         pixels = record.frame.pixels
         scale = max(self._scale, min(1.0, _LEAST_WIDTH_PX / pixels.shape[1]))
-        self.write(compose(pixels, record.controls, scale))
+        self.write(compose(pixels, record.controls, scale, self._axes))
 
 
-def compose(pixels: Pixels, controls: Controls, scale: float) -> Pixels:
-    """Return a scaled picture with bars for steering, throttle and brake below it.
+def compose(pixels: Pixels, controls: Controls, scale: float, axes: Sequence[str] = STANDARD_AXES) -> Pixels:
+    """Return a scaled picture with a bar for each axis below it.
 
     Args:
         pixels: BGR or BGRA.
         controls: What was sent.
         scale: Size of the picture relative to the frame.
+        axes: Which have bars.
 
     Returns:
         uint8, shape (even height, even width, 3), BGR; video codecs want even sizes.
@@ -175,25 +178,22 @@ def compose(pixels: Pixels, controls: Controls, scale: float) -> Pixels:
     small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     if small.shape[2] == 4:
         small = cv2.cvtColor(small, cv2.COLOR_BGRA2BGR)
-    return np.asarray(np.vstack([small, _panel(width, controls)]), np.uint8)
+    return np.asarray(np.vstack([small, _panel(width, controls, axes)]), np.uint8)
 
 
-def _panel(width: int, controls: Controls) -> Pixels:
-    """Draw three bars side by side: steering from its middle, the pedals from the left."""
+def _panel(width: int, controls: Controls, axes: Sequence[str]) -> Pixels:
+    """Draw the bars side by side, each from its neutral value: steering from the middle, pedals from the left."""
     panel = np.full((_PANEL_HEIGHT_PX, width, 3), _BACKGROUND, np.uint8)
-    bars = (
-        ("steering", controls.steering, _STEERING_COLOUR, 0.5),
-        ("throttle", controls.throttle, _THROTTLE_COLOUR, 0.0),
-        ("brake", controls.brake, _BRAKE_COLOUR, 0.0),
-    )
-    third = width // 3
-    margin = third // 16
+    part = width // len(axes)
+    margin = part // 16
     top, bottom = 22, _PANEL_HEIGHT_PX - 8
-    for number, (name, value, colour, origin) in enumerate(bars):
-        left = number * third + margin
-        length = third - 2 * margin
-        start = left + round(origin * length)
-        end = start + round(value * (1 - origin) * length)
+    for number, name in enumerate(axes):
+        axis, value = AXIS_BY_NAME[name], getattr(controls, name)
+        colour = _COLOURS[AXIS_NAMES.index(name) % len(_COLOURS)]
+        left = number * part + margin
+        length = part - 2 * margin
+        start = left + round((axis.neutral - axis.low) / (axis.high - axis.low) * length)
+        end = start + round((value - axis.neutral) / (axis.high - axis.low) * length)
         text = f"{name} {value:.2f}"
         (text_px, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, _TEXT_SCALE, 1)
         scale = _TEXT_SCALE * min(1.0, length / text_px)

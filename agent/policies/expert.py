@@ -2,7 +2,7 @@
 
 from agent.contract.observation import Frame
 from agent.contract.preprocess import preprocess
-from agent.contract.spec import ModelSpec
+from agent.contract.spec import ModelSpec, outputs_named
 from agent.games.base import Expert, Simulator
 from agent.policies.base import Decision, Section
 
@@ -18,7 +18,13 @@ class ExpertPolicy:
     def __init__(self, expert: Expert, simulator: Simulator) -> None:
         profile = simulator.profile
         self._expert = expert
-        self._spec = ModelSpec(name="expert", backbone="none", game=profile.name, rate_hz=profile.rate_hz)
+        self._spec = ModelSpec(
+            name="expert",
+            backbone="none",
+            game=profile.name,
+            rate_hz=profile.rate_hz,
+            outputs=outputs_named(profile.axes),
+        )
 
     @property
     def name(self) -> str:
@@ -44,7 +50,7 @@ class ExpertPolicy:
         with section("preprocess"):
             observation = preprocess(frame, self._spec)
         with section("infer"):
-            prediction = self._expert.decide().to_array()
+            prediction = self._expert.decide().to_array(self._spec.output_names)
         return Decision(prediction, observation)
 
     def close(self) -> None:

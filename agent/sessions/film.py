@@ -8,6 +8,7 @@ from typing import Self
 import cv2
 import numpy as np
 
+from agent.contract.controls import with_standard_axes
 from agent.contract.errors import AgentError
 from agent.contract.observation import Pixels
 from agent.driving.loop import drive
@@ -40,6 +41,7 @@ class Tile:
         self._caption = caption
         self._simulator = simulator
         self._scale = scale
+        self._axes = with_standard_axes(simulator.profile.axes)
 
     def __enter__(self) -> Self:
         return self
@@ -52,7 +54,7 @@ class Tile:
     def on_tick(self, record: TickRecord) -> None:
         if record.kind != "driven":
             return
-        below = compose(record.frame.pixels, record.controls, self._scale)
+        below = compose(record.frame.pixels, record.controls, self._scale, self._axes)
         above = np.zeros((_CAPTION_HEIGHT_PX, below.shape[1], 3), np.uint8)
         text = f"{self._caption}: {self._simulator.state.episode_return:.0f}"
         cv2.putText(above, text, (6, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, _TEXT, 1, cv2.LINE_AA)

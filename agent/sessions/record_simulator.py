@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from agent.contract.controls import with_standard_axes
 from agent.contract.episodes.columns import SEALED_SUFFIX, EpisodeHeader
 from agent.contract.errors import EpisodeError
 from agent.contract.observation import Frame
@@ -43,6 +44,7 @@ def record_episodes(
             seed=seed,
             profile_notes=simulator.profile.notes,
             track=simulator.state.track,
+            axes=with_standard_axes(simulator.profile.axes),
         )
         recorder = EpisodeRecorder(path, header, lockstep.telemetry, blocking=True)
         summary = drive(lockstep, lockstep, policy, pacer, [recorder], lambda: simulator.state.outcome != "driving")

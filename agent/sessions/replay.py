@@ -20,8 +20,6 @@ from agent.contract.spec import WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Engine
 from agent.engines.registry import Precision, find_engine
 
-OUTPUTS = ("steering", "throttle", "brake")
-
 REFERENCE_FORMAT = "hoodcam-reference/1"
 REFERENCE_DIGITS = 6  # decimals kept of a prediction; float32 near 1 has seven
 
@@ -79,9 +77,9 @@ class ReplayReport:
         episode: File name of the episode.
         frames_sha256: Of all decoded pixels and their shapes: two encodings of the same pictures have the same.
         engine: What ran the network.
-        outputs: By name: steering, throttle, brake.
+        outputs: By name, in the order of the spec.
         stages: By name: decode, preprocess, infer.
-        predictions: float32, shape (rows, 3): raw, not clipped.
+        predictions: float32, shape (rows, outputs): raw, not clipped.
     """
 
     episode: str
@@ -162,12 +160,14 @@ def replay(episode: Episode, engine: Engine) -> ReplayReport:
         Errors against the recorded label, stage times, and the predictions.
 
     Raises:
-        EpisodeError: If a frame cannot be read.
-        ControlsError: If a prediction is NaN, infinite, or not three values.
+        EpisodeError: If a frame cannot be read, or the episode lacks an axis that the network has an output for.
+        ControlsError: If a prediction is NaN, infinite, or not one value an output.
         EngineError: If the runtime fails.
     """
+    outputs = engine.spec.output_names
+    labels = episode.labels(outputs)
     engine.infer(preprocess(episode.frame(0), engine.spec))  # the first call compiles
-    predictions = np.empty((len(episode), len(OUTPUTS)), np.float32)
+    predictions = np.empty((len(episode), len(outputs)), np.float32)
     clipped = np.empty_like(predictions)
     marks_s = np.empty((len(episode), 4))
     pixels_sum = hashlib.sha256()
@@ -179,7 +179,7 @@ def replay(episode: Episode, engine: Engine) -> ReplayReport:
         marks_s[row, 2] = time.perf_counter()
         prediction = engine.infer(observation)
         marks_s[row, 3] = time.perf_counter()
-        clipped[row] = Controls.from_prediction(prediction).clip().to_array()
+        clipped[row] = Controls.from_prediction(prediction, outputs).clip().to_array(outputs)
         predictions[row] = prediction
         pixels_sum.update(repr(frame.pixels.shape).encode())
         pixels_sum.update(frame.pixels.tobytes())
@@ -188,10 +188,7 @@ def replay(episode: Episode, engine: Engine) -> ReplayReport:
         episode=episode.path.name,
         frames_sha256=pixels_sum.hexdigest(),
         engine=engine.name,
-        outputs={
-            name: _compare_output(clipped[:, column], episode.controls[:, column])
-            for column, name in enumerate(OUTPUTS)
-        },
+        outputs={name: _compare_output(clipped[:, column], labels[:, column]) for column, name in enumerate(outputs)},
         stages={
             name: StageReport(float(np.median(column)), float(np.percentile(column, 99)))
             for name, column in zip(("decode", "preprocess", "infer"), stages_ms.T, strict=True)
@@ -219,7 +216,7 @@ def save_reference(path: Path, report: ReplayReport, spec: ModelSpec) -> None:
         "weights_sha256": spec.sha256.get(WEIGHTS_FILE),
         "preprocessing": spec.preprocessing,
         "engine": report.engine,
-        "outputs": list(OUTPUTS),
+        "outputs": list(report.outputs),
         "predictions": _rounded(report.predictions).tolist(),
     }
     try:
@@ -252,7 +249,7 @@ def compare_with_reference(path: Path, report: ReplayReport, tolerance: float | 
     tolerance = tolerance_of(report.engine) if tolerance is None else tolerance
     if not tolerance >= 0:
         raise ValueError(f"tolerance is {tolerance}, expected 0 or more")
-    raw = _load_reference(path)
+    raw = _load_reference(path, tuple(report.outputs))
     if raw["frames_sha256"] != report.frames_sha256:
         raise EpisodeError(
             f"{path} was made from other frames (episode {raw['episode']}, SHA-256 {raw['frames_sha256'][:12]}…) than "
@@ -273,7 +270,7 @@ def compare_with_reference(path: Path, report: ReplayReport, tolerance: float | 
         tolerance=tolerance,
         max_difference=float(differences[row, column]),
         row=row,
-        output=OUTPUTS[column],
+        output=list(report.outputs)[column],
         predicted=float(predicted[row, column]),
         expected=float(expected[row, column]),
         differing_rows=int((differences.max(axis=1) > tolerance).sum()),
@@ -287,15 +284,15 @@ def _rounded(predictions: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     return np.asarray(np.round(predictions.astype(np.float64), REFERENCE_DIGITS), np.float64)
 
 
-def _load_reference(path: Path) -> dict[str, Any]:
-    """Read a reference file; ``predictions`` becomes float64, shape (rows, 3)."""
+def _load_reference(path: Path, outputs: tuple[str, ...]) -> dict[str, Any]:
+    """Read a reference file; ``predictions`` becomes float64, shape (rows, outputs)."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw["format"] != REFERENCE_FORMAT or raw["outputs"] != list(OUTPUTS):
+        if raw["format"] != REFERENCE_FORMAT or raw["outputs"] != list(outputs):
             raise ValueError(f"format {raw['format']!r} with outputs {raw['outputs']}")
         raw["predictions"] = np.array(raw["predictions"], np.float64)
-        if raw["predictions"].shape[1:] != (len(OUTPUTS),) or not np.isfinite(raw["predictions"]).all():
-            raise ValueError("predictions that are not three finite numbers a frame")
+        if raw["predictions"].shape[1:] != (len(outputs),) or not np.isfinite(raw["predictions"]).all():
+            raise ValueError(f"predictions that are not {len(outputs)} finite numbers a frame")
         texts = [raw[name] for name in ("episode", "frames_sha256", "model", "engine", "preprocessing")]
         if not all(isinstance(text, str) for text in [*texts, raw["weights_sha256"] or ""]):
             raise TypeError("a name or checksum that is no text")

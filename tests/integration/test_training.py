@@ -15,15 +15,23 @@ from agent.contract.controls import Controls
 from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
 from agent.contract.episodes.reading import Episode
 from agent.contract.episodes.writing import EpisodeWriter
-from agent.contract.errors import AgentError, TrainingError
+from agent.contract.errors import AgentError, EpisodeError, TrainingError
 from agent.contract.observation import Frame
 from agent.contract.preprocess import preprocess
-from agent.contract.spec import ModelSpec
+from agent.contract.spec import ModelSpec, outputs_named
 from agent.games.carracing import PROFILE
 from training.collecting.collect import CollectConfig, record_episode
 from training.data import samples as module
 from training.data.held_out import HELD_OUT_SEED, HELD_OUT_TRACK
-from training.data.samples import Samples, decode, find_episodes, load_samples, pick_pictures, preprocess_episodes
+from training.data.samples import (
+    Samples,
+    decode,
+    find_episodes,
+    load_samples,
+    pick_balanced_pictures,
+    pick_pictures,
+    preprocess_episodes,
+)
 from training.fitting.config import FitConfig
 from training.fitting.fit import fit
 from training.fitting.run import LEAST_VARIANCE, FitResult, _scores_since_best, loss_scales
@@ -271,6 +279,23 @@ def test_picked_pictures_come_from_all_over_the_episodes(tmp_path: Path) -> None
     assert pick_pictures(paths, spec, 4).shape == (4, 68, 120, 3)
     with pytest.raises(TrainingError, match=r"2\.parquet is of the game 'carracing', the model is for 'karts'"):
         pick_pictures(paths, replace(spec, game="karts"), 4)
+
+
+def test_pictures_are_picked_where_an_output_never_varies(tmp_path: Path) -> None:
+    """What int8 is calibrated on, for a game without a brake."""
+    paths = [write_episode(tmp_path / "a.parquet", rows=6)]
+    assert pick_balanced_pictures(paths, make_spec(), 4).shape == (4, 68, 120, 3)
+    several = [*paths, write_episode(tmp_path / "b.parquet", Controls(0.3, 0.2, 0.0), rows=6)]
+    assert pick_balanced_pictures(several, make_spec(), 6).shape == (6, 68, 120, 3)
+
+
+def test_labels_are_those_of_the_networks_outputs(tmp_path: Path) -> None:
+    path = write_episode(tmp_path / "a.parquet", Controls(0.1, 0.25, 0.75))
+    spec = replace(make_spec(), outputs=outputs_named(["pedal", "steering"]))
+    np.testing.assert_allclose(load([path], spec).labels, [[-0.5, 0.1]] * 3)
+    spec = replace(spec, outputs=outputs_named(["steering", "handbrake"]))
+    with pytest.raises(EpisodeError, match=r"a.parquet has no handbrake.*`--outputs steering,throttle,brake`"):
+        load([path], spec)
 
 
 # --- the run ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.contract.errors import TrainingError
-from agent.contract.spec import STEERING_THROTTLE_BRAKE, OutputSpec
+from agent.contract.spec import STEERING_THROTTLE_BRAKE, OutputSpec, outputs_named
 from training.data.balancing.base import Feed, Labels
 from training.data.balancing.bins import Bins, fixed_bins, joint_bins
 from training.data.balancing.labels import check_ranges
@@ -178,11 +178,24 @@ def test_every_rule_refuses_a_label_out_of_range(rule_name: str, bad: float) -> 
         balancing_rule(rule_name).feeds(labels, STEERING_THROTTLE_BRAKE)
 
 
-def test_every_rule_refuses_an_output_that_never_varies(rule_name: str) -> None:
+@pytest.mark.parametrize("rule_name", [name for name in RULE_NAMES if name != "none"])
+def test_a_rule_that_balances_refuses_an_output_that_never_varies(rule_name: str) -> None:
     labels = driving(50, STEERING_THROTTLE_BRAKE)
     labels[:, 2] = 0.25
-    with pytest.raises(TrainingError, match=r"brake is 0.25 in all 50 samples.*Add episodes in which brake is used"):
+    with pytest.raises(TrainingError, match=r"brake is 0.25 in all 50 samples.*add episodes in which brake is used"):
         balancing_rule(rule_name).feeds(labels, STEERING_THROTTLE_BRAKE)
+    # What it says to do can be done.
+    with pytest.raises(TrainingError, match=r"`--outputs steering,throttle`, or .* `--balance none`"):
+        balancing_rule(rule_name).feeds(labels, STEERING_THROTTLE_BRAKE)
+    balancing_rule(rule_name).feeds(labels[:, :2], outputs_named(["steering", "throttle"]))
+
+
+def test_samples_as_they_come_may_have_an_output_that_never_varies() -> None:
+    labels = driving(50, STEERING_THROTTLE_BRAKE)
+    labels[:, 2] = 0.0
+    (feed,) = balancing_rule("none").feeds(labels, STEERING_THROTTLE_BRAKE)
+    assert sorted(feed.epoch(np.random.default_rng(0))) == list(range(50))
+    assert (feed.weights == 1).all()
 
 
 def test_every_rule_refuses_no_samples(rule_name: str) -> None:

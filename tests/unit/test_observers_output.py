@@ -16,7 +16,7 @@ from agent.contract.errors import AgentError
 from agent.contract.observation import Frame
 from agent.observers.base import BlindTick, DrivenTick, LateTick, TickObserver
 from agent.observers.show_input import ShowInput
-from agent.observers.status import StatusLine
+from agent.observers.status import StatusLine, format_controls
 from agent.observers.video import VideoWriter, compose
 from agent.system.pacing import Tick, TickStats, VirtualClock
 
@@ -160,6 +160,25 @@ def test_bars_grow_with_the_controls() -> None:
     full, half = (coloured(Controls(0.0, throttle, 0.0), 1, slice(None)) for throttle in (1.0, 0.5))
     assert full == pytest.approx(2 * half, abs=2)
     assert coloured(Controls(0.0, 0.0, 1.0), 2, slice(None)) == full
+
+
+def test_a_further_axis_has_a_bar_and_the_others_less_room() -> None:
+    axes = ("steering", "throttle", "brake", "handbrake")
+
+    def coloured(controls: Controls, part: int) -> int:
+        panel = compose(np.zeros((100, 600, 3), np.uint8), controls, 1.0, axes)[-20:, part * 150 : part * 150 + 150]
+        return int((np.ptp(panel[10].astype(int), axis=-1) > 40).sum())
+
+    assert [coloured(Controls(handbrake=1.0), part) > 100 for part in range(4)] == [False, False, False, True]
+    assert coloured(Controls(brake=1.0), 2) == coloured(Controls(handbrake=1.0), 3)
+
+
+def test_the_status_line_shows_what_is_predicted() -> None:
+    record = replace(
+        make_record(), prediction=np.array((-0.1, -0.7), np.float32), controls=Controls(-0.1, 0.0, 0.7, handbrake=1.0)
+    )
+    assert format_controls(record, ("steering", "pedal")) == "steering -0.10 (-0.10) pedal -0.70 (-0.70)"
+    assert format_controls(record, ("pedal", "handbrake")) == "pedal -0.10 (-0.70) handbrake -0.70 (1.00)"
 
 
 @pytest.mark.parametrize("width", [160, 240, 320, 600])

@@ -14,7 +14,7 @@ from agent.contract.episodes.reading import Episode
 from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import CaptureError, ControlsError, EpisodeError
 from agent.contract.observation import Frame, Observation
-from agent.contract.spec import WEIGHTS_FILE, ModelSpec
+from agent.contract.spec import WEIGHTS_FILE, ModelSpec, outputs_named
 from agent.engines.base import Prediction
 from agent.sessions.replay import compare_with_reference, replay, save_reference
 
@@ -165,3 +165,29 @@ def test_the_replay_source_delivers_every_frame_once_in_order(episode: Episode) 
             assert source.finished
             with pytest.raises(CaptureError, match="ended after 8 frames"):
                 source.read()
+
+
+def test_a_network_with_other_outputs_is_compared_with_their_labels(episode: Episode, tmp_path: Path) -> None:
+    class SignedPedal(PixelEngine):
+        spec = replace(SPEC, outputs=outputs_named(["pedal", "steering"]))
+
+        def infer(self, observation: Observation) -> Prediction:
+            steering, throttle, brake = super().infer(observation)
+            return np.array((throttle - brake, steering), np.float32)
+
+    report = replay(episode, SignedPedal())
+    assert list(report.outputs) == ["pedal", "steering"]
+    assert report.predictions.shape == (ROWS, 2)
+    assert max(output.max_error for output in report.outputs.values()) < 1e-6
+    save_reference(tmp_path / "two.json", report, SignedPedal.spec)
+    assert compare_with_reference(tmp_path / "two.json", report).passed
+    with pytest.raises(EpisodeError, match=r"format 'hoodcam-reference/1' with outputs \['pedal', 'steering'\]"):
+        compare_with_reference(tmp_path / "two.json", replay(episode, PixelEngine()))
+
+
+def test_an_episode_without_the_networks_axis_is_told(episode: Episode) -> None:
+    class Handbrake(PixelEngine):
+        spec = replace(SPEC, outputs=outputs_named(["steering", "throttle", "handbrake"]))
+
+    with pytest.raises(EpisodeError, match="has no handbrake: it was recorded with steering, throttle, brake"):
+        replay(episode, Handbrake())

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agent.contract.errors import SpecError, WeightsError
 from agent.contract.profile import Rectangle
-from agent.contract.spec import SPEC_FILE, STEERING_THROTTLE_BRAKE, ModelSpec, OutputSpec
+from agent.contract.spec import SPEC_FILE, STEERING_THROTTLE_BRAKE, ModelSpec, OutputSpec, outputs_named
 
 SPEC = ModelSpec(
     name="tiny",
@@ -361,3 +361,48 @@ def test_a_file_without_a_checksum_is_refused_even_though_it_is_there(files: Pat
     (files / "three.bin").write_bytes(b"")
     with pytest.raises(WeightsError, match=r"no checksum for three\.bin"):
         spec.verify_files(files, "three.bin")
+
+
+def test_outputs_have_the_ranges_of_the_table() -> None:
+    assert outputs_named(["pedal", "steering", "handbrake"]) == (
+        OutputSpec("pedal", -1.0, 1.0),
+        OutputSpec("steering", -1.0, 1.0),
+        OutputSpec("handbrake", 0.0, 1.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "there are no outputs"),
+        (["steering", "clutch"], "there is no axis 'clutch', expected outputs out of: steering, throttle, brake"),
+        (["pedal", "brake"], "two outputs move the brake"),
+        (["steering", "steering"], "two outputs move the steering"),
+    ],
+)
+def test_outputs_that_are_no_controls_are_refused(names: list[str], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        outputs_named(names)
+
+
+@pytest.mark.parametrize("names", [["steering", "throttle", "brake"], ["steering"], ["pedal", "steering"]])
+def test_a_network_of_any_standard_outputs_drives_any_game(names: list[str]) -> None:
+    ModelSpec("a", "b", "c", outputs=outputs_named(names)).check_can_drive(["steering", "throttle"])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (outputs_named(["steering", "handbrake"]), "the game has no handbrake, expected its place.*under \\[pad\\]"),
+        ((OutputSpec("steering", -2.0, 1.0),), "predict steering in other ranges than"),
+        ((OutputSpec("gear", 0.0, 5.0),), "predict gear: there is no axis 'gear'.*Pass a model that drives with --wei"),
+    ],
+)
+def test_a_network_that_says_what_the_game_cannot_do_is_refused(outputs: tuple[OutputSpec, ...], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        ModelSpec("a", "b", "c", outputs=outputs).check_can_drive(["steering", "throttle", "brake"])
+
+
+def test_a_network_drives_a_game_that_has_its_further_axis() -> None:
+    spec = ModelSpec("a", "b", "c", outputs=outputs_named(["steering", "handbrake"]))
+    spec.check_can_drive(["steering", "throttle", "brake", "handbrake"])

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.contract.controls import Controls
+from agent.contract.controls import Controls, with_standard_axes
 from agent.contract.durable import replace_file
 from agent.contract.episodes.columns import RECORDING_SUFFIX, EpisodeHeader, EpisodeRow
 from agent.contract.episodes.writing import EpisodeWriter
@@ -200,7 +200,14 @@ def record_episode(config: CollectConfig, seed: int) -> float:
             game.reset(seed)
             expert = course.find_expert(config.expert)(game)
             expert.plan()
-            header = EpisodeHeader(config.game, driver, course.profile.rate_hz, seed, track=game.state.track)
+            header = EpisodeHeader(
+                config.game,
+                driver,
+                course.profile.rate_hz,
+                seed,
+                track=game.state.track,
+                axes=with_standard_axes(course.profile.axes),
+            )
             with EpisodeWriter(unfinished, header) as writer:
                 for index in range(decisions):
                     if game.state.outcome != "driving":
@@ -296,7 +303,7 @@ class _Policy:
         if self._expert_drives:
             return label, True
         prediction = self._engine.infer(preprocess(frame, self._engine.spec))
-        return Controls.from_prediction(prediction).clip().arbitrate(), False
+        return Controls.from_prediction(prediction, self._engine.spec.output_names).clip().arbitrate(), False
 
 
 def _path(config: CollectConfig, seed: int) -> Path:

@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from agent.contract.controls import MIRRORED_AXES
 from agent.contract.observation import Observation
 from agent.contract.profile import Rectangle
 
-ANTISYMMETRIC_OUTPUTS = frozenset({"steering"})
+ANTISYMMETRIC_OUTPUTS = MIRRORED_AXES
 """Outputs that change their sign when left and right swap."""
 
 ANTISYMMETRIC_TELEMETRY = ("yaw_rate", "lateral_offset", "heading_error", "bearing_")

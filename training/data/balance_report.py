@@ -15,6 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from agent.contract.controls import YIELDING_AXES
 from agent.contract.episodes.reading import Episode
 from agent.contract.errors import TrainingError
 from agent.contract.spec import STEERING_THROTTLE_BRAKE, OutputSpec
@@ -26,7 +27,7 @@ from training.data.balancing.registry import balancing_rule
 UNBALANCED = "none"
 """The rule that feeds the data as they are: what every other one is compared with."""
 
-_PEDALS = ("throttle", "brake")
+_PEDALS = YIELDING_AXES[0]  # throttle and brake
 _SEED = 0  # of the one epoch that is measured
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
@@ -94,15 +95,20 @@ class BalanceReport:
         return asdict(self)
 
 
-def read_labels(paths: Sequence[Path], progress: Callable[[], None] = lambda: None) -> Labels:
-    """Read steering, throttle and brake of every row; no picture is touched.
+def read_labels(
+    paths: Sequence[Path],
+    progress: Callable[[], None] = lambda: None,
+    outputs: Sequence[OutputSpec] = STEERING_THROTTLE_BRAKE,
+) -> Labels:
+    """Read the labels of every row; no picture is touched.
 
     Args:
         paths: Episodes; at least one.
         progress: Called after each.
+        outputs: Whose labels.
 
     Returns:
-        float32, shape (n, 3).
+        float32, shape (n, outputs).
 
     Raises:
         TrainingError: If a label is out of its range; it names the file.
@@ -110,8 +116,8 @@ def read_labels(paths: Sequence[Path], progress: Callable[[], None] = lambda: No
     """
     parts = []
     for path in paths:
-        labels = Episode.open(path).controls
-        check_ranges(labels, STEERING_THROTTLE_BRAKE, str(path))
+        labels = Episode.open(path).labels([output.name for output in outputs])
+        check_ranges(labels, outputs, str(path))
         parts.append(labels)
         progress()
     return np.concatenate(parts)

@@ -175,13 +175,17 @@ def pick_pictures(paths: Sequence[Path], spec: ModelSpec, count: int) -> npt.NDA
 def pick_balanced_pictures(paths: Sequence[Path], spec: ModelSpec, count: int) -> npt.NDArray[np.uint8]:
     """Preprocess pictures as the ``v3`` rule feeds them: every output's whole range is there, rare braking included.
 
-    Arguments, return value and errors are those of ``pick_pictures``; and a label out of range, or an output that never
-    varies, is an error as well.
+    Arguments, return value and errors are those of ``pick_pictures``; and a label out of range is an error as well. An
+    output that never varies takes no part in the balance.
     """
     episodes = _open_episodes(paths, spec)
-    labels = np.concatenate([np.asarray(episode.controls, np.float32) for episode in episodes])
+    labels = np.concatenate([episode.labels(spec.output_names) for episode in episodes])
     rng = np.random.default_rng(0)
-    orders = [feed.epoch(rng) for feed in balancing_rule("v3").feeds(labels, spec.outputs)]
+    # An output that never varies has nothing to balance.
+    varying = [column for column, values in enumerate(labels.T) if values.min() < values.max()]
+    outputs = [spec.outputs[column] for column in varying]
+    rule = balancing_rule("v3" if varying else "none")
+    orders = [feed.epoch(rng) for feed in rule.feeds(labels[:, varying], outputs)]
     mixed = np.stack([order[:count] for order in orders], axis=1).ravel()  # a sample for each output in turn
     _, first = np.unique(mixed, return_index=True)
     rows = np.sort(mixed[np.sort(first)[:count]])
@@ -269,7 +273,7 @@ def _preprocess_episode(path: Path, spec: ModelSpec, cache: Path) -> None:
             f"{path} was recorded at {episode.header.rate_hz} Hz, the model is for {spec.rate_hz} Hz. "
             "Train on episodes of one rate."
         )
-    labels = np.asarray(episode.controls, np.float32)
+    labels = episode.labels(spec.output_names)
     for column, output in enumerate(spec.outputs):
         values = labels[:, column]
         bad = np.flatnonzero(~((values >= output.low) & (values <= output.high)))

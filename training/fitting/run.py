@@ -15,6 +15,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from agent.contract.controls import YIELDING_AXES
 from agent.contract.durable import find_folder, replace_folder
 from agent.contract.errors import TrainingError
 from agent.contract.profile import GameProfile
@@ -34,7 +35,7 @@ from training.network.weights_file import load_weights, save_weights
 CHECKPOINT = "checkpoint"
 
 CO_PRESSED = 0.1
-"""Throttle and brake both predicted above this count as pressed together."""
+"""Throttle and brake, or other axes of which one yields, both predicted above this count as pressed together."""
 _POLL_S = 0.1
 
 LEAST_VARIANCE = 0.015
@@ -211,9 +212,11 @@ class Run:
         metrics = measure_outputs(predictions, self._validation.labels[chosen], names)
         loss = sum(metrics[name].rmse ** 2 * self._loss_weights[name] for name in names)
         flat = {f"{name}_{key}": value for name, m in metrics.items() for key, value in asdict(m).items()}
-        if {"throttle", "brake"} <= set(names):
-            pressed = predictions[:, [names.index("throttle"), names.index("brake")]] > CO_PRESSED
-            flat["co_pressed"] = float(pressed.all(axis=1).mean())
+        pairs = [pair for pair in YIELDING_AXES if set(pair) <= set(names)]
+        if pairs:
+            pressed = predictions > CO_PRESSED
+            both = [pressed[:, names.index(name)] & pressed[:, names.index(other)] for name, other in pairs]
+            flat["co_pressed"] = float(np.any(both, axis=0).mean())
         return {"validation_loss": loss} | flat
 
     def describe_buffers(self) -> str:

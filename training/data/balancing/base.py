@@ -41,5 +41,6 @@ class Balancing(Protocol):
         """Return one feed for all outputs, or one for each output in their order.
 
         Raises:
-            TrainingError: If an output never varies, or a label lies outside its output's range.
+            TrainingError: If a label lies outside its output's range, or a rule that balances finds an output that
+                never varies.
         """

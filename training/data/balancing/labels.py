@@ -34,20 +34,31 @@ def check_ranges(labels: Labels, outputs: Sequence[OutputSpec], where: str = "th
             )
 
 
-def check_labels(labels: Labels, outputs: Sequence[OutputSpec]) -> None:
-    """Refuse labels out of range, and outputs that say nothing.
+def check_present(labels: Labels, outputs: Sequence[OutputSpec]) -> None:
+    """Refuse labels that are not there or out of range.
 
     Raises:
-        TrainingError: If there are no labels, one is NaN or out of its range, or an output never varies.
+        TrainingError: If there are no labels, or one is NaN or out of its range.
     """
     if not len(labels):
         raise TrainingError("there are no samples to balance. Record some: `python -m training collect`.")
     check_ranges(labels, outputs)
+
+
+def check_labels(labels: Labels, outputs: Sequence[OutputSpec]) -> None:
+    """Refuse labels out of range, and outputs in which there is nothing to balance.
+
+    Raises:
+        TrainingError: If there are no labels, one is NaN or out of its range, or an output never varies.
+    """
+    check_present(labels, outputs)
     for column, output in enumerate(outputs):
         values = labels[:, column]
         if values.min() == values.max():
+            others = ",".join(other.name for other in outputs if other is not output)
             raise TrainingError(
-                f"{output.name} is {values[0]:g} in all {len(values)} samples, expected an output that varies: it can "
-                f"neither be balanced nor learnt. Add episodes in which {output.name} is used: drive some that do, "
-                "or of an embedded game collect more tracks; or train a model without this output."
+                f"{output.name} is {values[0]:g} in all {len(values)} samples, expected an output that varies: it "
+                f"cannot be balanced. Train without it, with `--outputs {others or 'OUTPUT,...'}`, or on the data as "
+                f"they are, with `--balance none`; or add episodes in which {output.name} is used: drive some that do, "
+                "or of an embedded game collect more tracks."
             )

@@ -8,7 +8,7 @@ import numpy as np
 from agent.contract.spec import OutputSpec
 from training.data.balancing.base import Feed, Labels
 from training.data.balancing.bins import fixed_bins, joint_bins
-from training.data.balancing.labels import check_labels
+from training.data.balancing.labels import check_labels, check_present
 from training.data.balancing.reweight import density_weights
 from training.data.balancing.sets import Indices, epoch_of_evened_sets, epoch_of_sets, members_of
 
@@ -17,12 +17,12 @@ ALL = "all"
 
 
 class Unbalanced:
-    """``none``: samples as they come, each once an epoch."""
+    """``none``: samples as they come, each once an epoch; the one rule that takes an output which never varies."""
 
     name = "none"
 
     def feeds(self, labels: Labels, outputs: Sequence[OutputSpec]) -> tuple[Feed, ...]:
-        check_labels(labels, outputs)
+        check_present(labels, outputs)
         return (Feed(ALL, np.ones_like(labels), partial(_shuffled, len(labels))),)
 
 
