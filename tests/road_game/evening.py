@@ -338,6 +338,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     again = arguments.fit_again or f"--data episodes/{NAME} {{corrections}} {arguments.fit}"
     values = {**vars(arguments), "folder": folder, "fit_again": again}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and their children, ignore it
     with virtual_desktop() as environment:
         evening = Evening(Plan(**values), environment)
         evening.run()
