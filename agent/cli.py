@@ -1,12 +1,8 @@
-"""The driver's command line: the program itself, and errors to exit codes. The commands are in ``agent.commands``."""
+"""The driver's command line: the program itself. The commands are in ``agent.commands``."""
 
-import argparse
 import logging
-import os
-import signal
 import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from agent.commands import (
     bench,
@@ -24,10 +20,28 @@ from agent.commands import (
     record,
     replay,
 )
-from agent.commands.wiring import EXIT_ERROR, EXIT_INTERRUPTED, note
-from agent.contract.errors import AgentError
-from agent.system.pacing import clock_ns
-from agent.system.process import age_s
+from agent.commands.options import Invocation, make_parser
+from agent.commands.program import run_program
+
+COMMANDS = tuple(
+    module.COMMAND
+    for module in (
+        drive,
+        play,
+        record,
+        doctor,
+        games,
+        evaluate,
+        film,
+        compare,
+        replay,
+        occlusion,
+        episodes,
+        bench,
+        pace,
+        faults,
+    )
+)
 
 _EXAMPLES = """\
 examples:
@@ -51,77 +65,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 an error, 3 a fault ended the drive, 130 interrupted. For bad usage argparse raises ``SystemExit(2)``.
     """
-    started_ns = _started_ns(argv)
-    if argv is None:
-        _end_like_ctrl_c()
-    arguments = _parser().parse_args(argv)
-    arguments.started_ns = started_ns
-    _set_up_logging(arguments.verbose)
-    try:
-        command: Callable[[argparse.Namespace], int] = arguments.command
-        return command(arguments)
-    except AgentError as exc:
-        if arguments.verbose:
-            traceback.print_exc()
-        note(f"error: {exc}")
-        return EXIT_ERROR
-    except KeyboardInterrupt:
-        note("interrupted")
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain again on its way out
-        return EXIT_ERROR
+    parser = make_parser(
+        "python -m agent",
+        "Drives games from what a camera sees: one forward pass of a network, a virtual gamepad.",
+        _EXAMPLES,
+        COMMANDS,
+    )
+    return run_program(parser, argv, set_up=_set_up_logging)
 
 
-def _started_ns(argv: Sequence[str] | None) -> int | None:
-    """Return when the program was started, Python and its imports included; None where the system does not tell.
-
-    With arguments of its own, ``main`` is called inside another program, and the call is the start.
-    """
-    if argv is not None:
-        return clock_ns()
-    age = age_s()
-    return None if age is None else clock_ns() - round(age * 1e9)
-
-
-def _end_like_ctrl_c() -> None:
-    """Let requests to end (a closed terminal, the end of a service) finish what Ctrl-C finishes: recordings, films."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
-            signal.signal(getattr(signal, name), signal.default_int_handler)
-
-
-def _set_up_logging(verbose: bool) -> None:
+def _set_up_logging(invocation: Invocation) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("agent")
     logger.handlers[:] = [handler]
-    logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m agent",
-        description="Drives games from what a camera sees: one forward pass of a network, a virtual gamepad.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=_EXAMPLES,
-    )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (
-        drive,
-        play,
-        record,
-        doctor,
-        games,
-        evaluate,
-        film,
-        compare,
-        replay,
-        occlusion,
-        episodes,
-        bench,
-        pace,
-        faults,
-    ):
-        command.add_to(commands)
-    return parser
+    logger.setLevel(logging.DEBUG if invocation.verbose else logging.WARNING)

@@ -26,12 +26,13 @@ sys.path.insert(0, str(ROOT))
 
 from agent.capture.desktop import open_desktop  # noqa: E402
 from agent.capture.screen import ScreenSource  # noqa: E402
-from agent.commands.options import control_rate, positive, video_path  # noqa: E402
+from agent.commands.options import argument  # noqa: E402
 from agent.contract.errors import AgentError, BlindError, GameError  # noqa: E402
 from agent.engines.registry import EngineChoices  # noqa: E402
 from agent.games.registry import find_game  # noqa: E402
 from agent.games.supertuxkart.window import Race, race_in_window  # noqa: E402
 from agent.games.virtual_desktop import virtual_desktop  # noqa: E402
+from agent.settings.checks import control_rate, positive, video_path  # noqa: E402
 
 PACKAGES = ("xvfb", "openbox", "supertuxkart")
 _WINDOW_S = 180.0  # the first start compiles shaders
@@ -55,9 +56,13 @@ def main() -> int:
         default="openvino-int8",
         help="what runs the network: %(choices)s (default: openvino-int8)",
     )
-    parser.add_argument("--rate", type=control_rate, default=30.0, metavar="HZ", help="control rate (default: 30)")
-    parser.add_argument("--seconds", type=positive, default=300.0, metavar="T", help="give up after (default: 300)")
-    parser.add_argument("--video", type=video_path, metavar="FILE", help="film the drive (.mp4)")
+    parser.add_argument(
+        "--rate", type=argument(control_rate), default=30.0, metavar="HZ", help="control rate (default: 30)"
+    )
+    parser.add_argument(
+        "--seconds", type=argument(positive), default=300.0, metavar="T", help="give up after (default: 300)"
+    )
+    parser.add_argument("--video", type=argument(video_path), metavar="FILE", help="film the drive (.mp4)")
     parser.add_argument("--install", action="store_true", help=f"first `apt-get install {' '.join(PACKAGES)}`")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     arguments = parser.parse_args()

@@ -32,8 +32,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from agent.capture.screen import ScreenSource  # noqa: E402
-from agent.commands.numbers import number  # noqa: E402
-from agent.commands.wiring import EXIT_FAULT, make_engine  # noqa: E402
+from agent.commands.options import argument  # noqa: E402
+from agent.commands.wiring import EXIT_FAULT, note  # noqa: E402
 from agent.contract.controls import NEUTRAL, Controls  # noqa: E402
 from agent.contract.episodes.columns import EpisodeHeader  # noqa: E402
 from agent.contract.errors import AgentError, BlindError, GameError  # noqa: E402
@@ -52,7 +52,10 @@ from agent.inputs.keyboard import KeyboardInput  # noqa: E402
 from agent.inputs.sampling import KEYS_AVERAGED_S, ControlTrack, Sampler  # noqa: E402
 from agent.inputs.wheels import GameWheel  # noqa: E402
 from agent.policies.network import NetworkPolicy  # noqa: E402
+from agent.sessions.opening import open_engine  # noqa: E402
 from agent.sessions.record_person import Demonstration  # noqa: E402
+from agent.settings.checks import not_negative  # noqa: E402
+from agent.settings.shared import EngineSettings  # noqa: E402
 from agent.system.pacing import Pacer, clock_ns  # noqa: E402
 
 _PERIOD_S = 0.05
@@ -71,7 +74,7 @@ def main() -> int:
     record.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the episodes")
     record.add_argument(
         "--disturb",
-        type=_seconds,
+        type=argument(not_negative),
         default=7.0,
         metavar="T",
         help="mean seconds between two disturbances, in which it steers off the line (default: 7; 0: never)",
@@ -103,7 +106,7 @@ def main() -> int:
     drive.add_argument("--video", type=Path, metavar="FILE", help="film the drive (.mp4)")
     drive.add_argument("--record", type=Path, metavar="DIR", help="record the drive into this folder")
     drive.set_defaults(run=_drive)
-    arguments = parser.parse_args(namespace=argparse.Namespace(progress=Progress()))
+    arguments = parser.parse_args()
     try:
         report = _session(arguments)
     except AgentError as exc:
@@ -118,10 +121,6 @@ def main() -> int:
     return 0
 
 
-def _seconds(text: str) -> float:
-    return number(text, 0.0)
-
-
 def _session(arguments: argparse.Namespace) -> dict[str, Any]:
     with (
         tempfile.TemporaryDirectory(prefix="torcs-", ignore_cleanup_errors=True) as home,
@@ -129,19 +128,20 @@ def _session(arguments: argparse.Namespace) -> dict[str, Any]:
     ):
         os.environ["DISPLAY"] = environment["DISPLAY"]
         with session_in_window(arguments.track, environment, Path(home), arguments.laps) as session:
-            report = arguments.run(arguments, session)
-            progress = {"rounds": arguments.progress.rounds, "rounds_s": arguments.progress.rounds_s}
-        return {"track": arguments.track, "laps_s": session.laps_s, **progress, **report}
+            progress = Progress()
+            report = arguments.run(arguments, session, progress)
+        rounds = {"rounds": progress.rounds, "rounds_s": progress.rounds_s}
+        return {"track": arguments.track, "laps_s": session.laps_s, **rounds, **report}
 
 
-def _record(arguments: argparse.Namespace, session: Session) -> dict[str, Any]:
+def _record(arguments: argparse.Namespace, session: Session, progress: Progress) -> dict[str, Any]:
     """Do what `python -m agent record --input keyboard` does, but in this process: disturbances are not recorded.
 
     Its hotkeys cannot be used for that: the game changes its camera by them.
     """
     profile = find_game("torcs").profile
     hands = KeyboardInput(profile.keys, wheel=GameWheel(profile.keys.steering_ramp))
-    with Keyboard(profile.keys) as keyboard, _recording(arguments, session, hands) as recording:
+    with Keyboard(profile.keys) as keyboard, _recording(arguments, session, hands, progress) as recording:
         player, disturbances = Player(), Disturbances(arguments.disturb, arguments.seed)
 
         def play(picture: Pixels) -> None:
@@ -153,15 +153,15 @@ def _record(arguments: argparse.Namespace, session: Session) -> dict[str, Any]:
     return {"record": asdict(recording.demonstration.counts)}
 
 
-def _correct(arguments: argparse.Namespace, session: Session) -> dict[str, Any]:
+def _correct(arguments: argparse.Namespace, session: Session, progress: Progress) -> dict[str, Any]:
     """Have the network drive, and record what the program would have done: it drives itself where it gets too bad."""
     profile = find_game("torcs").profile
     player, hands = Player(), _Intention()
     program_until_s, taken_over = 0.0, 0
     with (
-        closing(make_engine(arguments, "torcs")) as engine,
+        closing(open_engine(_engine_settings(arguments), "torcs", note)) as engine,
         Keyboard(profile.keys) as keyboard,
-        _recording(arguments, session, hands) as recording,
+        _recording(arguments, session, hands, progress) as recording,
     ):
         warm_up(NetworkPolicy(engine))
 
@@ -180,7 +180,11 @@ def _correct(arguments: argparse.Namespace, session: Session) -> dict[str, Any]:
     return {"record": asdict(recording.demonstration.counts), "taken_over": taken_over}
 
 
-def _drive(arguments: argparse.Namespace, session: Session) -> dict[str, Any]:
+def _engine_settings(arguments: argparse.Namespace) -> EngineSettings:
+    return EngineSettings(weights=arguments.weights, engine=arguments.engine, threads=arguments.threads)
+
+
+def _drive(arguments: argparse.Namespace, session: Session, progress: Progress) -> dict[str, Any]:
     options = ["drive", "--weights", str(arguments.weights), "--engine", arguments.engine, "--no-takeover", "--json"]
     options += ["--video", str(arguments.video)] if arguments.video else []
     options += ["--threads", str(arguments.threads)] if arguments.threads else []
@@ -190,7 +194,7 @@ def _drive(arguments: argparse.Namespace, session: Session) -> dict[str, Any]:
         with _window() as source:
             while not ends() and session.process.poll() is None and not session.laps_s:
                 with suppress(BlindError):
-                    arguments.progress.add(source.read().pixels, time.monotonic())
+                    progress.add(source.read().pixels, time.monotonic())
                 time.sleep(0.5)
 
     output = _beside(options, arguments.seconds, watch)
@@ -243,7 +247,9 @@ class _Recording:
 
 
 @contextmanager
-def _recording(arguments: argparse.Namespace, session: Session, hands: Input) -> Iterator[_Recording]:
+def _recording(
+    arguments: argparse.Namespace, session: Session, hands: Input, progress: Progress
+) -> Iterator[_Recording]:
     profile, track = find_game("torcs").profile, ControlTrack()
     header = EpisodeHeader(profile.name, "program", profile.rate_hz, profile_notes=profile.notes, track=arguments.track)
     with (
@@ -252,7 +258,7 @@ def _recording(arguments: argparse.Namespace, session: Session, hands: Input) ->
         Sampler(hands, track) as sampler,
         Demonstration(recorded, track, header, arguments.out, averaged_s=KEYS_AVERAGED_S) as demonstration,
     ):
-        yield _Recording(demonstration, sampler, seen, session, arguments.seconds, arguments.progress)
+        yield _Recording(demonstration, sampler, seen, session, arguments.seconds, progress)
 
 
 def _window() -> ScreenSource:

@@ -1,6 +1,5 @@
 """``drive``: in real time, the game running beside the agent."""
 
-import argparse
 import functools
 import itertools
 import logging
@@ -12,34 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from agent.commands.numbers import at_least_one
-from agent.commands.options import (
-    add_capture_options,
-    add_command,
-    add_engine_options,
-    add_json_option,
-    add_processor_options,
-    add_rate_option,
-    png_path,
-    positive,
-    track_seed,
-    video_path,
-    where_to_look,
-)
-from agent.commands.wiring import (
-    ENDINGS,
-    claim_cores,
-    claim_priority,
-    exit_code,
-    make_policy,
-    note,
-    say,
-    say_json,
-    settle_rate,
-)
+from agent.commands.options import JSON, Command, Invocation
+from agent.commands.wiring import ENDINGS, exit_code, note, say, say_json
 from agent.contract.errors import AgentError
-from agent.contract.profile import CONTROLLERS, GameProfile
+from agent.contract.profile import GameProfile
 from agent.games.registry import Game, find_game
+from agent.sessions.opening import claim_cores, claim_priority, open_policy, settle_rate
+from agent.settings.drive import DriveSettings
 from agent.system.pacing import clock_ns
 from agent.system.process import peak_memory_mb
 
@@ -56,102 +34,50 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the program's subcommands."""
-    parser = add_command(
-        commands,
-        "drive",
-        _run,
-        "drive in real time, the game running beside the agent",
-        "python -m agent drive --laps 3 --video lap.mp4",
-    )
-    add_engine_options(parser)
-    add_rate_option(parser)
-    parser.add_argument("--seed", type=track_seed, default=0, metavar="S", help="track of the first lap (default: 0)")
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument(
-        "--laps", type=at_least_one, metavar="N", help="tracks to drive, one after the other (default: 1; see below)"
-    )
-    length.add_argument("--seconds", type=positive, metavar="T", help="drive for T seconds, lap after lap, instead")
-    parser.add_argument("--record", type=Path, metavar="DIR", help="record one episode a lap into this folder")
-    parser.add_argument(
-        "--video",
-        type=video_path,
-        metavar="FILE",
-        help="film the drive: .mp4, or animated .webp or .gif (625 ticks at most); several laps become FILE-SEED",
-    )
-    parser.add_argument(
-        "--show-input",
-        type=png_path,
-        metavar="FILE",
-        help="write the exact picture the network gets (.png), every second",
-    )
-    parser.add_argument(
-        "--health",
-        type=Path,
-        metavar="FILE",
-        help="write memory, handles, threads and missed deadlines every 10 s, and how they grow (JSON)",
-    )
-    parser.add_argument("--dry-run", action="store_true", help="everything but the controls: the car stands still")
-    add_processor_options(parser)
-    add_capture_options(parser)
-    parser.add_argument_group().add_argument(
-        "--controller", choices=CONTROLLERS, help="what moves the car of a game in a window (default: its profile's)"
-    )
-    parser.add_argument("--no-takeover", action="store_true", help="ignore a gamepad in somebody's hands, and F8")
-    add_json_option(parser)
-    parser.epilog = (
-        "A lap ends when it is finished, the car has left the field or the game's time is up. A game in a window is\n"
-        "driven until Ctrl-C, or for --seconds; F8 hands it to you and your keys, and back.\n"
-        "exit codes: 0 done, 1 an error, 3 a fault ended the drive, 130 Ctrl-C; controls are neutral in the end.\n"
-        f"{parser.epilog}"
-    )
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    game = find_game(arguments.game)
-    claim_priority(arguments)  # guard and game inherit it
+def _run(settings: DriveSettings, invocation: Invocation) -> int:
+    game = find_game(settings.game)
+    claim_priority(settings, note)  # guard and game inherit it
     if game.profile.capture is not None:
-        return _drive_window(arguments, game.profile)
-    return _drive_embedded(arguments, game)
+        return _drive_window(settings, invocation, game.profile)
+    return _drive_embedded(settings, invocation, game)
 
 
-def _drive_embedded(arguments: argparse.Namespace, game: Game) -> int:
+def _drive_embedded(settings: DriveSettings, invocation: Invocation, game: Game) -> int:
     from agent.games.realtime.game import RealTimeGame
     from agent.sessions.live import drive_laps
 
-    seeds: Iterable[int] = itertools.count(arguments.seed)
-    if arguments.seconds is None:
-        seeds = itertools.islice(seeds, arguments.laps or 1)
+    seeds: Iterable[int] = itertools.count(settings.seed)
+    if settings.seconds is None:
+        seeds = itertools.islice(seeds, settings.laps or 1)
     controller = None
-    if arguments.dry_run:
+    if settings.dry_run:
         from agent.controllers.memory import MemoryController
 
         controller = MemoryController()
-    health = _health_log(arguments)
+    health = _health_log(settings)
     laps: list[Lap] = []
     files: dict[int, list[Path]] = {}  # by seed
     interrupted, fault = False, None
     with ExitStack() as stack:
         # The game starts up while the network is being loaded, and has all cores to itself.
-        running = stack.enter_context(RealTimeGame(game.simulator_maker(), arguments.seed))
-        claim_cores(arguments)
-        policy = stack.enter_context(closing(make_policy(arguments, game.name)))
+        running = stack.enter_context(RealTimeGame(game.simulator_maker(), settings.seed))
+        claim_cores(settings, note)
+        policy = stack.enter_context(closing(open_policy(settings, game.name, note)))
         running.wait_until_ready()
-        rate_hz, inference_s = settle_rate(arguments.rate, policy)
+        rate_hz, inference_s = settle_rate(settings.rate, policy, note)
 
         def observers_for(seed: int, stats: "TickStats") -> "list[TickObserver]":
             files[seed] = []
             watchers = _drive_observers(
-                arguments, policy, rate_hz, seed, stats, files[seed], lambda: running.source.state
+                settings, policy, rate_hz, seed, stats, files[seed], lambda: running.source.state
             )
             return watchers if health is None else [*watchers, health.of(stats)]
 
         try:
-            stuck = None if arguments.dry_run else game.profile.stuck
-            for lap in drive_laps(running, policy, rate_hz, seeds, controller, observers_for, arguments.seconds, stuck):
+            stuck = None if settings.dry_run else game.profile.stuck
+            for lap in drive_laps(running, policy, rate_hz, seeds, controller, observers_for, settings.seconds, stuck):
                 laps.append(lap)
-                if not arguments.json:
+                if not invocation.json:
                     say(_describe_lap(lap, files[lap.seed]))
         except KeyboardInterrupt:
             interrupted = True
@@ -160,12 +86,12 @@ def _drive_embedded(arguments: argparse.Namespace, game: Game) -> int:
             if fault is None:
                 raise
             _log.debug("the fault", exc_info=exc)
-        if arguments.json:
-            report = _drive_report(arguments, running, policy, rate_hz, inference_s, laps, files)
+        if invocation.json:
+            report = _drive_report(settings, invocation, running, policy, rate_hz, inference_s, laps, files)
             say_json({**report, "interrupted": interrupted, "fault": fault})
-    _say_health(arguments, health)
+    _say_health(settings, invocation, health)
     returns = _returns(laps)
-    if not arguments.json and len(returns) > 1:
+    if not invocation.json and len(returns) > 1:
         say(f"{len(returns)} laps: mean return {sum(returns) / len(returns):.1f}, minimum {min(returns):.1f}")
     return exit_code(interrupted, [problem for lap in laps for problem in lap.summary.problems], fault)
 
@@ -182,7 +108,7 @@ def _left_behind(lap: "Lap", files: list[Path]) -> list[Path]:
     return [path for path in files if path.exists() and not any(path.name in problem for problem in problems)]
 
 
-def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
+def _drive_window(settings: DriveSettings, invocation: Invocation, profile: GameProfile) -> int:
     from agent.capture.screen import ScreenSource
     from agent.controllers.base import expiry_for
     from agent.controllers.guard.client import GuardedController
@@ -191,16 +117,16 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
     from agent.driving.summary import DriveSummary
     from agent.system.pacing import Pacer
 
-    health = _health_log(arguments)
+    health = _health_log(settings)
     files: list[Path] = []
     interrupted = False
     with ExitStack() as stack:
         # Before the network is loaded: a fault in window or pad is told at once, and the game sees the pad early.
-        source = stack.enter_context(ScreenSource(where_to_look(arguments, profile)))
-        controller = stack.enter_context(_make_controller(arguments, profile))
-        claim_cores(arguments)
-        policy = stack.enter_context(closing(make_policy(arguments, profile.model_name)))
-        rate_hz, inference_s = settle_rate(arguments.rate, policy)
+        source = stack.enter_context(ScreenSource(settings.where_to_look(profile)))
+        controller = stack.enter_context(_make_controller(settings, profile))
+        claim_cores(settings, note)
+        policy = stack.enter_context(closing(open_policy(settings, profile.model_name, note)))
+        rate_hz, inference_s = settle_rate(settings.rate, policy, note)
         pacer = Pacer(1.0 / rate_hz)
         if isinstance(controller, GuardedController):
             controller.expiry_s = expiry_for(pacer.period_s)
@@ -210,10 +136,10 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
             takeover, stuck = _nobody, None
         summary = DriveSummary(pacer.stats)
         first = _FirstDecision()
-        watchers = [first, *_drive_observers(arguments, policy, rate_hz, None, pacer.stats, files)]
+        watchers = [first, *_drive_observers(settings, policy, rate_hz, None, pacer.stats, files)]
         if health is not None:
             watchers.append(health.of(pacer.stats))
-        stop_ns = math.inf if arguments.seconds is None else clock_ns() + arguments.seconds * 1e9
+        stop_ns = math.inf if settings.seconds is None else clock_ns() + settings.seconds * 1e9
         note(f"driving {profile.title} at {rate_hz:g} Hz; Ctrl-C ends it, controls neutral")
         try:
             drive(
@@ -235,7 +161,7 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
             _log.debug("the fault", exc_info=exc)
     left_behind = [path for path in files if path.exists()]
     expired = controller.expired if isinstance(controller, GuardedController) else 0
-    if arguments.json:
+    if invocation.json:
         say_json(
             {
                 "game": profile.name,
@@ -245,7 +171,7 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
                 "inference_s": inference_s,
                 "interrupted": interrupted,
                 "peak_memory_mb": peak_memory_mb(),
-                "process_start_to_first_decision_s": _startup_s(arguments, first.sent_ns),
+                "process_start_to_first_decision_s": _startup_s(invocation, first.sent_ns),
                 "captured": asdict(source.counts),
                 "controls_expired": expired,
                 **summary.to_dict(),
@@ -260,38 +186,38 @@ def _drive_window(arguments: argparse.Namespace, profile: GameProfile) -> int:
             say(f"  {trouble}")
         for path in left_behind:
             say(f"  wrote {path}")
-    _say_health(arguments, health)
+    _say_health(settings, invocation, health)
     return exit_code(interrupted, summary.problems, summary.fault)
 
 
-def _health_log(arguments: argparse.Namespace) -> "HealthLog | None":
-    if arguments.health is None:
+def _health_log(settings: DriveSettings) -> "HealthLog | None":
+    if settings.health is None:
         return None
     from agent.observers.health import HealthLog
 
-    return HealthLog(arguments.health)
+    return HealthLog(settings.health)
 
 
-def _say_health(arguments: argparse.Namespace, health: "HealthLog | None") -> None:
-    if health is not None and not arguments.json:
-        say(f"wrote {arguments.health}; {health.describe() or 'too short a drive to tell how anything grows'}")
+def _say_health(settings: DriveSettings, invocation: Invocation, health: "HealthLog | None") -> None:
+    if health is not None and not invocation.json:
+        say(f"wrote {settings.health}; {health.describe() or 'too short a drive to tell how anything grows'}")
 
 
 def _nobody() -> None:
     """Take over."""
 
 
-def _make_controller(arguments: argparse.Namespace, profile: GameProfile) -> "Controller":
+def _make_controller(settings: DriveSettings, profile: GameProfile) -> "Controller":
     """Return what moves the car, held by a guard process that lets go when it hears nothing from this one."""
-    if arguments.dry_run:
+    if settings.dry_run:
         from agent.controllers.memory import MemoryController
 
         return MemoryController()
     from agent.controllers.guard.client import GuardedController
     from agent.driving.takeover import open_takeover
 
-    make_hands = None if arguments.no_takeover else functools.partial(open_takeover, profile.keys)
-    if (arguments.controller or profile.controller) == "keyboard":
+    make_hands = functools.partial(open_takeover, profile.keys) if settings.takeover else None
+    if (settings.controller or profile.controller) == "keyboard":
         from agent.controllers.keyboard import Keyboard, release_keys
 
         pressed = () if profile.stuck is None or not profile.stuck.press else (profile.stuck.press,)
@@ -320,7 +246,7 @@ class _FirstDecision:
 
 
 def _drive_observers(
-    arguments: argparse.Namespace,
+    settings: DriveSettings,
     policy: "Policy",
     rate_hz: float,
     seed: int | None,
@@ -332,7 +258,7 @@ def _drive_observers(
     from agent.observers.status import StatusLine
 
     observers: list[TickObserver] = [StatusLine(stats)]
-    if arguments.record is not None:
+    if settings.record is not None:
         from agent.contract.episodes.columns import EpisodeHeader
         from agent.observers.episode_writer import EpisodeRecorder
 
@@ -344,24 +270,23 @@ def _drive_observers(
 
         # With the time of day, because two drives on one track are two recordings.
         track = "" if seed is None else f"-{seed}"
-        path = arguments.record / f"{arguments.game}{track}-{time.strftime('%Y%m%d-%H%M%S')}.parquet"
-        header = EpisodeHeader(arguments.game, policy.driver, rate_hz, seed)
+        path = settings.record / f"{settings.game}{track}-{time.strftime('%Y%m%d-%H%M%S')}.parquet"
+        header = EpisodeHeader(settings.game, policy.driver, rate_hz, seed)
         observers.append(EpisodeRecorder(path, header, telemetry))
         files.append(path)
-    if arguments.video is not None:
+    if settings.video is not None:
         from agent.observers.video import VideoWriter
 
-        film: Path = arguments.video
-        several_laps = arguments.seconds is not None or (arguments.laps or 1) > 1
-        if several_laps and seed is not None:
+        film: Path = settings.video
+        if settings.several_laps and seed is not None:
             film = film.with_stem(f"{film.stem}-{seed}")
         observers.append(VideoWriter(film, rate_hz))
         files.append(film)
-    if arguments.show_input is not None:
+    if settings.show_input is not None:
         from agent.observers.show_input import ShowInput
 
-        observers.append(ShowInput(arguments.show_input))
-        files.append(arguments.show_input)
+        observers.append(ShowInput(settings.show_input))
+        files.append(settings.show_input)
     return observers
 
 
@@ -388,7 +313,8 @@ def _describe_timing(stats: "TickStats") -> str:
 
 
 def _drive_report(
-    arguments: argparse.Namespace,
+    settings: DriveSettings,
+    invocation: Invocation,
     running: "RealTimeGame",
     policy: "Policy",
     rate_hz: float,
@@ -399,10 +325,10 @@ def _drive_report(
     from agent.sessions.live import overall_timing
 
     report: dict[str, Any] = {
-        "game": arguments.game,
+        "game": settings.game,
         "model": policy.spec.name,
         "engine": policy.name,
-        "rate_asked_hz": arguments.rate if arguments.rate is not None else policy.spec.rate_hz,
+        "rate_asked_hz": settings.rate if settings.rate is not None else policy.spec.rate_hz,
         "rate_used_hz": rate_hz,
         "inference_s": inference_s,
         "peak_memory_mb": peak_memory_mb(),
@@ -410,7 +336,7 @@ def _drive_report(
     }
     if laps:
         report |= {
-            "process_start_to_first_decision_s": _startup_s(arguments, laps[0].first_decision_ns),
+            "process_start_to_first_decision_s": _startup_s(invocation, laps[0].first_decision_ns),
             "return": sum(_returns(laps)) / len(_returns(laps)),
             "outcome": laps[-1].state.outcome,
             "timing": overall_timing(laps),
@@ -419,8 +345,22 @@ def _drive_report(
     return {**report, "laps": rows}
 
 
-def _startup_s(arguments: argparse.Namespace, first_decision_ns: int | None) -> float | None:
-    if first_decision_ns is None or arguments.started_ns is None:
+def _startup_s(invocation: Invocation, first_decision_ns: int | None) -> float | None:
+    if first_decision_ns is None or invocation.started_ns is None:
         return None
-    started_ns: int = arguments.started_ns
-    return (first_decision_ns - started_ns) / 1e9
+    return (first_decision_ns - invocation.started_ns) / 1e9
+
+
+COMMAND = Command(
+    name="drive",
+    summary="drive in real time, the game running beside the agent",
+    settings=DriveSettings,
+    run=_run,
+    example="python -m agent drive --laps 3 --video lap.mp4",
+    notes=(
+        "A lap ends when it is finished, the car has left the field or the game's time is up. A game in a window is\n"
+        "driven until Ctrl-C, or for --seconds; F8 hands it to you and your keys, and back.\n"
+        "exit codes: 0 done, 1 an error, 3 a fault ended the drive, 130 Ctrl-C; controls are neutral in the end."
+    ),
+    json=JSON,
+)

@@ -1,13 +1,13 @@
 """``episodes``: what was recorded, whether it is sound, and putting it right."""
 
-import argparse
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from agent.commands.options import add_command, add_json_option
+from agent.commands.options import JSON, Command, Invocation
 from agent.commands.wiring import EXIT_DONE, EXIT_ERROR, progress_bar, say, say_json
+from agent.settings.episodes import EpisodesSettings
 
 if TYPE_CHECKING:
     from agent.sessions.repair_episodes import Examination
@@ -22,85 +22,30 @@ _COLOURS = {
 }
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the program's subcommands."""
-    parser = commands.add_parser(
-        "episodes",
-        help="look through recorded episodes, check them, and put them right",
-        description="Look through recorded episodes, check them, and put them right.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
-    _add_action(
-        actions,
-        "info",
-        _info,
-        "list episodes: how long, how large, whether complete",
-        "Decodes no picture but the first of each.",
-        "python -m agent episodes info episodes",
-    )
-    _add_action(
-        actions,
-        "verify",
-        _verify,
-        "read every byte and decode every picture",
-        "Names each file that is not sound, what is wrong and where: cut off (a recording that was killed;\n"
-        "`repair` seals it), odd (it can be read, but what it says cannot be), damaged, foreign (another format).\n"
-        "exit code: 0 if all are sound or being recorded at present, 1 otherwise.",
-        "python -m agent episodes verify episodes data/expert",
-    )
-    _add_action(
-        actions,
-        "repair",
-        _repair,
-        "seal what a kill cut off, and keep what can be read of damaged files",
-        "A sound episode is not touched, nor one that is being recorded. A damaged file is set aside under another\n"
-        "name (.damaged), never deleted. Doing it again changes nothing.\n"
-        "exit code: 0 if all is as it should be afterwards, 1 if something could not be put right.",
-        "python -m agent episodes repair episodes",
-    )
-
-
-def _add_action(
-    actions: Any,
-    name: str,
-    command: Callable[[argparse.Namespace], int],
-    summary: str,
-    explanation: str,
-    example: str,
-) -> None:
-    parser = add_command(actions, name, command, summary, example)
-    parser.epilog = f"{explanation}\n{parser.epilog}"
-    parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="a .parquet, a .recording, or a folder with such below it"
-    )
-    add_json_option(parser)
-
-
-def _info(arguments: argparse.Namespace) -> int:
-    _show(arguments, _examine_all(arguments.paths, thorough=False))
+def _info(settings: EpisodesSettings, invocation: Invocation) -> int:
+    _show(invocation, _examine_all(settings.paths, thorough=False))
     return EXIT_DONE
 
 
-def _verify(arguments: argparse.Namespace) -> int:
-    found = _examine_all(arguments.paths, thorough=True)
-    _show(arguments, found)
+def _verify(settings: EpisodesSettings, invocation: Invocation) -> int:
+    found = _examine_all(settings.paths, thorough=True)
+    _show(invocation, found)
     bad = [each for each in found if each.verdict not in ("sound", "being recorded")]
     return EXIT_ERROR if bad else EXIT_DONE
 
 
-def _repair(arguments: argparse.Namespace) -> int:
+def _repair(settings: EpisodesSettings, invocation: Invocation) -> int:
     from agent.sessions.repair_episodes import find_episodes, repair
 
     repairs = []
-    paths = find_episodes(arguments.paths)
+    paths = find_episodes(settings.paths)
     with progress_bar("files") as bar:
         task = bar.add_task("", total=len(paths))
         for path in paths:
             repairs.append(repair(path))
             bar.advance(task)
     done = [each for each in repairs if each.deed]
-    if arguments.json:
+    if invocation.json:
         say_json({"files": len(paths), "repairs": [{**asdict(each), "path": str(each.path)} for each in done]})
     else:
         for each in done:
@@ -109,7 +54,7 @@ def _repair(arguments: argparse.Namespace) -> int:
     return EXIT_ERROR if any(each.failed for each in repairs) else EXIT_DONE
 
 
-def _examine_all(paths: list[Path], thorough: bool) -> "list[Examination]":
+def _examine_all(paths: Iterable[Path], thorough: bool) -> "list[Examination]":
     from agent.sessions.repair_episodes import examine, find_episodes
 
     found = find_episodes(paths)
@@ -122,8 +67,8 @@ def _examine_all(paths: list[Path], thorough: bool) -> "list[Examination]":
     return examined
 
 
-def _show(arguments: argparse.Namespace, found: "list[Examination]") -> None:
-    if arguments.json:
+def _show(invocation: Invocation, found: "list[Examination]") -> None:
+    if invocation.json:
         say_json({"episodes": [{**asdict(each), "path": str(each.path)} for each in found]})
         return
     from rich.console import Console
@@ -159,3 +104,50 @@ def _show(arguments: argparse.Namespace, found: "list[Examination]") -> None:
             say(f"{each.path}: {problem}")
     seconds, rows = sum(each.seconds for each in found), sum(each.rows for each in found)
     say(f"{len(found)} episodes, {rows} rows, {seconds / 60:.1f} minutes")
+
+
+COMMAND = Command(
+    name="episodes",
+    summary="look through recorded episodes, check them, and put them right",
+    settings=EpisodesSettings,
+    run=None,
+    actions=(
+        Command(
+            name="info",
+            summary="list episodes: how long, how large, whether complete",
+            settings=EpisodesSettings,
+            run=_info,
+            notes="Decodes no picture but the first of each.",
+            example="python -m agent episodes info episodes",
+            json=JSON,
+        ),
+        Command(
+            name="verify",
+            summary="read every byte and decode every picture",
+            settings=EpisodesSettings,
+            run=_verify,
+            notes=(
+                "Names each file that is not sound, what is wrong and where: cut off (a recording that was killed;\n"
+                "`repair` seals it), odd (it can be read, but what it says cannot be), damaged, foreign (another "
+                "format).\n"
+                "exit code: 0 if all are sound or being recorded at present, 1 otherwise."
+            ),
+            example="python -m agent episodes verify episodes data/expert",
+            json=JSON,
+        ),
+        Command(
+            name="repair",
+            summary="seal what a kill cut off, and keep what can be read of damaged files",
+            settings=EpisodesSettings,
+            run=_repair,
+            notes=(
+                "A sound episode is not touched, nor one that is being recorded. A damaged file is set aside under "
+                "another\n"
+                "name (.damaged), never deleted. Doing it again changes nothing.\n"
+                "exit code: 0 if all is as it should be afterwards, 1 if something could not be put right."
+            ),
+            example="python -m agent episodes repair episodes",
+            json=JSON,
+        ),
+    ),
+)

@@ -1,14 +1,13 @@
 """``faults``: harms a drive on purpose, and shows how soon the controls were neutral."""
 
-import argparse
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from agent.commands.numbers import at_least_one
-from agent.commands.options import add_command, add_json_option
+from agent.commands.options import JSON, Command, Invocation
 from agent.commands.wiring import EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED, note, progress_bar, say, say_json
 from agent.contract.errors import GameError
+from agent.settings.faults import FaultsSettings
 
 if TYPE_CHECKING:
     from agent.measuring.faults.catalogue import Fault, Outcome
@@ -16,39 +15,17 @@ if TYPE_CHECKING:
 _SENDS = 300
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the program's subcommands."""
-    parser = add_command(
-        commands,
-        "faults",
-        _run,
-        "harm a drive in every way we know, and measure how soon the gamepad is neutral",
-        "python -m agent faults --count 1000",
-    )
-    parser.add_argument(
-        "--count", type=at_least_one, default=44, metavar="N", help="faults to inject in all, at least (default: 44)"
-    )
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these; see --list")
-    parser.add_argument("--list", action="store_true", help="list the faults and inject none")
-    add_json_option(parser)
-    parser.epilog = (
-        "The loop, the screen source and the guard are those of every drive; window, network and the pad's far end\n"
-        "are made for it, so that it needs no display, no game and no pad. It takes about a second a fault.\n"
-        f"exit code: 0 if every fault left the pad neutral within 200 ms, 1 otherwise.\n{parser.epilog}"
-    )
-
-
-def _run(arguments: argparse.Namespace) -> int:
+def _run(settings: FaultsSettings, invocation: Invocation) -> int:
     from agent.measuring.faults.catalogue import LIMIT_S, RATE_HZ
     from agent.measuring.faults.guard_latency import guard_latencies_s
     from agent.measuring.faults.injection import inject
 
-    faults = _chosen(arguments.only)
-    if arguments.list:
+    faults = _chosen(settings.only)
+    if settings.list:
         for fault in faults:
             say(f"{fault.name:14} {fault.what}; {'driving goes on' if fault.passes else 'ends the drive'}")
         return EXIT_DONE
-    times = math.ceil(arguments.count / len(faults))
+    times = math.ceil(settings.count / len(faults))
     outcomes: list[Outcome] = []
     latencies_s: list[float] = []
     interrupted = False
@@ -65,7 +42,7 @@ def _run(arguments: argparse.Namespace) -> int:
     rows = [row for fault in faults if (row := _row(fault, outcomes))]
     latency_s = _percentiles(latencies_s) if latencies_s else {}
     expired = _SENDS - len(latencies_s)
-    if arguments.json:
+    if invocation.json:
         facts = {"limit_s": LIMIT_S, "injected": len(outcomes), "broken": len(broken), "interrupted": interrupted}
         say_json({**facts, "guard_latency_s": {**latency_s, "expired": expired} if latency_s else None, "faults": rows})
     else:
@@ -146,3 +123,18 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
     console = Console()
     console.width = max(console.width, 120)  # its rows are for reading side by side, in a log file too
     console.print(table)
+
+
+COMMAND = Command(
+    name="faults",
+    summary="harm a drive in every way we know, and measure how soon the gamepad is neutral",
+    settings=FaultsSettings,
+    run=_run,
+    example="python -m agent faults --count 1000",
+    notes=(
+        "The loop, the screen source and the guard are those of every drive; window, network and the pad's far end\n"
+        "are made for it, so that it needs no display, no game and no pad. It takes about a second a fault.\n"
+        "exit code: 0 if every fault left the pad neutral within 200 ms, 1 otherwise."
+    ),
+    json=JSON,
+)

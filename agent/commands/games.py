@@ -1,39 +1,25 @@
 """``games``: what can be driven, and a profile for one more."""
 
-import argparse
 import contextlib
 import json
 import re
 from pathlib import Path
-from typing import Any
 
-from agent.commands.options import add_command, region
-from agent.commands.wiring import EXIT_DONE, EXIT_ERROR, note, say, shipped_weights
+from agent.commands.options import Command, Invocation
+from agent.commands.wiring import EXIT_DONE, EXIT_ERROR, note, say
 from agent.contract.errors import AgentError, GameError
 from agent.contract.profile import CONTROLLERS, MAX_DEAD_ZONE, GameProfile, PadMap, Region
 from agent.games.registry import find_game, game_names
+from agent.sessions.opening import shipped_weights
+from agent.settings.checks import region
+from agent.settings.games import GamesSettings
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 _SWEEP_STEP = 0.01
 _SWEEP_STEP_S = 0.25
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the program's subcommands."""
-    parser = add_command(
-        commands,
-        "games",
-        _list,
-        "list the games that there is a profile for, or write a profile for another",
-        "python -m agent games new",
-    )
-    choices = parser.add_subparsers(metavar="new", title="further")
-    new = choices.add_parser("new", help="write a profile by asking: window, region, controller, dead zone")
-    new.add_argument("--verbose", action="store_true", help="show the traceback of an error")
-    new.set_defaults(command=_new)
-
-
-def _list(arguments: argparse.Namespace) -> int:
+def _list(settings: GamesSettings, invocation: Invocation) -> int:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -68,7 +54,7 @@ def _where(profile: GameProfile) -> str:
 # --- a new profile ----------------------------------------------------------------------------------------------------
 
 
-def _new(arguments: argparse.Namespace) -> int:
+def _new(settings: GamesSettings, invocation: Invocation) -> int:
     try:
         return _interview()
     except EOFError:  # the answers ended: as good as Ctrl-C
@@ -147,7 +133,7 @@ def _ask_region() -> Region | None:
     while text := Prompt.ask("Only a part of it? left,top,width,height in pixels (empty: all)", default=""):
         try:
             return region(text)
-        except argparse.ArgumentTypeError as exc:
+        except ValueError as exc:
             note(str(exc))
     return None
 
@@ -197,3 +183,22 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as exc:
         raise GameError(f"{path} cannot be written ({exc.strerror}), expected a folder that can be.") from exc
+
+
+COMMAND = Command(
+    name="games",
+    summary="list the games that there is a profile for, or write a profile for another",
+    settings=GamesSettings,
+    run=_list,
+    example="python -m agent games new",
+    actions=(
+        Command(
+            name="new",
+            summary="write a profile by asking: window, region, controller, dead zone",
+            settings=GamesSettings,
+            run=_new,
+        ),
+    ),
+    actions_title="further",
+    action_required=False,
+)

@@ -1,165 +1,227 @@
-"""Options that several commands share, and the checks of their values."""
+"""Command lines made from settings: the only readers of what argparse has parsed, for the agent's and the trainer's."""
 
 import argparse
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+import difflib
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass
+from typing import Any, Generic, TypeVar
 
-from agent.commands.numbers import at_least_one, number, whole
-from agent.contract.errors import GameError
-from agent.contract.profile import Capture, GameProfile, Region
-from agent.engines.registry import EngineChoices
-from agent.games.registry import game_names
+from agent.contract.errors import AgentError
+from agent.settings.base import Option, Settings, default_of, options_of
 
-_MAX_SEED = 2**32 - 1
-_MAX_RATE_HZ = 1000.0
-_VIDEO_SUFFIXES = (".mp4", ".webp", ".gif")
+S = TypeVar("S", bound=Settings)
 
 
-def add_command(
-    commands: Any, name: str, command: Callable[[argparse.Namespace], int], summary: str, example: str
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """How a command was called, beside its settings.
+
+    Attributes:
+        json: Whether to print one JSON object in place of text.
+        verbose: Whether to show details, and the traceback of an error.
+        started_ns: When the program was started, on ``agent.system.pacing.clock_ns``; None if unknown.
+        arguments: The command line, without the program's name.
+    """
+
+    json: bool = False
+    verbose: bool = False
+    started_ns: int | None = None
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command(Generic[S]):
+    """One command of a program.
+
+    Attributes:
+        name: What it is called by.
+        summary: What it does, in a line.
+        settings: What it can be told.
+        run: Does it and returns the exit code.
+        example: A command line that works.
+        notes: What else the help has to say, above the example; ends without a line break.
+        json: Whether ``--json`` is there; what it does, where it is not the usual.
+        actions: Commands below this one, whose names follow its own.
+        actions_title: Their heading in the help.
+        action_required: Whether one of them has to be named.
+    """
+
+    name: str
+    summary: str
+    settings: type[S]
+    run: Callable[[S, Invocation], int] | None
+    example: str = ""
+    notes: str = ""
+    json: str = ""
+    actions: "tuple[Command[Any], ...]" = ()
+    actions_title: str = "actions"
+    action_required: bool = True
+
+
+JSON = "print one JSON object instead of text; units are in names"
+
+
+class Parser(argparse.ArgumentParser):
+    """A command's parser.
+
+    It complains about what it does not know itself, with its own usage: argparse leaves that to the outermost one.
+
+    Attributes:
+        fill: Adds what the parser is to know, once it is asked to parse: of all commands only one ever is.
+    """
+
+    fill: Callable[[], None] | None = None
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        if self.fill is not None:
+            fill, self.fill = self.fill, None
+            fill()
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._guess(unknown[0])}")
+        return found, unknown
+
+    def _guess(self, unknown: str) -> str:
+        if not unknown.startswith("--"):
+            return ""
+        known = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
+        near = difflib.get_close_matches(unknown.partition("=")[0], known, 1)
+        return f" (did you mean {near[0]}?)" if near else ""
+
+
+def make_parser(
+    prog: str, description: str, epilog: str, commands: Sequence[Command[Any]], verbose_first: bool = False
 ) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=f"example: {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """Return a program's parser.
+
+    Args:
+        prog: How the program is called.
+        description: What it does.
+        epilog: What its help ends with.
+        commands: Its commands.
+        verbose_first: Whether ``--verbose`` may stand before the command, too.
+    """
+    parser = Parser(
+        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter, epilog=epilog
     )
-    parser.set_defaults(command=command)
-    parser.add_argument("--verbose", action="store_true", help="show details, and the traceback of an error")
+    if verbose_first:
+        parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
+    choices = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in commands:
+        _add(choices, command)
     return parser
 
 
-def add_engine_options(parser: argparse.ArgumentParser, game: bool = True) -> None:
-    if game:
-        names = ", ".join(game_names())
-        parser.add_argument("--game", default="carracing", help=f"what to drive: {names} (default: carracing)")
-    parser.add_argument(
-        "--weights", type=Path, metavar="DIR", help="model folder (default: the shipped model_weights/GAME)"
+def _add(choices: Any, command: Command[Any]) -> None:
+    notes = [part for part in (command.notes, command.example and f"example: {command.example}") if part]
+    parser: Parser = choices.add_parser(
+        command.name,
+        help=command.summary.replace("%", "%%"),
+        description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+        epilog="\n".join(notes) or None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--engine",
-        choices=EngineChoices(),
-        metavar="NAME",
-        default="auto",
-        help="what runs the network, one of %(choices)s: auto is the fastest that runs here, measured once and "
-        "remembered, int8 only where driving has shown it to be as good; constant runs none and rolls slowly straight "
-        "on (default: auto)",
-    )
-    parser.add_argument(
-        "--threads",
-        type=at_least_one,
-        metavar="N",
-        help="processor threads for the network (default: the engine's choice)",
-    )
+    parser.fill = functools.partial(_fill, parser, command)
 
 
-def add_rate_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--rate",
-        type=control_rate,
-        metavar="HZ",
-        help="control rate in Hz (default: the weights' own, in real time lowered to what this machine can hold)",
-    )
+def _fill(parser: Parser, command: Command[Any]) -> None:
+    if command.run is not None:
+        parser.set_defaults(command=command, parser=parser)
+        parser.add_argument(
+            "--verbose",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="show details, and the traceback of an error",
+        )
+        add_options(parser, command.settings)
+        if command.json:
+            parser.add_argument("--json", action="store_true", help=command.json)
+    if command.actions:
+        names = "ACTION" if command.action_required else "|".join(action.name for action in command.actions)
+        below = parser.add_subparsers(title=command.actions_title, required=command.action_required, metavar=names)
+        for action in command.actions:
+            _add(below, action)
 
 
-def add_processor_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("beside other programs")
-    group.add_argument(
-        "--high-priority",
-        action="store_true",
-        help="have the system prefer this program; on Linux it needs the right to",
-    )
-    group.add_argument(
-        "--cores",
-        type=cores,
-        metavar="A,B",
-        help="keep it on these processor cores, from 0 (Linux, Windows); give the game the others",
-    )
+def add_options(parser: argparse.ArgumentParser, settings: type[Settings]) -> None:
+    """Add every option of a settings class, below its heading."""
+    groups: dict[Any, Any] = {None: parser}
+    exclusive: dict[str, Any] = {}
+    for each, described in options_of(settings):
+        heading = described.group
+        if heading is not None and heading not in groups:
+            groups[heading] = parser.add_argument_group(heading.title, heading.explanation or None)
+        place = groups[heading]
+        if described.excludes is not None:
+            if described.excludes not in exclusive:
+                exclusive[described.excludes] = place.add_mutually_exclusive_group()
+            place = exclusive[described.excludes]
+        _add_option(place, each.name, described, default_of(each))
 
 
-def add_seed_start_option(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument(
-        "--seed-start", type=track_seed, default=0, metavar="S", help="first track; the others follow it (default: 0)"
-    )
+def _add_option(place: Any, name: str, described: Option, default: Any) -> None:
+    flag = described.flag or name
+    keywords: dict[str, Any] = {"help": _help(described, default)}
+    if described.positional:
+        names = [name]
+        if described.several is None and default is not MISSING:
+            keywords["nargs"] = "?"
+    else:
+        names = [f"--{'no-' if default is True and described.flag is None else ''}{flag.replace('_', '-')}"]
+        keywords["dest"] = name
+        keywords["required"] = default is MISSING
+    if default is not MISSING:
+        keywords["default"] = default
+    if described.check is None and described.choices is None:
+        del keywords["required"]
+        keywords["action"] = "store_false" if default is True else "store_true"
+    else:
+        if described.choices is not None:
+            keywords["choices"] = described.choices  # which may look for them only when they are asked for
+        else:
+            keywords["type"] = argument(described.check)
+        if described.metavar is not None:
+            keywords["metavar"] = described.metavar
+        if described.several == "together":
+            keywords["nargs"] = "+"
+        elif described.several == "repeated":
+            keywords["action"] = "append"
+            keywords["default"] = None  # or what is given would be appended to it
+    place.add_argument(*names, **keywords)
 
 
-def add_json_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text; units are in names")
+def _help(described: Option, default: Any) -> str:
+    words = described.help() if callable(described.help) else described.help
+    says_nothing = default is MISSING or default is None or isinstance(default, bool) or default in ("", ())
+    if not says_nothing and "(default" not in words:
+        shown = f"{default:g}" if isinstance(default, float) else str(default)
+        words = f"{words} (default: {shown})"
+    return words.replace("%", "%%").replace("%%(choices)s", "%(choices)s")
 
 
-def positive(text: str) -> float:
-    value = number(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
+def argument(check: Callable[[Any], Any] | None) -> Callable[[str], Any]:
+    """Return a check as argparse wants it, for its ``type``: what the check has to say is the error's text."""
+
+    def checked(text: str) -> Any:
+        assert check is not None
+        try:
+            return check(text)
+        except (ValueError, AgentError) as exc:
+            raise argparse.ArgumentTypeError(str(exc)) from None
+
+    return checked
 
 
-def not_negative(text: str) -> float:
-    value = number(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
+def read_settings(arguments: argparse.Namespace, settings: type[S]) -> S:
+    """Return the settings that were parsed.
 
-
-def control_rate(text: str) -> float:
-    value = positive(text)
-    if value > _MAX_RATE_HZ:
-        raise argparse.ArgumentTypeError(f"{text} Hz is more than the {_MAX_RATE_HZ:g} Hz any loop here can pace")
-    return value
-
-
-def cores(text: str) -> tuple[int, ...]:
-    """Parse ``0,1``."""
-    return tuple(dict.fromkeys(whole(part, 0, 4095) for part in text.split(",")))
-
-
-def track_seed(text: str) -> int:
-    return whole(text, 0, _MAX_SEED)
-
-
-def video_path(text: str) -> Path:
-    return _with_suffix(text, _VIDEO_SUFFIXES)
-
-
-def png_path(text: str) -> Path:
-    return _with_suffix(text, (".png",))
-
-
-def _with_suffix(text: str, suffixes: tuple[str, ...]) -> Path:
-    path = Path(text)
-    if path.suffix.lower() not in suffixes:
-        raise argparse.ArgumentTypeError(f"{text!r} should end in {' or '.join(suffixes)}")
-    return path
-
-
-def region(text: str) -> Region:
-    """Parse ``left,top,width,height`` in pixels."""
-    parts = text.split(",")
-    try:
-        return Region(*map(int, parts))
-    except (TypeError, ValueError, GameError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no region, expected left,top,width,height in pixels") from None
-
-
-def add_capture_options(parser: argparse.ArgumentParser) -> None:
-    """Add where to look, for a game in a window, instead of what its profile says."""
-    group = parser.add_argument_group("games in a window", "what the game's profile says, unless given here")
-    where = group.add_mutually_exclusive_group()
-    where.add_argument("--window", metavar="TITLE", help="part of the window's title")
-    where.add_argument("--monitor", type=at_least_one, metavar="N", help="a whole monitor instead, from 1")
-    group.add_argument(
-        "--region", type=region, metavar="L,T,W,H", help="left, top, width, height in pixels, inside of that"
-    )
-
-
-def where_to_look(arguments: argparse.Namespace, profile: GameProfile) -> Capture:
-    """Return what to capture: the profile's, with what was given on the command line in its place."""
-    capture = profile.capture or Capture()
-    if arguments.window is not None:
-        capture = replace(capture, window=arguments.window)
-    elif arguments.monitor is not None:
-        capture = Capture(None, arguments.monitor, capture.region)
-    return capture if arguments.region is None else replace(capture, region=arguments.region)
+    Raises:
+        SettingsError: If they do not go together.
+        AgentError: Likewise, told as an error of the command's rather than of its usage.
+    """
+    values = {each.name: getattr(arguments, each.name) for each, _ in options_of(settings)}
+    given = {name: value for name, value in values.items() if value is not None}
+    return settings(**given)

@@ -1,71 +1,38 @@
 """``pace``: how evenly the loop keeps its rate here."""
 
-import argparse
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from agent.commands.numbers import at_least_one
-from agent.commands.options import add_command, add_json_option, control_rate, not_negative, positive
+from agent.commands.options import JSON, Command, Invocation
 from agent.commands.wiring import EXIT_DONE, progress_bar, say_json
 from agent.contract.errors import EngineError
+from agent.settings.pace import PaceSettings
 
 if TYPE_CHECKING:
     from agent.measuring.loop_jitter import Pace
 
-_THINK_MS = 5.0
 
-
-def add_to(commands: Any) -> None:
-    """Add the command to the program's subcommands."""
-    parser = add_command(
-        commands,
-        "pace",
-        _run,
-        "measure how evenly the loop keeps its rate, with the processor at rest and with every core busy",
-        "python -m agent pace --with-others",
-    )
-    parser.add_argument("--rate", type=control_rate, default=30.0, metavar="HZ", help="control rate (default: 30)")
-    parser.add_argument("--seconds", type=positive, default=20.0, metavar="T", help="length of a turn (default: 20)")
-    parser.add_argument(
-        "--rounds", type=at_least_one, default=3, metavar="N", help="turns a loop, idle and loaded (default: 3)"
-    )
-    parser.add_argument(
-        "--think-ms",
-        type=not_negative,
-        default=_THINK_MS,
-        metavar="MS",
-        help=f"processor time that stands for the network, in every tick (default: {_THINK_MS:g})",
-    )
-    parser.add_argument("--high-priority", action="store_true", help="as `drive --high-priority` has it, for our loop")
-    parser.add_argument(
-        "--with-others", action="store_true", help="compare with rtgym's loop (`pip install '.[compare]'`)"
-    )
-    add_json_option(parser)
-
-
-def _run(arguments: argparse.Namespace) -> int:
+def _run(settings: PaceSettings, invocation: Invocation) -> int:
     from agent.measuring.loop_jitter import CONDITIONS, OURS, loop_names, run_turns
 
-    loops = loop_names() if arguments.with_others else (OURS,)
-    if arguments.with_others and len(loops) == 1:
+    loops = loop_names() if settings.with_others else (OURS,)
+    if settings.with_others and len(loops) == 1:
         raise EngineError("there is no other loop to compare with, expected the training package beside the agent.")
     with progress_bar("turns") as bar:
-        task = bar.add_task("", total=arguments.rounds * len(loops) * len(CONDITIONS))
+        task = bar.add_task("", total=settings.rounds * len(loops) * len(CONDITIONS))
         paces = list(
             run_turns(
                 loops,
-                arguments.rate,
-                arguments.seconds,
-                arguments.rounds,
-                arguments.think_ms / 1e3,
-                arguments.high_priority,
+                settings.rate,
+                settings.seconds,
+                settings.rounds,
+                settings.think_ms / 1e3,
+                settings.high_priority,
                 lambda: bar.advance(task),
             )
         )
-    if arguments.json:
-        say_json(
-            {"period_s": 1.0 / arguments.rate, "think_s": arguments.think_ms / 1e3, "loops": [*map(asdict, paces)]}
-        )
+    if invocation.json:
+        say_json({"period_s": 1.0 / settings.rate, "think_s": settings.think_ms / 1e3, "loops": [*map(asdict, paces)]})
     else:
         _print_table(paces)
     return EXIT_DONE
@@ -85,3 +52,13 @@ def _print_table(paces: "list[Pace]") -> None:
     console = Console()
     console.width = max(console.width, 90)  # no column is left out in a log file
     console.print(table)
+
+
+COMMAND = Command(
+    name="pace",
+    summary="measure how evenly the loop keeps its rate, with the processor at rest and with every core busy",
+    settings=PaceSettings,
+    run=_run,
+    example="python -m agent pace --with-others",
+    json=JSON,
+)

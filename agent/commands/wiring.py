@@ -1,24 +1,12 @@
-"""What the commands share: options, loading the network, talking to the user."""
+"""What the commands share: talking to the user, and exit codes."""
 
-import argparse
 import json
-import math
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from agent.contract.errors import EngineError, SpecError
-from agent.contract.spec import STEERING_THROTTLE_BRAKE, ModelSpec
-from agent.engines.registry import AUTO, EngineRequest, find_engine, load_engine
-from agent.system.process import pin_to, raise_priority
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
-
-    from agent.engines.base import Engine
-    from agent.games.base import Simulator
-    from agent.policies.base import Policy
 
 EXIT_DONE, EXIT_ERROR, EXIT_FAULT, EXIT_INTERRUPTED = 0, 1, 3, 130
 
@@ -44,91 +32,6 @@ def note(text: str) -> None:
 
 def say_json(report: dict[str, Any]) -> None:
     say(json.dumps(report, indent=2, allow_nan=False))
-
-
-def make_engine(arguments: argparse.Namespace, game: str) -> "Engine":
-    """Load the network; ``game`` names the shipped weights where none are given."""
-    name: str = arguments.engine
-    threads: int | None = arguments.threads
-    folder = arguments.weights if arguments.weights is not None else shipped_weights(game)
-    request = EngineRequest(folder, threads, game)
-    entry = None if name == AUTO else find_engine(name)
-    if entry is not None and not entry.needs_weights:
-        return entry.load(request)
-    spec = ModelSpec.load(folder)
-    if spec.outputs != STEERING_THROTTLE_BRAKE:
-        raise SpecError(
-            f"{folder} predicts {', '.join(spec.output_names)}, expected steering, throttle, brake in their ranges. "
-            "Pass a model that drives with --weights."
-        )
-    if spec.game != game:
-        note(f"{folder} was trained on {spec.game}, not on {game}: expect little")
-    try:
-        if entry is None:
-            from agent.engines.choice import choose_engine
-
-            return choose_engine(spec, threads, lambda each: load_engine(each, folder, threads), note)
-        return entry.load(request)
-    except ImportError as exc:
-        advice = entry.install if entry is not None and entry.install else "install it"
-        raise EngineError(
-            f"the engine {name} cannot be imported ({exc}), expected its library to be installed: {advice}, or choose "
-            "another with --engine."
-        ) from exc
-
-
-def shipped_weights(game: str) -> Path:
-    """Return the folder below the current directory if there is one, or else the source checkout's."""
-    folder = Path("model_weights") / game
-    return folder if folder.exists() else Path(__file__).resolve().parents[2] / folder
-
-
-def nearest_hold_ticks(rate_hz: float, simulator: "Simulator") -> int:
-    """Return the whole number of physics ticks that comes closest to the rate's period; say so if it is not exact."""
-    ticks = max(1, round(1.0 / (rate_hz * simulator.tick_s)))
-    nearest_hz = 1.0 / (ticks * simulator.tick_s)
-    if not math.isclose(nearest_hz, rate_hz, rel_tol=1e-6):
-        note(
-            f"{rate_hz:g} Hz is no whole number of the game's ticks of {simulator.tick_s * 1e3:g} ms: deciding every "
-            f"{ticks}, at {nearest_hz:.4g} Hz"
-        )
-    return ticks
-
-
-def make_policy(arguments: argparse.Namespace, game: str) -> "Policy":
-    """Load the network and what feeds it; see :func:`make_engine`."""
-    from agent.policies.network import NetworkPolicy
-
-    return NetworkPolicy(make_engine(arguments, game))
-
-
-def settle_rate(asked_hz: float | None, policy: "Policy") -> tuple[float, float]:
-    """Warm the policy up beside the waiting, drawing game; return the rate to use and seconds a forward pass."""
-    from agent.driving.rate import sustainable_rate, warm_up
-
-    inference_s = warm_up(policy)
-    wanted_hz = asked_hz if asked_hz is not None else policy.spec.rate_hz
-    rate_hz = sustainable_rate(wanted_hz, inference_s)
-    if rate_hz == wanted_hz:
-        return wanted_hz, inference_s
-    found = f"a forward pass takes up to {inference_s * 1e3:.0f} ms here, good for {rate_hz:g} Hz"
-    if asked_hz is not None:
-        note(f"{found}; driving at {asked_hz:g} Hz all the same, as asked")
-        return asked_hz, inference_s
-    note(f"{found}: driving at that instead of the weights' own {wanted_hz:g} Hz (--rate HZ insists)")
-    return rate_hz, inference_s
-
-
-def claim_priority(arguments: argparse.Namespace) -> None:
-    """Raise the priority if that is asked for; say so if it cannot be."""
-    if arguments.high_priority and (problem := raise_priority()):
-        note(f"{problem}; driving at normal priority")
-
-
-def claim_cores(arguments: argparse.Namespace) -> None:
-    """Keep to the cores that were asked for; say so if that cannot be."""
-    if arguments.cores is not None and (problem := pin_to(arguments.cores)):
-        note(f"{problem}; driving on any")
 
 
 def progress_bar(name: str, *columns: "ProgressColumn") -> "Progress":

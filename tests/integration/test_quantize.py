@@ -186,12 +186,12 @@ def test_an_engine_that_computes_int8_wrongly_is_refused(copy: Path) -> None:
 
 AUTO = """
 import sys
-from argparse import Namespace
 from pathlib import Path
 
-from agent.commands.wiring import make_engine
+from agent.sessions.opening import open_engine
+from agent.settings.shared import EngineSettings
 
-print(make_engine(Namespace(engine="auto", threads=1, weights=Path(sys.argv[1])), "carracing").name)
+print(open_engine(EngineSettings(threads=1, weights=Path(sys.argv[1])), "carracing").name)
 """
 
 

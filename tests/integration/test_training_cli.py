@@ -20,7 +20,7 @@ from training.cli import main
 from training.data.samples import pick_pictures
 from training.exporting.export import export_model
 from training.fitting import fit
-from training.network import build
+from training.network import weights_file
 from training.network.build import build_network
 from training.network.weights_file import load_weights
 
@@ -171,7 +171,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(
         path.write_bytes(b"half")
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(build, "save_file", fill_up)
+    monkeypatch.setattr(weights_file, "save_file", fill_up)
     out = model.parent / "full"
     assert main(["export", "--weights", str(model), "--out", str(out)]) == 1
     assert "No space left on device" in one_error_line(capsys.readouterr().err)

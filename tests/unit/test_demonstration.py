@@ -1,6 +1,5 @@
 """A person recorded: which control belongs to which picture, what the keys do, and that no frame goes uncounted."""
 
-from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -305,7 +304,7 @@ def test_keys_turn_the_wheel_that_they_are_given() -> None:
 
 def recorded(profile: GameProfile, share: float) -> float:
     """What `record --input keyboard` makes of a left key that is held so much of the time, as a mean over 20 s."""
-    keys, averaged_s = _choose_input(Namespace(input="keyboard"), profile)
+    keys, averaged_s = _choose_input("keyboard", profile)
     assert isinstance(keys, KeyboardInput)
     assert averaged_s == (0.0 if profile.controller == "gamepad" else KEYS_AVERAGED_S)
     clock = VirtualClock()

@@ -1,13 +1,11 @@
 """Episodes out of a simulator: the expert's labels, with noise in what is executed so that recovery is seen."""
 
 import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -22,94 +20,18 @@ from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import EngineError, EpisodeError, TrainingError
 from agent.contract.observation import Frame
 from agent.contract.preprocess import preprocess
-from agent.contract.spec import WEIGHTS_FILE, ModelSpec
+from agent.contract.spec import WEIGHTS_FILE
 from agent.engines.base import Engine
 from agent.engines.registry import load_engine
-from training.collecting.courses import check_tracks, find_course
+from training.collecting.config import CollectConfig
+from training.collecting.courses import find_course
 from training.collecting.disturbances import disturb
 from training.collecting.repaint_supertuxkart import EPISODES
-from training.data.held_out import HELD_OUT_SEED
 from training.data.worker_pool import worker_pool
 
 SETTINGS = "collect.json"
 
 _FIRST_EXPERT = "built-in"  # who labelled before there was a choice
-
-
-@dataclass(frozen=True, slots=True)
-class CollectConfig:
-    """What to record.
-
-    Attributes:
-        folder: Where the episodes go, one Parquet file a track.
-        seed_start: First track; the following ones are consecutive, all below ``HELD_OUT_SEED``.
-        episodes: Number of tracks.
-        noise: Strength of the disturbances in what is executed, 0 for none; 1 gives about one every second.
-        weights: Model folder of a network that drives while the expert labels (DAgger); None lets the expert drive.
-        expert_share: With ``weights``: share of the stretches that the expert drives all the same, [0, 1].
-        engine_threads: With ``weights``: threads of each worker's engine.
-        workers: Processes.
-        decisions: Decisions after which an episode ends (a lap ends it earlier); None for the game's usual number.
-        game: The game's name.
-        tracks: Names of the tracks, for a game whose tracks have names; seeds take turns with them. Empty for all that
-            may be trained on.
-        expert: Name of who labels, and drives without ``weights``; empty for the game's usual expert.
-        disguise: Whether the game is repainted, anew for every ``repaint_supertuxkart.EPISODES`` consecutive seeds.
-    """
-
-    folder: Path
-    seed_start: int
-    episodes: int
-    noise: float = 1.0
-    weights: Path | None = None
-    expert_share: float = 0.0
-    engine_threads: int = 1
-    workers: int = 2
-    decisions: int | None = None
-    game: str = "carracing"
-    tracks: tuple[str, ...] = ()
-    expert: str = ""
-    disguise: bool = False
-
-    def __post_init__(self) -> None:
-        if self.seed_start < 0 or self.episodes < 1 or self.seed_start + self.episodes > HELD_OUT_SEED:
-            raise TrainingError(
-                f"{self.episodes} episodes from seed {self.seed_start} on were asked for, expected at least one and "
-                f"seeds from 0 to {HELD_OUT_SEED - 1}: higher ones are kept for judging. Start lower or record fewer."
-            )
-        if not (math.isfinite(self.noise) and self.noise >= 0):
-            raise TrainingError(f"noise is {self.noise}, expected a number of at least 0.")
-        if not 0 <= self.expert_share <= 1:
-            raise TrainingError(f"expert_share is {self.expert_share}, expected a share from 0 to 1.")
-        check_tracks(self.game, self.tracks)
-
-    def settings(self) -> dict[str, Any]:
-        """Return what decides how a track is recorded, as kept in the folder beside the episodes.
-
-        Raises:
-            AgentError: If the weights' specification cannot be read.
-            TrainingError: If the game has no such expert, or cannot be disguised.
-        """
-        checksum = None if self.weights is None else ModelSpec.load(self.weights).sha256.get(WEIGHTS_FILE)
-        course = find_course(self.game)
-        course.find_expert(self.expert)
-        if self.disguise and course.disguise is None:
-            raise TrainingError(f"{self.game} cannot be repainted, only supertuxkart can. Leave --disguise out.")
-        # Named only where there is a choice: folders of other games go on as they are.
-        expert = {"expert": self.expert or next(iter(course.experts))} if len(course.experts) > 1 else {}
-        tracks = self.tracks or course.tracks
-        return (
-            {
-                "game": self.game,
-                "noise": self.noise,
-                "weights_sha256": checksum,
-                "expert_share": self.expert_share,
-                "decisions": self.decisions or course.decisions,
-            }
-            | expert
-            | ({"disguise": True} if self.disguise else {})
-            | ({"tracks": list(tracks)} if tracks else {})
-        )
 
 
 def collect(config: CollectConfig, progress: Callable[[int, float], None] | None = None) -> list[Path]:

@@ -80,12 +80,21 @@ def find_course(game: str) -> Course:
         TrainingError: If nothing can be collected from it, or its library is missing.
     """
     makers = dict(zip(GAMES, (_carracing, _supertuxkart), strict=True))
-    if game not in makers:
+    return makers[check_game(game)]()
+
+
+def check_game(game: str) -> str:
+    """Return the name of a game that episodes can be collected from.
+
+    Raises:
+        TrainingError: If nothing can be collected from it.
+    """
+    if game not in GAMES:
         raise TrainingError(
             f"no episodes can be collected from {game!r}, expected a game that waits: {', '.join(GAMES)}. Record a "
             "person's driving instead (`python -m agent record`)."
         )
-    return makers[game]()
+    return game
 
 
 def make_expert(simulator: Simulator) -> Labeller:

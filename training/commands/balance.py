@@ -1,30 +1,15 @@
 """``balance``: what each balancing rule would feed the network."""
 
-import argparse
 import json
-from pathlib import Path
-from typing import Any
 
+from agent.commands.options import Command, Invocation
+from agent.commands.wiring import EXIT_DONE
 from training.commands.common import progress_bar, tell
 from training.data.balancing.registry import RULE_NAMES
+from training.data.config import BalanceSettings
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the program's subcommands."""
-    parser = commands.add_parser(
-        "balance",
-        help="show what each balancing rule would feed, before training on it",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: python -m training balance data/expert --out parser.png",
-    )
-    parser.add_argument("data", type=Path, nargs="+", metavar="DATA", help="folders with episodes, or episodes")
-    parser.add_argument("--rule", choices=(*RULE_NAMES, "all"), default="all", help="which rule (default: all)")
-    parser.add_argument("--out", type=Path, metavar="PNG", help="also draw the histograms into this file")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.set_defaults(command=_run)
-
-
-def _run(arguments: argparse.Namespace) -> None:
+def _run(settings: BalanceSettings, invocation: Invocation) -> int:
     from rich.console import Console
 
     from agent.contract.spec import STEERING_THROTTLE_BRAKE
@@ -32,17 +17,28 @@ def _run(arguments: argparse.Namespace) -> None:
     from training.data.samples import find_episodes
 
     paths = [
-        path for entry in arguments.data for path in ([entry] if entry.suffix == ".parquet" else find_episodes([entry]))
+        path for entry in settings.data for path in ([entry] if entry.suffix == ".parquet" else find_episodes([entry]))
     ]
     with progress_bar() as progress:
         task = progress.add_task("episodes", total=len(paths))
         labels = read_labels(paths, lambda: progress.advance(task))
-    rule_names = RULE_NAMES if arguments.rule == "all" else (arguments.rule,)
+    rule_names = RULE_NAMES if settings.rule == "all" else (settings.rule,)
     report = report_balance(labels, STEERING_THROTTLE_BRAKE, rule_names, len(paths))
-    if arguments.json:
+    if invocation.json:
         print(json.dumps(report.to_dict(), indent=2))  # noqa: T201
     else:
         print_report(report, Console(highlight=False))
-    if arguments.out is not None:
-        draw_report(report, arguments.out)
-        tell(f"wrote {arguments.out}")
+    if settings.out is not None:
+        draw_report(report, settings.out)
+        tell(f"wrote {settings.out}")
+    return EXIT_DONE
+
+
+COMMAND = Command(
+    name="balance",
+    summary="show what each balancing rule would feed, before training on it",
+    settings=BalanceSettings,
+    run=_run,
+    example="python -m training balance data/expert --out balance.png",
+    json="print JSON instead of tables",
+)

@@ -1,12 +1,14 @@
-"""Everything that decides the outcome of a training run, in one frozen record."""
+"""What ``fit`` and ``report`` can be told; all that decides the outcome of a training run is in one frozen record."""
 
 import json
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Self
+from typing import Any, ClassVar, Self
 
-from agent.contract.errors import TrainingError
+from agent.contract.errors import GameError, TrainingError
+from agent.contract.profile import Rectangle
+from agent.settings.base import Group, Settings, option
+from agent.settings.checks import at_least_one, at_least_zero, number, path, text, track_seed, whole
 from training.data.balancing.registry import RULE_NAMES
 from training.data.buffers import CAPACITY
 from training.data.held_out import HELD_OUT_SEED
@@ -16,10 +18,55 @@ SETTINGS = "config.json"
 LOG = "log.csv"
 """In a run's folder: a row for every round."""
 STEPS = ("joint", "helper")
+AXES = ("step", "samples", "seconds")
+"""What curves can be drawn over: steps, samples drawn, seconds of training (without validation and drives)."""
 
 
-@dataclass(frozen=True, slots=True)
-class FitConfig:
+def _number_of_tracks(value: Any) -> int:
+    return whole(value, 0, 10_000)
+
+
+def _learning_rate(value: Any) -> float:
+    found = number(value, 0, 1)
+    if found in (0, 1):
+        raise ValueError(f"{value} is out of range, expected a number between 0 and 1")
+    return found
+
+
+def _momentum(value: Any) -> float:
+    found = number(value, 0, 1)
+    if found == 1:
+        raise ValueError("1 would never move the average, expected a momentum below 1")
+    return found
+
+
+def _share(value: Any) -> float:
+    return number(value, 0, 1)
+
+
+def _importance(value: Any) -> tuple[str, float]:
+    output, weight = value.partition("=")[::2] if isinstance(value, str) else value
+    try:
+        return output, number(weight, 0.0)
+    except ValueError as exc:
+        raise ValueError(f"{value} is not OUTPUT=NUMBER, such as throttle=0.1 ({exc})") from None
+
+
+def _mask(value: Any) -> tuple[float, float, float, float] | None:
+    if value == "none":
+        return None
+    try:
+        left, top, width, height = (float(part) for part in (value.split(",") if isinstance(value, str) else value))
+        Rectangle(left, top, width, height)
+    except (TypeError, ValueError):
+        raise ValueError(f"{value} is not LEFT,TOP,WIDTH,HEIGHT in fractions of the frame") from None
+    except GameError as exc:
+        raise ValueError(str(exc)) from None
+    return left, top, width, height
+
+
+@dataclass(frozen=True)
+class FitConfig(Settings):
     """Settings of one run; saved in its folder and compared when the run is resumed.
 
     Attributes:
@@ -60,60 +107,137 @@ class FitConfig:
         buffer_size: Samples waiting to be drawn, a feed.
         keep_stages: Whether the model of every round is kept in ``stages``, named by its steps.
         seed: Of the sample order, the flips and the network's first weights.
+
+    Raises:
+        TrainingError: If a value cannot be, or values do not go together.
     """
 
-    data: tuple[Path, ...]
-    out: Path
+    error: ClassVar[type[Exception]] = TrainingError
+
+    data: tuple[Path, ...] = field(metadata=option("folders with episodes", path, metavar="DIR", several="together"))
+    out: Path = field(metadata=option("the run's folder", path, metavar="DIR"))
     name: str = "carracing"
-    backbone: str = "xception"
-    init: str = "none"
-    width_px: int = 480
-    height_px: int = 270
-    batch_size: int = 16
-    steps: int = 2000
-    steps_per_round: int = 200
-    learning_rate: float = 1e-3
-    warmup_steps: int = 100
+    backbone: str = field(default="xception", metadata=option("network body", text, metavar="NAME"))
+    init: str = field(
+        default="none",
+        metadata=option("start from a model or run folder", text, metavar="none|imagenet|DIR"),
+    )
+    width_px: int = field(default=480, metadata=option("trained at", at_least_one, metavar="PX", flag="width"))
+    height_px: int = field(default=270, metadata=option("trained at", at_least_one, metavar="PX", flag="height"))
+    batch_size: int = field(default=16, metadata=option("samples a step", at_least_one, metavar="N", flag="batch"))
+    steps: int = field(default=2000, metadata=option("steps in all", at_least_one, metavar="N"))
+    steps_per_round: int = field(default=200, metadata=option("between checkpoints", at_least_one, metavar="N"))
+    learning_rate: float = field(default=1e-3, metadata=option("peak", _learning_rate, metavar="X"))
+    warmup_steps: int = field(default=100, metadata=option("steps to the peak", at_least_one, metavar="N"))
     weight_decay: float = 1e-4
-    ema: float = 0.99
-    freeze: str = ""
-    auxiliary: bool = True
+    ema: float = field(default=0.99, metadata=option("momentum of the averaged weights", _momentum, metavar="X"))
+    freeze: str = field(
+        default="",
+        metadata=option(
+            "keep this layer of the backbone and all before it as --init has them, which makes steps cheaper: add_2 is "
+            "the end of Xception's entry flow, add_10 of its middle one (default: train all)",
+            text,
+            metavar="LAYER",
+        ),
+    )
+    auxiliary: bool = field(default=True, metadata=option("do not predict telemetry during training"))
     auxiliary_weight: float = 0.5
-    importance: tuple[tuple[str, float], ...] = ()
-    masks: tuple[tuple[float, float, float, float], ...] | None = None
-    flip: bool = True
-    colours: float = 0.0
-    erase: int = 0
-    bfloat16: bool = True
-    validation_episodes: int = 2
-    tracks: int = 0
+    importance: tuple[tuple[str, float], ...] = field(
+        default=(),
+        metadata=option(
+            "what an output's loss counts against the others', after each was divided by how much its labels vary; "
+            "repeatable; counts in the validation loss as well. Lower it for one whose few rare values drown the "
+            "others (default: 1 for each)",
+            _importance,
+            metavar="OUTPUT=X",
+            several="repeated",
+        ),
+    )
+    masks: tuple[tuple[float, float, float, float], ...] | None = field(
+        default=None,
+        metadata=option(
+            "hide this part (fractions of the frame) instead of the game's own masks; repeatable; 'none': nothing",
+            _mask,
+            metavar="L,T,W,H",
+            flag="mask",
+            several="repeated",
+        ),
+    )
+    flip: bool = field(default=True, metadata=option("do not mirror pictures"))
+    colours: float = field(
+        default=0.0,
+        metadata=option(
+            "change light and colours, for roads that no episode shows: 0 not at all, 1 much", _share, metavar="X"
+        ),
+    )
+    erase: int = field(
+        default=0,
+        metadata=option(
+            "paint up to N random rectangles over every picture, for roads that no episode shows",
+            at_least_zero,
+            metavar="N",
+        ),
+    )
+    bfloat16: bool = field(
+        default=True, metadata=option("compute in float32 (default: bfloat16 mixed)", flag="float32")
+    )
+    validation_episodes: int = field(default=2, metadata=option("never trained on", at_least_one, metavar="N"))
+    tracks: int = field(
+        default=0,
+        metadata=option("drive N tracks after a round and keep the best driver", _number_of_tracks, metavar="N"),
+    )
     tracks_start: int = 20_000
-    drive_every: int = 1
-    patience: int = 0
-    balance: str = "none"
-    step: str = "joint"
-    buffer_size: int = CAPACITY
-    keep_stages: bool = False
-    seed: int = 0
+    drive_every: int = field(default=1, metadata=option("rounds between drives", at_least_one, metavar="N"))
+    patience: int = field(
+        default=0,
+        metadata=option(
+            "stop early after N drives in a row without a better return: on driving, not on loss; without --tracks "
+            "after N rounds without a better validation loss (default: 0, never)",
+            at_least_zero,
+            metavar="N",
+        ),
+    )
+    balance: str = field(
+        default="none",
+        metadata=option(
+            "what the network is fed: none, samples as they come; v1 to v4, samples balanced by their labels; "
+            "reweight, labels weighted by how rare they are; `balance` shows each beforehand",
+            choices=RULE_NAMES,
+        ),
+    )
+    step: str = field(
+        default="joint",
+        metadata=option(
+            "joint: all heads on one batch; helper: a batch and a helper model for each output", choices=STEPS
+        ),
+    )
+    buffer_size: int = field(
+        default=CAPACITY,
+        metadata=option(
+            "samples waiting to be drawn, for each feed; fewer where the data are",
+            at_least_one,
+            metavar="N",
+            flag="buffer",
+        ),
+    )
+    keep_stages: bool = field(
+        default=False,
+        metadata=option(
+            "keep the model of every round in DIR/stages, for `python -m agent film` (the full network: 48 MB each)"
+        ),
+    )
+    seed: int = field(default=0, metadata=option("of order, flips and first weights", track_seed, metavar="S"))
 
     def __post_init__(self) -> None:
-        if self.balance not in RULE_NAMES:
-            raise TrainingError(f"balance is {self.balance!r}, expected one of {', '.join(RULE_NAMES)}.")
-        if self.step not in STEPS:
-            raise TrainingError(f"step is {self.step!r}, expected one of {', '.join(STEPS)}.")
-        for name in ("width_px", "height_px", "batch_size", "steps", "steps_per_round", "drive_every", "buffer_size"):
-            if getattr(self, name) < 1:
-                raise TrainingError(f"{name} is {getattr(self, name)}, expected at least 1.")
-        for name in ("erase", "validation_episodes", "tracks", "tracks_start", "patience", "seed"):
-            if getattr(self, name) < 0:
-                raise TrainingError(f"{name} is {getattr(self, name)}, expected at least 0.")
-        if self.tracks_start + self.tracks > HELD_OUT_SEED:
+        super().__post_init__()
+        if self.masks is not None:
+            object.__setattr__(self, "masks", tuple(mask for mask in self.masks if mask is not None))
+        object.__setattr__(self, "importance", tuple(sorted(self.importance)))
+        if self.tracks_start < 0 or self.tracks_start + self.tracks > HELD_OUT_SEED:
             raise TrainingError(
                 f"{self.tracks} tracks from seed {self.tracks_start} on reach the seeds from {HELD_OUT_SEED} on, which "
                 "are kept for judging. Drive fewer tracks."
             )
-        if not 0 < self.learning_rate < 1:
-            raise TrainingError(f"learning_rate is {self.learning_rate}, expected a number between 0 and 1.")
         if self.freeze and self.init == "none":
             raise TrainingError(
                 f"freeze is {self.freeze}, with random weights to begin with: those layers would never learn anything. "
@@ -121,13 +245,6 @@ class FitConfig:
             )
         if len(dict(self.importance)) < len(self.importance):
             raise TrainingError(f"importance is {self.importance}, expected every output once at most.")
-        for output, importance in self.importance:
-            if not (math.isfinite(importance) and importance >= 0):
-                raise TrainingError(f"the importance of {output} is {importance}, expected a number of at least 0.")
-        if not 0 <= self.colours <= 1:
-            raise TrainingError(f"colours is {self.colours}, expected a number from 0 to 1.")
-        if not 0 <= self.ema < 1:
-            raise TrainingError(f"ema is {self.ema}, expected a momentum of at least 0 and below 1.")
 
     @classmethod
     def debug(cls, data: tuple[Path, ...], out: Path) -> Self:
@@ -162,3 +279,85 @@ class FitConfig:
         values["data"] = [str(path) for path in self.data]
         values["out"] = str(self.out)
         return json.dumps(values, indent=2, sort_keys=True) + "\n"
+
+
+_TOGETHER = Group(
+    "several processes",
+    "share out every batch to N processes; needs JAX. Across machines it pays; on one it is for trying out: the "
+    "processes share its cores, and each would claim every graphics card",
+)
+
+
+@dataclass(frozen=True)
+class FitSettings(FitConfig):
+    """A run, and what is no part of its outcome: the game's profile, the processes, what is shown.
+
+    Attributes:
+        game: Profile of the game the episodes are of; the model is named after it.
+        workers: Processes that train together.
+        worker: Which of them this is, across machines; None where all are started here.
+        coordinator: Where worker 0 is found by the others, across machines.
+        quiet: Whether a line a round is shown in place of Keras' progress bar.
+    """
+
+    game: str = field(
+        default="carracing", metadata=option("profile of the game the episodes are of", text, metavar="GAME")
+    )
+    workers: int = field(
+        default=1,
+        metadata=option("how many; without --worker all are started here", at_least_one, metavar="N", group=_TOGETHER),
+    )
+    worker: int | None = field(
+        default=None,
+        metadata=option(
+            "across machines: repeat the command on each with its number, from 0, and one shared --out",
+            at_least_zero,
+            metavar="I",
+            group=_TOGETHER,
+        ),
+    )
+    coordinator: str | None = field(
+        default=None,
+        metadata=option(
+            "across machines: where worker 0 is found by the others", text, metavar="HOST:PORT", group=_TOGETHER
+        ),
+    )
+    quiet: bool = field(default=False, metadata=option("one line a round instead of a progress bar"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.worker is None) != (self.coordinator is None):
+            raise TrainingError("--worker and --coordinator go together: which process this is, and where worker 0 is.")
+        if self.worker is not None and self.workers < 2:
+            raise TrainingError("--worker says which of several processes this is: say how many with --workers.")
+
+    def config(self, **changes: Any) -> FitConfig:
+        """Return what decides the outcome alone, with changes."""
+        values = {each.name: getattr(self, each.name) for each in fields(FitConfig)}
+        return FitConfig(**values | {"name": self.game} | changes)
+
+
+def _picture_or_page(value: Any) -> Path:
+    found = path(value)
+    if found.suffix.lower() not in (".png", ".html"):
+        raise ValueError(f"{str(value)!r} should end in .png or .html")
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings(Settings):
+    """Which runs, and what to draw their curves over."""
+
+    runs: tuple[Path, ...] = field(
+        metadata=option(
+            "folders made by fit, finished or not", path, metavar="RUN", positional=True, several="together"
+        )
+    )
+    out: Path | None = field(
+        default=None,
+        metadata=option("also draw the curves into this .png or one-file .html", _picture_or_page, metavar="FILE"),
+    )
+    by: str = field(
+        default="step",
+        metadata=option("what the curves are drawn over; seconds are those of training alone", choices=AXES),
+    )

@@ -24,10 +24,7 @@ from rich.text import Text
 
 from agent.contract.durable import replace_file
 from agent.contract.errors import TrainingError
-from training.fitting.config import LOG, SETTINGS, FitConfig
-
-AXES = ("step", "samples", "seconds")
-"""What curves can be drawn over: steps, samples drawn, seconds of training (without validation and drives)."""
+from training.fitting.config import AXES, LOG, SETTINGS, FitConfig
 
 _CUMULATED = {"samples": "samples", "seconds": "training_seconds"}  # of a round in the log, since the start here
 _LOGARITHMIC = ("loss", "_mae")

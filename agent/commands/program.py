@@ -1,0 +1,90 @@
+"""A program of several commands: its command line read, one command run, errors to exit codes."""
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from agent.commands.options import Command, Invocation, read_settings
+from agent.commands.wiring import EXIT_ERROR, EXIT_INTERRUPTED, note
+from agent.contract.errors import AgentError
+from agent.settings.base import SettingsError
+from agent.system.pacing import clock_ns
+from agent.system.process import age_s
+
+
+def run_program(
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None = None,
+    interrupted: str = "interrupted",
+    explain: Callable[[Exception], str | None] = lambda exc: None,
+    set_up: Callable[[Invocation], None] = lambda invocation: None,
+) -> int:
+    """Run one command.
+
+    Args:
+        parser: Made by :func:`agent.commands.options.make_parser`.
+        argv: Arguments without the program's name; the process's own if None.
+        interrupted: What to say after Ctrl-C.
+        explain: Puts an error that is none of ours into one line; None leaves it to Python.
+        set_up: Called before the command.
+
+    Returns:
+        What the command returned; 1 after an error, told in one line; 130 when interrupted. For bad usage argparse
+        raises ``SystemExit(2)``.
+    """
+    started_ns = _started_ns(argv)
+    if argv is None:
+        _end_like_ctrl_c()
+    arguments = parser.parse_args(argv)
+    command: Command[Any] = arguments.command
+    verbose = getattr(arguments, "verbose", False)
+    invocation = Invocation(
+        json=getattr(arguments, "json", False),
+        verbose=verbose,
+        started_ns=started_ns,
+        arguments=tuple(sys.argv[1:] if argv is None else argv),
+    )
+    set_up(invocation)
+    try:
+        try:
+            settings = read_settings(arguments, command.settings)
+        except SettingsError as exc:
+            arguments.parser.error(str(exc))
+        assert command.run is not None
+        return command.run(settings, invocation)
+    except KeyboardInterrupt:
+        note(interrupted)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain again on its way out
+        return EXIT_ERROR
+    except Exception as exc:
+        message = str(exc) if isinstance(exc, AgentError) else explain(exc)
+        if message is None:
+            raise
+        if verbose:
+            traceback.print_exc()
+        note(f"error: {message}")
+        return EXIT_ERROR
+
+
+def _started_ns(argv: Sequence[str] | None) -> int | None:
+    """Return when the program was started, Python and its imports included; None where the system does not tell.
+
+    With arguments of its own, a program is called inside another one, and the call is the start.
+    """
+    if argv is not None:
+        return clock_ns()
+    age = age_s()
+    return None if age is None else clock_ns() - round(age * 1e9)
+
+
+def _end_like_ctrl_c() -> None:
+    """Let requests to end (a closed terminal, the end of a service) finish what Ctrl-C finishes: recordings, films."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
+            signal.signal(getattr(signal, name), signal.default_int_handler)

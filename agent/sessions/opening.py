@@ -1,0 +1,115 @@
+"""What sessions begin with: the network loaded, the rate settled, priority and cores claimed.
+
+What there is to tell on the way goes to ``note``, a line at a time; nothing is printed here.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.contract.errors import EngineError, SpecError
+from agent.contract.spec import STEERING_THROTTLE_BRAKE, ModelSpec
+from agent.engines.registry import AUTO, EngineRequest, find_engine, load_engine
+from agent.settings.shared import EngineSettings, ProcessorSettings
+from agent.system.process import pin_to, raise_priority
+
+if TYPE_CHECKING:
+    from agent.engines.base import Engine
+    from agent.games.base import Simulator
+    from agent.policies.base import Policy
+
+Note = Callable[[str], None]
+"""Is told of progress and oddities, a line at a time."""
+
+
+def ignore(line: str) -> None:
+    """Be told, and say nothing."""
+
+
+def open_engine(settings: EngineSettings, game: str, note: Note = ignore) -> "Engine":
+    """Load the network; ``game`` names the shipped weights where none are given.
+
+    Raises:
+        AgentError: If the model folder or the engine is missing or faulty.
+    """
+    name, threads = settings.engine, settings.threads
+    folder = settings.weights if settings.weights is not None else shipped_weights(game)
+    request = EngineRequest(folder, threads, game)
+    entry = None if name == AUTO else find_engine(name)
+    if entry is not None and not entry.needs_weights:
+        return entry.load(request)
+    spec = ModelSpec.load(folder)
+    if spec.outputs != STEERING_THROTTLE_BRAKE:
+        raise SpecError(
+            f"{folder} predicts {', '.join(spec.output_names)}, expected steering, throttle, brake in their ranges. "
+            "Pass a model that drives with --weights."
+        )
+    if spec.game != game:
+        note(f"{folder} was trained on {spec.game}, not on {game}: expect little")
+    try:
+        if entry is None:
+            from agent.engines.choice import choose_engine
+
+            return choose_engine(spec, threads, lambda each: load_engine(each, folder, threads), note)
+        return entry.load(request)
+    except ImportError as exc:
+        advice = entry.install if entry is not None and entry.install else "install it"
+        raise EngineError(
+            f"the engine {name} cannot be imported ({exc}), expected its library to be installed: {advice}, or choose "
+            "another with --engine."
+        ) from exc
+
+
+def open_policy(settings: EngineSettings, game: str, note: Note = ignore) -> "Policy":
+    """Load the network and what feeds it; see :func:`open_engine`."""
+    from agent.policies.network import NetworkPolicy
+
+    return NetworkPolicy(open_engine(settings, game, note))
+
+
+def shipped_weights(game: str) -> Path:
+    """Return the folder below the current directory if there is one, or else the source checkout's."""
+    folder = Path("model_weights") / game
+    return folder if folder.exists() else Path(__file__).resolve().parents[2] / folder
+
+
+def nearest_hold_ticks(rate_hz: float, simulator: "Simulator", note: Note = ignore) -> int:
+    """Return the whole number of physics ticks that comes closest to the rate's period; say so if it is not exact."""
+    ticks = max(1, round(1.0 / (rate_hz * simulator.tick_s)))
+    nearest_hz = 1.0 / (ticks * simulator.tick_s)
+    if not math.isclose(nearest_hz, rate_hz, rel_tol=1e-6):
+        note(
+            f"{rate_hz:g} Hz is no whole number of the game's ticks of {simulator.tick_s * 1e3:g} ms: deciding every "
+            f"{ticks}, at {nearest_hz:.4g} Hz"
+        )
+    return ticks
+
+
+def settle_rate(asked_hz: float | None, policy: "Policy", note: Note = ignore) -> tuple[float, float]:
+    """Warm the policy up beside the waiting, drawing game; return the rate to use and seconds a forward pass."""
+    from agent.driving.rate import sustainable_rate, warm_up
+
+    inference_s = warm_up(policy)
+    wanted_hz = asked_hz if asked_hz is not None else policy.spec.rate_hz
+    rate_hz = sustainable_rate(wanted_hz, inference_s)
+    if rate_hz == wanted_hz:
+        return wanted_hz, inference_s
+    found = f"a forward pass takes up to {inference_s * 1e3:.0f} ms here, good for {rate_hz:g} Hz"
+    if asked_hz is not None:
+        note(f"{found}; driving at {asked_hz:g} Hz all the same, as asked")
+        return asked_hz, inference_s
+    note(f"{found}: driving at that instead of the weights' own {wanted_hz:g} Hz (--rate HZ insists)")
+    return rate_hz, inference_s
+
+
+def claim_priority(settings: ProcessorSettings, note: Note = ignore) -> None:
+    """Raise the priority if that is asked for; say so if it cannot be."""
+    if settings.high_priority and (problem := raise_priority()):
+        note(f"{problem}; driving at normal priority")
+
+
+def claim_cores(settings: ProcessorSettings, note: Note = ignore) -> None:
+    """Keep to the cores that were asked for; say so if that cannot be."""
+    if settings.cores is not None and (problem := pin_to(settings.cores)):
+        note(f"{problem}; driving on any")

@@ -1,0 +1,156 @@
+"""Settings: frozen dataclasses whose options are each written once, with help, default and check together.
+
+::
+
+    @dataclass(frozen=True, kw_only=True)
+    class PaceSettings(Settings):
+        rounds: int = field(default=3, metadata=option("turns of each loop", at_least_one, metavar="N"))
+
+Python callers pass keyword arguments; the command line is made from the same fields (``agent.commands.options``). Both
+are checked by the same function. Values may be given as on the command line, as text: a path, for example.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Any, ClassVar, Literal, Protocol
+
+from agent.contract.errors import AgentError
+
+
+class SettingsError(ValueError):
+    """A setting has a value that it cannot have, or two settings exclude each other; the message is one line."""
+
+
+class Choices(Protocol):
+    """All values that an option has; a tuple is one."""
+
+    def __contains__(self, value: object, /) -> bool: ...
+
+    def __iter__(self) -> Iterator[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A heading in a command's help, with options below it.
+
+    Attributes:
+        title: The heading.
+        explanation: A line below it; may be empty.
+    """
+
+    title: str
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """How a field is given and checked.
+
+    Attributes:
+        help: What it does, with its unit; the default is added where the field has one that says something, and the
+            choices take the place of ``%(choices)s``.
+        check: Takes a value, or the text of one, and returns the value; raises ``ValueError`` or ``AgentError``, with
+            what was found and what was expected. It sees a single value where ``several`` is set. None for a switch,
+            and where ``choices`` says it all.
+        metavar: What stands for the value in the help.
+        choices: All values that there are.
+        several: How more than one value is given: ``together`` behind one option, or the option ``repeated``.
+        flag: Name on the command line, without hyphens, where it is not the field's own.
+        positional: Whether it is given without a name.
+        group: The heading it stands below in the help.
+        excludes: Name shared by options of which only one may be given.
+    """
+
+    help: str | Callable[[], str]
+    check: Callable[[Any], Any] | None = None
+    metavar: str | None = None
+    choices: Choices | None = None
+    several: Literal["together", "repeated"] | None = None
+    flag: str | None = None
+    positional: bool = False
+    group: Group | None = None
+    excludes: str | None = None
+
+    def checked(self, value: Any) -> Any:
+        """Return the value as it is kept.
+
+        Raises:
+            ValueError: If the option cannot have it.
+            AgentError: Likewise, found by what the value is made of.
+        """
+        if self.several is None:
+            return self._checked_one(value)
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise ValueError(f"{value!r} is a single value, expected a list of them")
+        return tuple(self._checked_one(each) for each in value)
+
+    def _checked_one(self, value: Any) -> Any:
+        if self.choices is not None:
+            if value not in self.choices:
+                raise ValueError(f"{value!r} is none of the choices, expected one of {', '.join(self.choices)}")
+            return value
+        if self.check is None:
+            if not isinstance(value, bool):
+                raise ValueError(f"{value!r} is neither True nor False")
+            return value
+        return self.check(value)
+
+
+def option(help: str | Callable[[], str], check: Callable[[Any], Any] | None = None, **further: Any) -> dict[str, Any]:
+    """Return a field's metadata; see :class:`Option`."""
+    return {_KEY: Option(help=help, check=check, **further)}
+
+
+_KEY = "option"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Base of every command's settings; checks each field that is an option.
+
+    A subclass that checks more overrides ``__post_init__`` and begins with ``super().__post_init__()``.
+
+    Attributes:
+        error: What is raised for a value that cannot be.
+
+    Raises:
+        SettingsError: If a value cannot be, or two settings exclude each other.
+    """
+
+    error: ClassVar[type[Exception]] = SettingsError
+
+    def __post_init__(self) -> None:
+        given: dict[str, str] = {}
+        for each, described in options_of(type(self)):
+            value = getattr(self, each.name)
+            if value is None and each.default is None:
+                continue
+            try:
+                object.__setattr__(self, each.name, described.checked(value))
+            except (ValueError, AgentError) as exc:
+                raise self.error(f"{each.name}: {exc}") from None
+            if described.excludes is not None and value != each.default:
+                if described.excludes in given:
+                    raise self.error(f"{each.name}: not allowed with {given[described.excludes]}, expected one of them")
+                given[described.excludes] = each.name
+
+
+def options_of(settings: type[Settings]) -> list[tuple[Field[Any], Option]]:
+    """Return a class's options: those of its bases first, from left to right, then its own."""
+    found = {each.name: each for each in fields(settings)}
+    named = [found[name] for name in _names(settings) if name in found]
+    return [(each, each.metadata[_KEY]) for each in named if _KEY in each.metadata]
+
+
+def default_of(described: Field[Any]) -> Any:
+    """Return an option's default; ``dataclasses.MISSING`` where it must be given."""
+    return described.default_factory() if described.default_factory is not MISSING else described.default
+
+
+def _names(settings: type[Settings]) -> list[str]:
+    names: dict[str, None] = {}
+    for base in settings.__bases__:
+        if issubclass(base, Settings):
+            names |= dict.fromkeys(_names(base))
+    return list(names | dict.fromkeys(inspect.get_annotations(settings)))

@@ -1,0 +1,19 @@
+"""What ``compare`` can be told."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.settings.base import Settings, option
+from agent.settings.checks import path
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings(Settings):
+    """Two drivers' evaluations."""
+
+    first: tuple[Path, ...] = field(
+        metadata=option("what `evaluate --json` printed", path, metavar="FIRST", positional=True, several="together")
+    )
+    second: tuple[Path, ...] = field(
+        metadata=option("the other driver's", path, metavar="SECOND", flag="with", several="together")
+    )

@@ -1,0 +1,22 @@
+"""What the actions of ``episodes`` can be told."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.settings.base import Settings, option
+from agent.settings.checks import path
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodesSettings(Settings):
+    """Which recordings."""
+
+    paths: tuple[Path, ...] = field(
+        metadata=option(
+            "a .parquet, a .recording, or a folder with such below it",
+            path,
+            metavar="PATH",
+            positional=True,
+            several="together",
+        )
+    )

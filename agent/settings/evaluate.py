@@ -1,0 +1,45 @@
+"""What ``evaluate`` can be told."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from agent.contract.errors import GameError
+from agent.settings.base import option
+from agent.settings.checks import at_least_one, path, text, track_seed
+from agent.settings.shared import DRIVER_HELP, DRIVERS, EngineSettings, GameSettings, RateSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings(GameSettings, EngineSettings, RateSettings):
+    """Which driver, on which tracks."""
+
+    tracks: int | None = field(
+        default=None,
+        metadata=option(
+            "number of tracks; named ones take turns (default: 10, or each named track once)",
+            at_least_one,
+            metavar="N",
+        ),
+    )
+    track: tuple[str, ...] = field(
+        default=(),
+        metadata=option("which tracks, for a game whose tracks have names", text, metavar="NAME", several="together"),
+    )
+    seed_start: int = field(default=0, metadata=option("first track; the others follow it", track_seed, metavar="S"))
+    driver: Literal["policy", "expert"] = field(default="policy", metadata=option(DRIVER_HELP, choices=DRIVERS))
+    real_time: bool = field(
+        default=False,
+        metadata=option("let the game run on its own clock (default: it waits for every decision)"),
+    )
+    video: Path | None = field(
+        default=None, metadata=option("film every track into this folder (.mp4)", path, metavar="DIR")
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.driver == "expert" and self.real_time:
+            raise GameError(
+                "--driver expert reads the game's own state, which --real-time keeps in another process, expected one "
+                "of them. Leave --real-time out."
+            )

@@ -1,0 +1,10 @@
+"""What ``games`` can be told: nothing."""
+
+from dataclasses import dataclass
+
+from agent.settings.base import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class GamesSettings(Settings):
+    """No options."""

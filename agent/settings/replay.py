@@ -1,0 +1,36 @@
+"""What ``replay`` can be told."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.settings.base import option
+from agent.settings.checks import not_negative, path
+from agent.settings.shared import EngineSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplaySettings(EngineSettings):
+    """Which recording, and what to compare the predictions with."""
+
+    episode: Path = field(
+        metadata=option("a .parquet, or a .recording left by a kill", path, metavar="EPISODE", positional=True)
+    )
+    reference: Path | None = field(
+        default=None,
+        metadata=option(
+            "compare with these predictions; exit 1 where they differ", path, metavar="FILE", excludes="reference"
+        ),
+    )
+    write_reference: Path | None = field(
+        default=None,
+        metadata=option("store the predictions for later comparisons", path, metavar="FILE", excludes="reference"),
+    )
+    tolerance: float | None = field(
+        default=None,
+        metadata=option(
+            "largest accepted difference of any output, in the outputs' own units (default: 0.001 where the engine "
+            "computes in float32, 0.02 in bfloat16, 0.1 in int8)",
+            not_negative,
+            metavar="X",
+        ),
+    )

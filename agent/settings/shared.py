@@ -1,0 +1,116 @@
+"""Options that several commands share."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from agent.contract.profile import Capture, GameProfile, Region
+from agent.engines.registry import EngineChoices
+from agent.games.registry import game_names
+from agent.settings.base import Group, Settings, option
+from agent.settings.checks import at_least_one, control_rate, cores, path, region, text
+
+IN_A_WINDOW = Group("games in a window", "what the game's profile says, unless given here")
+BESIDE_OTHERS = Group("beside other programs")
+
+DRIVERS = ("policy", "expert")
+DRIVER_HELP = (
+    "who drives: policy, the network; or expert, a program that reads the track instead of the picture, for which the "
+    "engine options are without effect"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GameSettings(Settings):
+    """Which game."""
+
+    game: str = field(
+        default="carracing", metadata=option(lambda: f"what to drive: {', '.join(game_names())}", text, metavar="GAME")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings(Settings):
+    """Which network, and what runs it."""
+
+    weights: Path | None = field(
+        default=None,
+        metadata=option("model folder (default: the shipped model_weights/GAME)", path, metavar="DIR"),
+    )
+    engine: str = field(
+        default="auto",
+        metadata=option(
+            "what runs the network, one of %(choices)s: auto is the fastest that runs here, measured once and "
+            "remembered, int8 only where driving has shown it to be as good; constant runs none and rolls slowly "
+            "straight on",
+            choices=EngineChoices(),
+            metavar="NAME",
+        ),
+    )
+    threads: int | None = field(
+        default=None,
+        metadata=option("processor threads for the network (default: the engine's choice)", at_least_one, metavar="N"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateSettings(Settings):
+    """How often to decide."""
+
+    rate: float | None = field(
+        default=None,
+        metadata=option(
+            "control rate in Hz (default: the weights' own, in real time lowered to what this machine can hold)",
+            control_rate,
+            metavar="HZ",
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessorSettings(Settings):
+    """What the program asks of the system."""
+
+    high_priority: bool = field(
+        default=False,
+        metadata=option("have the system prefer this program; on Linux it needs the right to", group=BESIDE_OTHERS),
+    )
+    cores: tuple[int, ...] | None = field(
+        default=None,
+        metadata=option(
+            "keep it on these processor cores, from 0 (Linux, Windows); give the game the others",
+            cores,
+            metavar="A,B",
+            group=BESIDE_OTHERS,
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureSettings(Settings):
+    """Where to look, for a game in a window, instead of what its profile says."""
+
+    window: str | None = field(
+        default=None,
+        metadata=option("part of the window's title", text, metavar="TITLE", group=IN_A_WINDOW, excludes="where"),
+    )
+    monitor: int | None = field(
+        default=None,
+        metadata=option(
+            "a whole monitor instead, from 1", at_least_one, metavar="N", group=IN_A_WINDOW, excludes="where"
+        ),
+    )
+    region: Region | None = field(
+        default=None,
+        metadata=option(
+            "left, top, width, height in pixels, inside of that", region, metavar="L,T,W,H", group=IN_A_WINDOW
+        ),
+    )
+
+    def where_to_look(self, profile: GameProfile) -> Capture:
+        """Return what to capture: the profile's, with what was given here in its place."""
+        capture = profile.capture or Capture()
+        if self.window is not None:
+            capture = replace(capture, window=self.window)
+        elif self.monitor is not None:
+            capture = Capture(None, self.monitor, capture.region)
+        return capture if self.region is None else replace(capture, region=self.region)

@@ -1,0 +1,85 @@
+"""What ``export`` can be told."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.contract.errors import TrainingError
+from agent.settings.base import Settings, option
+from agent.settings.checks import at_least_one, path, text
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings(Settings):
+    """Which models to start from, and what to write.
+
+    Raises:
+        TrainingError: If there is nothing to write, or nowhere to write it.
+    """
+
+    weights: tuple[Path, ...] = field(
+        metadata=option(
+            "model folder to start from; of several the mean of their weights, a folder named twice counting twice: "
+            "where one was trained on from another, the mean may drive new roads as the first and known ones as the "
+            "second",
+            path,
+            metavar="DIR",
+            several="together",
+        )
+    )
+    out: Path | None = field(
+        default=None,
+        metadata=option("model folder to write (needed unless --int8: then default --weights)", path, metavar="DIR"),
+    )
+    int8: bool = field(
+        default=False,
+        metadata=option("quantise: write int8 weights beside the float ones, calibrated on pictures from --data"),
+    )
+    approve_int8: Path | None = field(
+        default=None,
+        metadata=option(
+            "let the int8 weights of --weights drive unasked: FILE is what `python -m agent compare FLOAT.json --with "
+            "INT8.json --json` printed; refused unless they drive the same within 1 %",
+            path,
+            metavar="FILE",
+        ),
+    )
+    data: tuple[Path, ...] | None = field(
+        default=None,
+        metadata=option(
+            "folders with episodes: to measure BatchNorm statistics on (needed at another size, where old ones fail), "
+            "and to calibrate int8 on",
+            path,
+            metavar="DIR",
+            several="together",
+        ),
+    )
+    width: int | None = field(
+        default=None, metadata=option("of the network's input (default: as it was)", at_least_one, metavar="PX")
+    )
+    height: int | None = field(
+        default=None, metadata=option("of the network's input (default: as it was)", at_least_one, metavar="PX")
+    )
+    name: str | None = field(
+        default=None, metadata=option("name in the spec (default: that of --out)", text, metavar="NAME")
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.out is not None:
+            return
+        if len(self.weights) > 1:
+            raise TrainingError(
+                f"{len(self.weights)} folders of --weights to average, expected --out DIR for their mean."
+            )
+        if not self.int8 and self.approve_int8 is None:
+            raise TrainingError(
+                "nothing to write: expected --out DIR, or --int8 to quantise the folder of --weights itself."
+            )
+        for name in ("name", "width", "height"):
+            if getattr(self, name) is not None:
+                raise TrainingError(f"--{name} is for a new folder, expected --out DIR beside it.")
+
+    @property
+    def folder(self) -> Path:
+        """The folder that is written to."""
+        return self.out or self.weights[0]

@@ -1,0 +1,99 @@
+"""A training from its settings: the game found, the processes started, the network trained, driven and kept."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.contract.errors import AgentError, TrainingError
+from agent.games.registry import find_game
+from training.fitting.config import FitSettings
+
+if TYPE_CHECKING:
+    from agent.games.base import Simulator
+    from training.fitting.run import FitResult
+
+Note = Callable[[str], None]
+
+
+def train(
+    settings: FitSettings,
+    note: Note = lambda line: None,
+    preprocessed: Callable[[int, int], None] | None = None,
+    verbose: int = 0,
+    command_line: Sequence[str] = (),
+) -> "FitResult":
+    """Train a network, or go on with the run that ``settings.out`` holds.
+
+    Args:
+        settings: The run, and the processes that train together.
+        note: Is told of progress, a line at a time.
+        preprocessed: Called with (done, total) as the episodes without a cache are preprocessed.
+        verbose: Keras' progress bar: 0 none, 1 a bar, 2 a line a round.
+        command_line: Arguments after ``python -m training`` that the other processes are started with, where
+            ``settings.workers`` is more than one and all are started here.
+
+    Returns:
+        Where the model is, and a row for every round. Of several processes, those that help return no rows.
+
+    Raises:
+        TrainingError: If settings, data and game do not go together, or JAX is missing for several processes.
+        AgentError: If the game, the weights to begin from or an episode cannot be read.
+    """
+    if settings.workers > 1:
+        if find_spec("jax") is None:
+            raise TrainingError("--workers needs JAX, which is not installed: `pip install '.[jax]'`.")
+        os.environ.setdefault("KERAS_BACKEND", "jax")
+
+    from training.fitting.distribution import ALONE, Team, local_team
+    from training.fitting.fit import fit
+
+    game = find_game(settings.game)
+    if settings.tracks and game.make_simulator is None:
+        raise TrainingError(f"--tracks drives a game that waits, and {game.name} waits for nobody: leave it out.")
+    config = settings.config(init=weights_file(settings.init))
+    drive = closed_loop(game.simulator_maker(), config.driven_tracks, note) if config.tracks else None
+    with ExitStack() as stack:
+        team = ALONE
+        if settings.worker is not None:
+            team = Team(settings.worker, settings.workers, str(settings.coordinator))
+        elif settings.workers > 1:
+            team = stack.enter_context(local_team(settings.workers, command_line))
+        if not team.is_first:
+            return fit(config, game.profile, drive, lambda line: None, verbose, None, team)
+        return fit(config, game.profile, drive, note, verbose, preprocessed, team)
+
+
+def weights_file(init: str) -> str:
+    """Accept a model or run folder where a weights file is meant."""
+    if init in ("none", "imagenet"):
+        return init
+    path = Path(init)
+    for candidate in (path, path / "weights.safetensors", path / "best" / "weights.safetensors"):
+        if candidate.is_file():
+            return str(candidate)
+    raise AgentError(f"--init {init} holds no weights.safetensors. Pass a model folder, a run folder or the file.")
+
+
+def closed_loop(make_simulator: "Callable[[], Simulator]", tracks: range, note: Note) -> Callable[[Path], float]:
+    """Return a function that drives an exported model over the validation tracks and returns the mean return."""
+    from agent.engines.registry import load_engine
+    from agent.policies.network import NetworkPolicy
+    from agent.sessions.evaluation import evaluate
+
+    def drive(folder: Path) -> float:
+        policy = NetworkPolicy(load_engine("openvino", folder))
+        try:
+            simulator = make_simulator()
+            hold_ticks = max(1, round(1.0 / (policy.spec.rate_hz * simulator.tick_s)))
+            report = evaluate(lambda: simulator, policy, tracks, hold_ticks)
+        finally:
+            policy.close()
+        note(
+            "drove " + ", ".join(f"{track.track or track.seed}: {track.episode_return:.0f}" for track in report.tracks)
+        )
+        return report.mean
+
+    return drive
