@@ -6,6 +6,7 @@ and its inner frame of a 640 x 360 window was 638 x 339 px (Xvfb, openbox 3.6).
 """
 
 import os
+import re
 import sys
 
 from agent.capture.desktop_base import Desktop, Window
@@ -14,24 +15,64 @@ from agent.capture.desktop_x11 import X11Desktop
 from agent.contract.errors import CaptureError
 
 
-def find_window(desktop: Desktop, title: str) -> Window:
-    """Return the window whose title is, or else contains, these words, whatever the case; of several the largest.
+def plain_title(title: str) -> str:
+    """Return a title as it can be typed, saved and printed: one line, plain spaces, nothing invisible.
+
+    Titles hold no-break and ideographic spaces, zero-width characters and joined emoji; people see none of that.
+    """
+    return _spaced(title).strip()
+
+
+def _spaced(text: str) -> str:
+    plain = "".join(" " if character.isspace() else character for character in text)
+    return re.sub(" +", " ", "".join(character for character in plain if character.isprintable()))
+
+
+def find_windows(desktop: Desktop, title: str) -> list[Window]:
+    """Return every window that these words may mean, whatever the case, the likeliest first.
+
+    A title that is these words goes before one that begins with them, and that before one that contains them; then the
+    window in use goes first, then the largest.
 
     Raises:
         CaptureError: If there is none; the message lists those there are.
     """
-    wanted = title.casefold()
+    wanted = _spaced(title).casefold()
     windows = desktop.windows()
-    exact = [window for window in windows if window.title.casefold() == wanted]
-    found = exact or [window for window in windows if wanted in window.title.casefold()]
-    if found:
-        return max(found, key=lambda window: window.region.width * window.region.height)
-    titles = sorted({window.title for window in windows})
+    ranked: dict[int, list[Window]] = {}
+    for window in windows:
+        words = plain_title(window.title).casefold()
+        if wanted in words:
+            rank = 0 if words == wanted else 1 if words.startswith(wanted) else 2
+            ranked.setdefault(rank, []).append(window)
+    if ranked:
+        return [window for _, alike in sorted(ranked.items()) for window in _in_use_or_largest_first(desktop, alike)]
+    titles = sorted({plain_title(window.title) for window in windows})
     listed = ", ".join(repr(known) for known in titles[:10]) or "none at all"
     raise CaptureError(
         f"no window has {title!r} in its title, expected the game to be running; windows here: {listed}. "
         "Start the game, or give a part of its window's title with --window."
     )
+
+
+def _in_use_or_largest_first(desktop: Desktop, windows: list[Window]) -> list[Window]:
+    if len(windows) == 1:
+        return windows
+
+    def importance(window: Window) -> tuple[bool, int]:
+        state = desktop.look(window.handle)
+        return state is not None and bool(state.focused), window.region.width * window.region.height
+
+    return sorted(windows, key=importance, reverse=True)
+
+
+def find_window(desktop: Desktop, title: str) -> Window:
+    """Return the likeliest of :func:`find_windows`.
+
+    Raises:
+        CaptureError: If there is none; the message lists those there are.
+    """
+    return find_windows(desktop, title)[0]
 
 
 def open_desktop() -> Desktop:

@@ -53,5 +53,18 @@ class Desktop(Protocol):
             CaptureError: If the session has ended.
         """
 
+    def covering(self, handle: int) -> list[Window]:
+        """Return the windows that lie on top of a window and hide a part of it; none where the system does not tell.
+
+        Raises:
+            CaptureError: If the session has ended.
+        """
+
     def close(self) -> None:
         """Let go of the session."""
+
+
+def overlap(first: Region, second: Region) -> bool:
+    """Return whether two regions share a pixel."""
+    across = first.left < second.left + second.width and second.left < first.left + first.width
+    return across and first.top < second.top + second.height and second.top < first.top + first.height

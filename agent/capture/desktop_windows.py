@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
-from agent.capture.desktop_base import Window, WindowState
+from agent.capture.desktop_base import Window, WindowState, overlap
 from agent.contract.profile import Region
 
 
@@ -43,6 +43,14 @@ class WindowsDesktop:
         minimised = bool(self._user32.IsIconic(pointer)) or not self._user32.IsWindowVisible(pointer)
         self._user32.GetForegroundWindow.restype = self._ctypes.c_void_p
         return WindowState(self._region(handle), minimised, self._user32.GetForegroundWindow() == handle)
+
+    def covering(self, handle: int) -> list[Window]:
+        on_top: list[Window] = []
+        for window in self.windows():  # the topmost first
+            if window.handle == handle:
+                return [other for other in on_top if overlap(other.region, window.region)]
+            on_top.append(window)
+        return []
 
     def close(self) -> None:
         pass

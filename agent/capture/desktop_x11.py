@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from agent.capture.desktop_base import Window, WindowState
+from agent.capture.compound_text import decode_compound_text
+from agent.capture.desktop_base import Window, WindowState, overlap
 from agent.contract.errors import CaptureError
 from agent.contract.profile import Region
 
@@ -28,10 +29,12 @@ class X11Desktop:
         intern = self._display.intern_atom
         self._net_name, self._utf8 = intern("_NET_WM_NAME"), intern("UTF8_STRING")
         self._wm_state, self._active = intern("WM_STATE"), intern("_NET_ACTIVE_WINDOW")
+        self._check, self._stack = intern("_NET_SUPPORTING_WM_CHECK"), intern("_NET_CLIENT_LIST_STACKING")
+        self._compound = intern("COMPOUND_TEXT")
 
     def windows(self) -> list[Window]:
         with self._session():
-            return list(self._walk(self._root))
+            return list(self._walk(self._root, self._manager()))
 
     def look(self, handle: int) -> WindowState | None:
         window = self._display.create_resource_object("window", handle)
@@ -44,6 +47,17 @@ class X11Desktop:
             return None
         focused = None if active is None else active.value[0] == handle
         return WindowState(region, not viewable, focused)
+
+    def covering(self, handle: int) -> list[Window]:
+        with self._session():
+            stack = self._listed(self._stack)  # the lowest first
+            if handle not in stack:
+                return []
+            on_top = [self._window(each) for each in stack[stack.index(handle) + 1 :]]
+            covered = self._window(handle)
+        if covered is None:
+            return []
+        return [window for window in on_top if window is not None and overlap(window.region, covered.region)]
 
     def close(self) -> None:
         with suppress(*self._ended):
@@ -59,23 +73,58 @@ class X11Desktop:
                 "Log in again, or start Xvfb again."
             ) from exc
 
-    def _walk(self, parent: Any) -> Iterator[Window]:
+    def _listed(self, name: int) -> list[int]:
+        """Return the windows that the window manager lists under a name; none where it keeps no such list."""
+        found = self._root.get_full_property(name, self._x.AnyPropertyType)
+        return [] if found is None else [int(handle) for handle in found.value]
+
+    def _manager(self) -> int:
+        """Return the window manager's part of all window numbers; 0 where none says that it is one.
+
+        What it puts around the programs' windows has titles of its own: i3's containers, IceWM's and ctwm's frames.
+        """
+        found = self._root.get_full_property(self._check, self._x.AnyPropertyType)
+        return 0 if found is None or not found.value else self._owner(int(found.value[0]))
+
+    def _owner(self, handle: int) -> int:
+        return int(handle & ~self._display.display.info.resource_id_mask)
+
+    def _walk(self, parent: Any, manager: int) -> Iterator[Window]:
         with suppress(*self._gone):  # windows come and go while they are listed
             for window in parent.query_tree().children:
                 with suppress(*self._gone):
-                    title = self._title(window)
-                    if title and (self._is_shown(window) or self._is_minimised(window)):
-                        yield Window(window.id, title, self._region(window))
+                    is_managers = manager and self._owner(window.id) == manager
+                    found = None if is_managers else self._window(window.id)
+                    if found is not None:
+                        yield found
                     else:
-                        yield from self._walk(window)
+                        yield from self._walk(window, manager)
+
+    def _window(self, handle: int) -> Window | None:
+        """Return a window that has a title and is or can be on the screen; None if it is none, or has gone."""
+        window = self._display.create_resource_object("window", handle)
+        with suppress(*self._gone):
+            title = self._title(window)
+            if title and (self._is_shown(window) or self._is_minimised(window)):
+                return Window(handle, title, self._region(window))
+        return None
 
     def _title(self, window: Any) -> str:
         for name, kind in ((self._net_name, self._utf8), (self._x_name(), self._x.AnyPropertyType)):
             found = window.get_full_property(name, kind)
             if found is not None and found.value:
-                value = found.value
-                return (value if isinstance(value, str) else bytes(value).decode("utf-8", "replace")).strip()
+                if isinstance(found.value, str):
+                    return found.value.strip()
+                return self._decode(bytes(found.value), found.property_type).strip()
         return ""
+
+    def _decode(self, value: bytes, kind: int) -> str:
+        if kind == self._compound:
+            return decode_compound_text(value)
+        try:
+            return value.decode("utf-8")  # many programs put it under any type
+        except UnicodeDecodeError:
+            return value.decode("latin-1")  # which is what the type STRING means
 
     def _x_name(self) -> int:
         from Xlib import Xatom

@@ -1,5 +1,6 @@
 """A part of the screen as a camera: a window that is followed, a monitor, or a fixed region."""
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +10,15 @@ from typing import Self
 import numpy as np
 
 from agent.capture.base import Grabber
-from agent.capture.desktop import find_window, is_wayland, open_desktop
-from agent.capture.desktop_base import Desktop
+from agent.capture.desktop import find_windows, is_wayland, open_desktop, plain_title
+from agent.capture.desktop_base import Desktop, Window, WindowState
 from agent.capture.mss import MssGrabber
 from agent.contract.errors import BlindError, CaptureError, FrozenError
 from agent.contract.observation import Frame, Pixels
 from agent.contract.profile import Capture, Region
 from agent.system.pacing import clock_ns
+
+_log = logging.getLogger(__name__)
 
 FROZEN_S = 0.5
 """A picture that has not changed for this long is taken for a frozen game: 25 pictures at 50 a second."""
@@ -26,6 +29,9 @@ more.
 
 A game at rest shows the same picture over and over too, and only moving its car can tell it from a frozen one. After
 the last of these tries it takes a picture that has changed."""
+
+AWAY_S = 10.0
+"""A game without a window for this long has ended. Those that make it anew, such as for full screen, took 0.1 s."""
 
 BLACK_LEVEL = 8
 """A picture without a brighter value than this, of 255, is black: a minimised or protected window, a loading screen."""
@@ -62,6 +68,7 @@ class ScreenSource:
     Attributes:
         counts: What was seen so far.
         focused: Whether the window had the keys' focus at the last read; None where that is unknown.
+        title: The whole title of the window that was taken, as it can be printed; empty without a window.
     """
 
     def __init__(
@@ -82,7 +89,8 @@ class ScreenSource:
         self._grabber: Grabber | None = None
         self._desktop: Desktop | None = None
         self._handle = 0
-        self._title = ""
+        self.title = ""
+        self._gone_ns: int | None = None  # since when its window has been away
         self._last: Pixels | None = None
         self._index = 0
         self._changed_ns = 0
@@ -97,8 +105,7 @@ class ScreenSource:
             return self
         if self._capture.window is not None:
             self._desktop = self._open_desktop()
-            window = find_window(self._desktop, self._capture.window)
-            self._handle, self._title = window.handle, window.title
+            self._take(find_windows(self._desktop, self._capture.window))
         try:
             self._grabber = self._open_grabber()
             monitors = len(self._grabber.monitors) - 1
@@ -134,19 +141,54 @@ class ScreenSource:
         else:
             state = self._desktop.look(self._handle)
             if state is None:
-                raise CaptureError(f"the window {self._title!r} was closed, expected the game to run on.")
+                state = self._look_again()
             self.focused = state.focused
             if state.minimised:
-                raise BlindError(f"the window {self._title!r} is minimised")
+                raise BlindError(f"the window {self.title!r} is minimised")
             if state.focused is False and self._capture.needs_focus:
-                raise BlindError(f"the window {self._title!r} is not the one in use (click into it)")
-            outer, name = state.region, f"the window {self._title!r}"
+                raise BlindError(f"the window {self.title!r} is not the one in use (click into it)")
+            outer, name = state.region, f"the window {self.title!r}"
         region = outer if self._capture.region is None else self._capture.region.within(outer)
         right, bottom = whole.left + whole.width, whole.top + whole.height
         outside = region.left < whole.left or region.top < whole.top
         if outside or region.left + region.width > right or region.top + region.height > bottom:
             raise BlindError(f"{name} is partly outside of the screen ({region}, the screen is {whole})")
         return region
+
+    def _take(self, found: list[Window]) -> None:
+        """Look at the likeliest of the windows from now on, and say which that is."""
+        window, *others = found
+        self._handle, self.title = window.handle, plain_title(window.title)
+        listed = ", ".join(repr(plain_title(other.title)) for other in others[:5])
+        _log.warning("looking at the window %r%s", self.title, f"; these would fit as well: {listed}" if others else "")
+
+    def _look_again(self) -> WindowState:
+        """Find the window that a game has made anew: for another resolution, full screen, or the next level.
+
+        Raises:
+            BlindError: If it is not there yet.
+            CaptureError: If it has been away for too long.
+        """
+        assert self._desktop is not None, "asked for a window alone"
+        assert self._capture.window is not None, "asked for a window alone"
+        if self._gone_ns is None:
+            self._gone_ns = self._clock()
+        away_s = (self._clock() - self._gone_ns) / 1e9
+        try:
+            found = find_windows(self._desktop, self._capture.window)
+            state = self._desktop.look(found[0].handle)
+        except CaptureError:
+            state = None
+        if state is not None:
+            self._gone_ns = None
+            self._take(found)
+            return state
+        if away_s > AWAY_S:
+            raise CaptureError(
+                f"the window {self.title!r} was closed {away_s:.0f} s ago, expected the game to run on, or to show "
+                "another window of that title by now."
+            )
+        raise BlindError(f"the window {self.title!r} was closed; waiting for the game to show another")
 
     def read(self) -> Frame:
         """Return what is on the screen now: uint8, shape (height, width, 4), BGRA.

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from agent.capture.desktop import find_window
+from agent.capture.compound_text import decode_compound_text
+from agent.capture.desktop import find_window, plain_title
 from agent.capture.desktop_base import Window, WindowState
-from agent.capture.screen import FROZEN_S, RETRY_AFTER_S, ScreenSource
+from agent.capture.screen import AWAY_S, FROZEN_S, RETRY_AFTER_S, ScreenSource
 from agent.contract.errors import BlindError, CaptureError, GameError
 from agent.contract.observation import Pixels
 from agent.contract.profile import Capture, Region
@@ -41,12 +42,19 @@ class FakeDesktop:
         self.state: WindowState | None = WindowState(Region(10, 20, 64, 32), minimised=False, focused=True)
         self.closed = False
 
+        self.there: dict[int, tuple[Window, WindowState]] = {}
+
     def windows(self) -> list[Window]:
-        return [Window(1, "Terminal", SCREEN), Window(7, "My Game 1.0", Region(10, 20, 64, 32))]
+        game = [Window(7, "My Game 1.0", Region(10, 20, 64, 32))] if self.state is not None else []
+        return [Window(1, "Terminal", SCREEN), *game, *(window for window, _ in self.there.values())]
 
     def look(self, handle: int) -> WindowState | None:
-        assert handle == 7
-        return self.state
+        if handle == 7:
+            return self.state
+        return self.there[handle][1] if handle in self.there else None
+
+    def covering(self, handle: int) -> list[Window]:
+        return []
 
     def close(self) -> None:
         self.closed = True
@@ -120,9 +128,33 @@ def test_a_closed_window_ends_it() -> None:
     world = World()
     with world.source as source:
         gone(world)
-        with pytest.raises(CaptureError, match="was closed, expected the game to run on") as caught:
+        with pytest.raises(BlindError, match="was closed; waiting for the game to show another"):
+            source.read()
+        world.after(AWAY_S + 0.1)
+        with pytest.raises(CaptureError, match="was closed 10 s ago, expected the game to run on") as caught:
             source.read()
     assert not isinstance(caught.value, BlindError)
+
+
+def test_a_window_that_is_made_anew_is_taken_again(caplog: pytest.LogCaptureFixture) -> None:
+    """As games do for full screen, another resolution, or the next level."""
+    world = World()
+    with world.source as source:
+        source.read()
+        gone(world)
+        with pytest.raises(BlindError, match="was closed"):
+            source.read()
+        anew = Window(9, "My Game 1.0 (full screen)", Region(30, 40, 80, 40))
+        world.desktop.there = {9: (anew, WindowState(anew.region, minimised=False, focused=True))}
+        world.after(1.0)
+        assert source.read().pixels.shape == (40, 80, 4)
+        assert source.title == anew.title
+    assert caplog.messages == ["looking at the window 'My Game 1.0'", f"looking at the window {anew.title!r}"]
+    world.after(100.0)
+    with world.source as source:  # the time away is not remembered
+        world.desktop.there.clear()
+        with pytest.raises(BlindError, match="was closed"):
+            source.read()
 
 
 def minimise(world: World) -> None:
@@ -221,6 +253,64 @@ def test_a_title_is_found_by_a_part_of_it_and_the_exact_one_first() -> None:
     assert find_window(Desktop(), "game ").handle == 1
 
 
+def test_the_game_and_not_a_larger_window_that_speaks_of_it() -> None:
+    class Desktop(FakeDesktop):
+        def windows(self) -> list[Window]:
+            return [
+                Window(1, "Let's play Fake Racer - part 7", SCREEN),
+                Window(2, "Fake Racer - 30.0 FPS", Region(0, 0, 10, 10)),
+            ]
+
+    assert find_window(Desktop(), "fake racer").handle == 2
+
+
+def test_of_two_windows_with_one_title_the_one_in_use(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    other = Window(9, "My Game 1.0", SCREEN)
+    world.desktop.there[9] = other, WindowState(SCREEN, minimised=False, focused=False)
+    with world.source as source:
+        assert source.region() == Region(10, 20, 64, 32)
+    assert caplog.messages == ["looking at the window 'My Game 1.0'; these would fit as well: 'My Game 1.0'"]
+    world.desktop.state = WindowState(Region(10, 20, 64, 32), minimised=False, focused=False)
+    world.desktop.there[9] = other, WindowState(SCREEN, minimised=False, focused=True)
+    with world.source as source:
+        assert source.region() == SCREEN
+
+
+@pytest.mark.parametrize(
+    ("title", "plain"),
+    [
+        ("Touhou\u3000Racer", "Touhou Racer"),
+        ("Page \u200bMicrosoft\u200b Edge", "Page Microsoft Edge"),
+        ("Caf\u00e9\u00a0 Racer\n2", "Caf\u00e9 Racer 2"),
+        ("\u2066Racer\u2069 \U0001f468\u200d\U0001f469", "Racer \U0001f468\U0001f469"),
+    ],
+)
+def test_titles_are_compared_as_people_see_them(title: str, plain: str) -> None:
+    class Desktop(FakeDesktop):
+        def windows(self) -> list[Window]:
+            return [Window(3, title, SCREEN)]
+
+    assert plain_title(title) == plain
+    assert plain.isprintable()
+    assert find_window(Desktop(), plain).title == title
+    assert find_window(Desktop(), title).handle == 3
+
+
 def test_a_window_that_is_not_there_lists_those_that_are() -> None:
     with pytest.raises(CaptureError, match=r"no window has 'Doom' in its title.*'My Game 1.0', 'Terminal'"):
         find_window(FakeDesktop(), "Doom")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (b"Racer", "Racer"),
+        (b"Caf\xe9 Racer", "Caf\u00e9 Racer"),
+        (b"\x1b-L\xb3\xde\xdd\xda\xd8", "\u0413\u043e\u043d\u043a\u0438"),
+        (b"\x1b$(B%l!<%5!<\x1b(B 2", "\u30ec\u30fc\u30b5\u30fc 2"),
+        (b"a\x1b%G\xe2\x98\x85\x1b%@b", "a\u2605b"),
+    ],
+)
+def test_older_toolkits_titles_are_read(value: bytes, text: str) -> None:
+    assert decode_compound_text(value) == text

@@ -103,6 +103,9 @@ class _Desktop:
         region = Region(-20, 0, 96, 54) if self._harm.is_on("outside") else _REGION
         return WindowState(region, self._harm.is_on("minimised"), not self._harm.is_on("focus"))
 
+    def covering(self, handle: int) -> list[Window]:
+        return []
+
     def close(self) -> None:
         pass
 
