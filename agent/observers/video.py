@@ -52,6 +52,7 @@ class FilmFile:
         self._path = path
         self._partial = path.with_name(f".{path.stem}.partial{path.suffix.lower()}")
         self._rate_hz = rate_hz
+        self._shape: tuple[int, ...] | None = None  # height and width of the first picture
         self._stream: cv2.VideoWriter | None = None
         self._written = 0  # pictures given to the stream
         self._pictures: list[Pixels] = []
@@ -79,11 +80,17 @@ class FilmFile:
             self._partial.unlink(missing_ok=True)
 
     def write(self, picture: Pixels) -> None:
-        """Add a picture: uint8, shape (even height, even width, 3), BGR, the same for all.
+        """Add a picture: uint8, shape (even height, even width, 3), BGR.
+
+        One of another size than the first, as after a window's size has changed, is fitted into that, with black beside
+        it or above and below.
 
         Raises:
             AgentError: If it cannot be written, or an animated picture is full.
         """
+        if self._shape is None:
+            self._shape = picture.shape[:2]
+        picture = _fit(picture, self._shape)
         if self._path.suffix.lower() == ".mp4":
             if self._stream is None:
                 self._stream = self._open_stream(picture)
@@ -132,6 +139,20 @@ class FilmFile:
         if not encoded:
             raise AgentError(f"OpenCV {cv2.__version__} cannot write {self._path.name}. Record an .mp4 instead.")
         return data.tobytes()
+
+
+def _fit(picture: Pixels, shape: tuple[int, ...]) -> Pixels:
+    """Return a picture of that height and width, with the whole of this one in its middle."""
+    if picture.shape[:2] == shape:
+        return picture
+    height, width = shape
+    scale = min(height / picture.shape[0], width / picture.shape[1])
+    size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    fitted = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
+    fitted[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return fitted
 
 
 class VideoWriter(FilmFile):

@@ -133,6 +133,20 @@ def test_a_video_has_every_tick_and_appears_complete(tmp_path: Path, suffix: str
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".webp", ".gif"])
+def test_a_window_that_changes_its_size_is_filmed_on_in_the_first_size(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"drive{suffix}"
+    with VideoWriter(path, rate_hz=25.0, scale=2.0) as video:
+        for index, shape in enumerate([(40, 60), (80, 60), (20, 90), (40, 60)]):
+            frame = Frame(np.full((*shape, 4), 200, np.uint8), 0, index)
+            video.on_tick(replace(make_record(index, steering=-1 + index / 2), frame=frame))
+    frames = read_frames(path)
+    assert [frame.shape[:2] for frame in frames] == [(120, 120)] * 4
+    tall, wide = (frame[..., :3].astype(int) for frame in frames[1:3])
+    assert tall[60, 5].max() < 60 < 150 < tall[10, 60].min(), "black beside a tall picture, and the whole of it there"
+    assert wide[5, 60].max() < 60 < 150 < wide[50, 60].min(), "black above a wide one"
+
+
 def test_an_animated_picture_ends_at_its_limit_and_keeps_what_it_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
