@@ -222,7 +222,7 @@ def _make_controller(settings: DriveSettings, profile: GameProfile) -> "Controll
 
         pressed = () if profile.stuck is None or not profile.stuck.press else (profile.stuck.press,)
         let_go = functools.partial(release_keys, profile.keys, pressed)
-        return GuardedController(functools.partial(Keyboard, profile.keys), make_hands, let_go)
+        return GuardedController(functools.partial(Keyboard, profile.keys, further=pressed), make_hands, let_go)
 
     from agent.controllers.gamepad import Gamepad
 

@@ -205,6 +205,17 @@ class KeyMap:
     steering_ramp: SteeringRamp | None = None
     others: tuple[tuple[str, str], ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse one key for two things: it would do neither.
+
+        Raises:
+            GameError: Naming the key.
+        """
+        keys = [key.lower() for _, key, _ in self.pressed]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise GameError(f"the key {twice[0]!r} drives two things, expected a key of its own for each in [keys].")
+
     @property
     def pressed(self) -> tuple[tuple[str, str, float], ...]:
         """Every key that drives, with the axis it moves and which way: 1 to the high end, -1 to the low one."""

@@ -2,9 +2,10 @@
 
 import contextlib
 import math
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -21,6 +22,13 @@ _STEP_S = 0.005  # how finely time is divided
 class Keys(Protocol):
     """A keyboard to press keys on, by the names of a :class:`agent.contract.profile.KeyMap`."""
 
+    def check(self, name: str) -> None:
+        """Find out whether there is such a key.
+
+        Raises:
+            ControllerError: If there is not.
+        """
+
     def press(self, name: str) -> None:
         """Hold a key."""
 
@@ -35,12 +43,18 @@ class Keyboard:
         keys: Which keys drive.
         open_keys: Opens the keyboard.
         clock: Monotonic time in nanoseconds.
+        further: More keys that :meth:`hold` will be asked for.
     """
 
     def __init__(
-        self, keys: KeyMap, open_keys: "Callable[[], Keys] | None" = None, clock: Callable[[], int] = clock_ns
+        self,
+        keys: KeyMap,
+        open_keys: "Callable[[], Keys] | None" = None,
+        clock: Callable[[], int] = clock_ns,
+        further: Sequence[str] = (),
     ) -> None:
         self._keys = keys
+        self._further = tuple(further)
         self._open_keys = open_keys or _PynputKeys
         self._clock = clock
         self._keyboard: Keys | None = None
@@ -62,7 +76,10 @@ class Keyboard:
             ControllerError: If keys cannot be pressed here, or the profile names an unknown one.
         """
         if self._keyboard is None:
-            self._keyboard = self._open_keys()
+            keyboard = self._open_keys()
+            for name in (*(key for _, key, _ in self._keys.pressed), *self._further):
+                keyboard.check(name)  # now, and not when the network first brakes
+            self._keyboard = keyboard
             self._stopping.clear()
             self._thread = threading.Thread(target=self._work, name="keyboard", daemon=True)
             self._thread.start()
@@ -168,7 +185,12 @@ class _PynputKeys:
     def __init__(self) -> None:
         keyboard = import_keyboard()
         self._special: Any = keyboard.Key
+        self._codes: Any = keyboard.KeyCode
         self._controller: Any = keyboard.Controller()
+        self._keycode_of = _x11_keycodes() if sys.platform == "linux" else None
+
+    def check(self, name: str) -> None:
+        self._key(name)
 
     def press(self, name: str) -> None:
         self._controller.press(self._key(name))
@@ -178,7 +200,7 @@ class _PynputKeys:
 
     def _key(self, name: str) -> Any:
         if len(name) == 1:
-            return name
+            return name if self._keycode_of is None else self._character(name, self._keycode_of)
         try:
             return self._special[name]
         except KeyError:
@@ -186,3 +208,26 @@ class _PynputKeys:
                 f"key {name!r} is unknown, expected a single character or one of: "
                 f"{', '.join(key.name for key in self._special)}. Correct [keys] in the game's profile."
             ) from None
+
+    def _character(self, name: str, keycode_of: Callable[[int], int]) -> Any:
+        """Return the key of a character, by its number: what pynput is given as text it only sends to the window.
+
+        A game that asks the keyboard itself (GLFW, SDL's state, XQueryKeymap) never hears such an event; by number it
+        goes through XTEST, as arrow keys do.
+        """
+        keysym = ord(name) if ord(name) < 0x100 else 0x1000000 + ord(name)  # X11's own rule for Unicode
+        if not keycode_of(keysym):
+            raise ControllerError(
+                f"no key of this keyboard's layout makes {name!r}, expected one. Name another key in [keys] of the "
+                "game's profile, or choose a layout that has it, such as `setxkbmap us`."
+            )
+        return self._codes.from_vk(keysym, char=name)
+
+
+def _x11_keycodes() -> Callable[[int], int]:
+    """Return what looks up which key makes a character, by its X11 number; 0 for none."""
+    from Xlib import display
+
+    connection = display.Display()
+    connection.close()  # the layout came with it
+    return lambda keysym: int(connection.keysym_to_keycode(keysym))

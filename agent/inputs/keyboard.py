@@ -13,6 +13,9 @@ from agent.contract.profile import KeyMap
 from agent.inputs.wheels import KeySteering, Wheel
 from agent.system.pacing import clock_ns
 
+_REPEAT_NS = 40_000_000
+"""A press this soon after the key's release is the desktop's repeat: no finger is back within 40 ms."""
+
 
 class _Listening:
     """Hears keys from the beginning of its block to the end, whatever window has the focus."""
@@ -84,18 +87,38 @@ class KeyboardInput(_Listening):
 class Hotkeys(_Listening):
     """Calls functions when keys are pressed, whatever window has the focus; a context manager.
 
+    One press is one action, however long the key is held: the desktop repeats a held key, on X11 as releases and
+    presses in turn, each press at once after its release.
+
     Args:
         actions: By the key's name, as pynput knows it.
+        clock: Monotonic time in nanoseconds.
     """
 
-    def __init__(self, actions: dict[str, Callable[[], None]]) -> None:
+    def __init__(self, actions: dict[str, Callable[[], None]], clock: Callable[[], int] = clock_ns) -> None:
         self._actions = actions
+        self._clock = clock
+        self._down: set[str] = set()
+        self._released_ns: dict[str, int] = {}
 
     def press(self, key: Any) -> None:
         """Act on a key; called by pynput's thread."""
-        action = self._actions.get(key_name(key))
-        if action is not None:
+        name = key_name(key)
+        action = self._actions.get(name)
+        if action is None:
+            return
+        since_ns = self._clock() - self._released_ns.get(name, -_REPEAT_NS)
+        is_repeated = name in self._down or since_ns < _REPEAT_NS
+        self._down.add(name)
+        if not is_repeated:
             action()
+
+    def release(self, key: Any) -> None:
+        """Take a key for up; called by pynput's thread."""
+        name = key_name(key)
+        if name in self._actions:
+            self._down.discard(name)
+            self._released_ns[name] = self._clock()
 
 
 def _until_the_desktop_ends(listen: Callable[[], None]) -> None:

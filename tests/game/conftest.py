@@ -3,12 +3,13 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from waiting import Environment
+from x11_client import Client
 
 from agent.contract.errors import CaptureError
 from agent.controllers.gamepad import UINPUT
@@ -63,3 +64,37 @@ def emulated_pad(display: Environment, tmp_path: Path) -> Iterator[Environment]:
     emulator.stdin.close()
     emulator.wait(10)
     emulator.stdout.close()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Run an X server without a window manager; return its display."""
+    if shutil.which("Xvfb") is None:
+        pytest.skip("needs Xvfb (`apt install xvfb`)")
+    reading, writing = os.pipe()
+    process = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "640x480x24"],
+        pass_fds=[writing],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        display = f":{answer.readline().strip()}"
+    monkeypatch.setenv("DISPLAY", display)
+    yield display
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture
+def client(server: str) -> Iterator[Callable[[], Client]]:
+    """Make programs of the server."""
+    clients: list[Client] = []
+
+    def connect() -> Client:
+        clients.append(Client(server))
+        return clients[-1]
+
+    yield connect
+    for each in clients:
+        each.display.close()

@@ -1,78 +1,13 @@
 """Windows as X11's servers and window managers show them, on a server of the test's own."""
 
-import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
+from x11_client import Client
 
 from agent.capture.desktop_x11 import X11Desktop
 
 pytestmark = pytest.mark.game
-Xlib = pytest.importorskip("Xlib")
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Run an X server without a window manager; return its display."""
-    if shutil.which("Xvfb") is None:
-        pytest.skip("needs Xvfb (`apt install xvfb`)")
-    reading, writing = os.pipe()
-    process = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "640x480x24"],
-        pass_fds=[writing],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        display = f":{answer.readline().strip()}"
-    monkeypatch.setenv("DISPLAY", display)
-    yield display
-    process.terminate()
-    process.wait()
-
-
-class Client:
-    """A program of the X server, with windows of its own."""
-
-    def __init__(self, name: str) -> None:
-        from Xlib import X, display
-
-        self.display: Any = display.Display(name)
-        self.root = self.display.screen().root
-        self._x = X
-
-    def window(self, title: str, parent: Any = None, x: int = 0, size: int = 50) -> Any:
-        window = (parent or self.root).create_window(x, 0, size, size, 0, self.display.screen().root_depth)
-        window.change_text_property(self.atom("_NET_WM_NAME"), self.atom("UTF8_STRING"), title)
-        window.map()
-        self.display.sync()
-        return window
-
-    def atom(self, name: str) -> int:
-        return int(self.display.intern_atom(name))
-
-    def tell(self, name: str, *windows: int) -> None:
-        from Xlib import Xatom
-
-        self.root.change_property(self.atom(name), Xatom.WINDOW, 32, list(windows))
-        self.display.sync()
-
-
-@pytest.fixture
-def client(server: str) -> Iterator[Callable[[], Client]]:
-    """Make programs of the server."""
-    clients: list[Client] = []
-
-    def connect() -> Client:
-        clients.append(Client(server))
-        return clients[-1]
-
-    yield connect
-    for each in clients:
-        each.display.close()
 
 
 def test_a_window_managers_own_frames_are_no_windows(client: Callable[[], Client]) -> None:

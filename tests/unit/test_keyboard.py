@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.contract.controls import Controls
-from agent.contract.errors import ControllerError
+from agent.contract.errors import ControllerError, GameError
 from agent.contract.profile import KeyMap, SteeringRamp
 from agent.controllers.key_pulses import KeyPulse, KeyRamp
 from agent.controllers.keyboard import Keyboard, release_keys
@@ -20,6 +20,10 @@ class FakeKeys:
     def __init__(self) -> None:
         self.down: set[str] = set()
         self.broken = False
+
+    def check(self, name: str) -> None:
+        if name == "dwon":
+            raise ControllerError("key 'dwon' is unknown")
 
     def press(self, name: str) -> None:
         if self.broken:
@@ -185,3 +189,16 @@ def test_keys_that_a_killed_guard_left_down_are_let_go_of() -> None:
     keys.down = {"left", "up", "r", "space"}
     release_keys(KeyMap(others=(("handbrake", "space"),)), ["no such key", "r"], lambda: keys)
     assert keys.down == set()
+
+
+@pytest.mark.parametrize(("keys", "further"), [(KeyMap(brake="dwon"), ()), (KEYS, ("dwon",))])
+def test_an_unknown_key_is_told_before_anything_is_driven(keys: KeyMap, further: tuple[str, ...]) -> None:
+    with pytest.raises(ControllerError, match="'dwon' is unknown"):
+        Keyboard(keys, FakeKeys, further=further).__enter__()
+
+
+def test_one_key_cannot_drive_two_things() -> None:
+    with pytest.raises(GameError, match="the key 'a' drives two things"):
+        KeyMap(left="a", right="A")
+    with pytest.raises(GameError, match="the key 'space' drives two things"):
+        KeyMap(brake="space", others=(("handbrake", "space"),))
