@@ -41,7 +41,7 @@ def test_the_person_is_recorded_as_in_the_window(tmp_path: Path) -> None:
 def test_a_person_helps_a_car_that_cannot_steer_and_that_is_recorded(tmp_path: Path) -> None:
     policy = NetworkPolicy(ConstantEngine(ModelSpec(name="blind", backbone="none", game="my-road"), Controls(0, 1, 0)))
     desk = Desk(0)
-    told = let_drive(desk, ROAD, policy, races=1, seconds=18, recorded=tmp_path)
+    told = let_drive(desk, ROAD, policy, races=1, seconds=21, recorded=tmp_path)
     assert told["started"] == 1
     assert told["interventions"] >= 1
     assert set(told["causes"]) <= {"off the road", "crooked"}
