@@ -386,14 +386,14 @@ PROTECTIONS = (
     ),
     Protection(
         "checksums are compared",
-        "ModelSpec.verify_files",
+        "ModelSpec.read_file",
         "if actual != expected:\n    raise WeightsError",
         "if False:\n    raise WeightsError",
         "tests/unit/test_spec.py -k damaged_file",
     ),
     Protection(
         "weights are finite",
-        "_check_tensors",
+        "_check_tensor",
         "not np.isfinite(values).all()",
         "False",
         "tests/unit/test_weights.py -k number_that_is_none",
@@ -422,9 +422,9 @@ PROTECTIONS = (
     Protection(
         "the weights in use are not those on the disk",
         "OpenVinoEngine.__init__",
-        "properties.enable_mmap: False",
-        "properties.enable_mmap: True",
-        "tests/integration/test_weights_swap.py -k openvino-int8",
+        "core.read_model(embed_weights(opened.graph, opened.weights))",
+        "core.read_model(opened.graph_path)",
+        "tests/integration/test_weights_swap.py -k changed_since",
     ),
     Protection(
         "nothing listens",

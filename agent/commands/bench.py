@@ -24,13 +24,12 @@ def _run(settings: BenchSettings, invocation: Invocation) -> int:
     from agent.engines.model_folder.opening import open_model_folder
     from agent.games.realtime.game import RealTimeGame
     from agent.measuring.bench import GAME_SEED, find_baselines, make_baseline, run_bench
-    from agent.measuring.peak import multiply_adds
 
     if settings.plot is not None and not find_spec("matplotlib"):  # before minutes of measuring
         raise EngineError("--plot needs matplotlib: `pip install '.[training]'`, or leave it out.")
     game = find_game("carracing")
     folder = settings.weights if settings.weights is not None else shipped_weights(game.name)
-    spec, graph = open_model_folder(folder)
+    model = open_model_folder(folder)
     threads: int | None = settings.threads
     if settings.engines is not None:
         entries = [find_engine(name) for name in settings.engines]
@@ -60,8 +59,8 @@ def _run(settings: BenchSettings, invocation: Invocation) -> int:
             running.wait_until_ready()
         stack.enter_context(bar)
         report = run_bench(
-            spec.name,
-            multiply_adds(graph),
+            model.spec.name,
+            model.multiply_adds,
             engines,
             settings.rounds,
             threads,

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 from agent.contract.controls import AXIS_BY_NAME, SIGNED_OUTPUTS, STANDARD_AXES, filled_axes
 from agent.contract.errors import ControlsError, GameError, SpecError, WeightsError
 from agent.contract.profile import Rectangle
-from agent.contract.untrusted import check_plain_file, is_finite, is_plain_name, is_plain_text, read_plain_file
+from agent.contract.untrusted import is_finite, is_plain_name, is_plain_text, read_plain_file
 
 SPEC_FILE = "spec.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -265,37 +265,47 @@ class ModelSpec:
         except SpecError as exc:
             raise SpecError(f"{path}: {exc}") from exc
 
-    def verify_files(self, folder: Path, *names: str) -> None:
-        """Check files beside the spec against their stored checksums before anything parses them.
+    def read_file(self, folder: Path, name: str, most_bytes: int = MAX_MODEL_BYTES) -> bytes:
+        """Return the content of a file beside the spec, which has the checksum stored for it.
+
+        Whoever uses a file uses these bytes: on the disk others may have taken their place since.
 
         Raises:
-            WeightsError: If a file is missing, lies elsewhere, is larger than ``MAX_MODEL_BYTES``, is not listed in
-                the spec, or differs from its checksum.
+            WeightsError: If the file is missing, lies elsewhere, is larger than ``most_bytes``, is not listed in the
+                spec, or differs from its checksum.
+        """
+        path = folder / name
+        if path.resolve().parent != folder.resolve():
+            raise WeightsError(
+                f"{path} leads to {path.resolve()}, expected a file in the model's own folder. Copy it there, or pass "
+                "the folder that it is in with --weights."
+            )
+        expected = self.sha256.get(name)
+        if expected is None:
+            raise WeightsError(f"{folder / SPEC_FILE} lists no checksum for {name}. {RESTORE}")
+        try:
+            content = read_plain_file(path, most_bytes)
+        except OSError as exc:
+            raise WeightsError(
+                f"{path} cannot be read ({exc.strerror or exc}), expected the file that {SPEC_FILE} describes. "
+                "Restore the folder (`git checkout model_weights`) or pass another with --weights."
+            ) from exc
+        actual = hashlib.sha256(content).hexdigest()
+        if actual != expected:
+            raise WeightsError(
+                f"{path} has SHA-256 {actual[:12]}…, {SPEC_FILE} says {expected[:12]}…: the file is truncated, "
+                f"changed, or from another export. {RESTORE}"
+            )
+        return content
+
+    def verify_files(self, folder: Path, *names: str) -> None:
+        """Check files beside the spec against their stored checksums.
+
+        Raises:
+            WeightsError: As ``read_file``.
         """
         for name in names:
-            path = folder / name
-            if path.resolve().parent != folder.resolve():
-                raise WeightsError(
-                    f"{path} leads to {path.resolve()}, expected a file in the model's own folder. Copy it there, or "
-                    "pass the folder that it is in with --weights."
-                )
-            expected = self.sha256.get(name)
-            if expected is None:
-                raise WeightsError(f"{folder / SPEC_FILE} lists no checksum for {name}. {RESTORE}")
-            try:
-                check_plain_file(path, MAX_MODEL_BYTES)
-                with path.open("rb") as file:
-                    actual = hashlib.file_digest(file, "sha256").hexdigest()
-            except OSError as exc:
-                raise WeightsError(
-                    f"{path} cannot be read ({exc.strerror or exc}), expected the file that {SPEC_FILE} describes. "
-                    "Restore the folder (`git checkout model_weights`) or pass another with --weights."
-                ) from exc
-            if actual != expected:
-                raise WeightsError(
-                    f"{path} has SHA-256 {actual[:12]}…, {SPEC_FILE} says {expected[:12]}…: the file is truncated, "
-                    f"changed, or from another export. {RESTORE}"
-                )
+            self.read_file(folder, name)
 
 
 def _are_finite(values: object) -> bool:

@@ -8,9 +8,9 @@ import onnxruntime
 
 from agent.contract.errors import EngineError
 from agent.contract.observation import Observation
-from agent.contract.spec import INT8_WEIGHTS_FILE, REWRITE_GRAPH, WEIGHTS_FILE, ModelSpec
+from agent.contract.spec import REWRITE_GRAPH, ModelSpec
 from agent.engines.base import Prediction
-from agent.engines.model_folder.opening import check_observation, check_probe, open_model_folder
+from agent.engines.model_folder.opening import OpenModel, check_observation, check_probe, open_model_folder
 
 Device = Literal["cpu", "cuda", "directml", "coreml"]
 DEVICES: tuple[Device, ...] = get_args(Device)
@@ -52,9 +52,9 @@ class OnnxRuntimeEngine:
         device: Device = "cpu",
     ) -> None:
         self._name = "-".join(["onnxruntime", *(part for part in (device, precision) if part not in ("cpu", "f32"))])
-        self._spec, graph = open_model_folder(folder, int8=precision == "int8")
-        weights = INT8_WEIGHTS_FILE if precision == "int8" else WEIGHTS_FILE
-        self._session = _open_session(graph, weights, threads, device)
+        opened = open_model_folder(folder, int8=precision == "int8")
+        self._spec = opened.spec
+        self._session = _open_session(opened, threads, device)
         (network_input,), (network_output,) = self._session.get_inputs(), self._session.get_outputs()
         # Bound once: ONNX Runtime reads and writes these two arrays at every inference and allocates none.
         self._input = np.zeros(network_input.shape, np.uint8)
@@ -65,7 +65,7 @@ class OnnxRuntimeEngine:
             network_output.name, "cpu", 0, np.float32, self._output.shape, self._output.ctypes.data
         )
         if precision == "int8":
-            check_probe(folder, self._spec, self.infer, self._name)
+            check_probe(opened, self.infer, self._name)
 
     @property
     def name(self) -> str:
@@ -107,7 +107,7 @@ def available_devices() -> tuple[Device, ...]:
     return tuple(device for device in DEVICES if _PROVIDERS[device][0] in available)
 
 
-def _open_session(graph: Path, weights: str, threads: int | None, device: Device) -> Any:
+def _open_session(model: OpenModel, threads: int | None, device: Device) -> Any:
     provider, package = _PROVIDERS[device]
     available = onnxruntime.get_available_providers()
     if provider not in available:
@@ -127,14 +127,15 @@ def _open_session(graph: Path, weights: str, threads: int | None, device: Device
     if device == "directml":
         options.enable_mem_pattern = False  # DirectML does not support it and refuses the session
     try:
-        # Read, not mapped: the weights would change with the file, and one that is cut short while driving is a SIGBUS.
-        content = (graph.parent / weights).read_bytes()
-        options.add_external_initializers_from_files_in_memory([weights], [content], [len(content)])
-        session = onnxruntime.InferenceSession(graph.read_bytes(), options, [provider])
+        # From memory: by path it would read files that may be others by now, or that change while it drives.
+        options.add_external_initializers_from_files_in_memory(
+            [model.weights_name], [model.weights], [len(model.weights)]
+        )
+        session = onnxruntime.InferenceSession(model.graph, options, [provider])
     except Exception as exc:
         raise EngineError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot load {graph} ({_first_line(exc)}). {REWRITE_GRAPH} "
-            "Or use --engine openvino."
+            f"ONNX Runtime {onnxruntime.__version__} cannot load {model.graph_path} ({_first_line(exc)}). "
+            f"{REWRITE_GRAPH} Or use --engine openvino."
         ) from exc
     if provider not in session.get_providers():  # it falls back to the CPU by itself
         raise EngineError(

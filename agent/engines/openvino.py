@@ -20,6 +20,7 @@ from agent.contract.errors import EngineError, WeightsError
 from agent.contract.observation import Observation
 from agent.contract.spec import REWRITE_GRAPH, ModelSpec
 from agent.engines.base import Prediction
+from agent.engines.model_folder.embedding import embed_weights
 from agent.engines.model_folder.opening import check_observation, check_probe, open_model_folder
 
 
@@ -44,7 +45,8 @@ class OpenVinoEngine:
         self, folder: Path, precision: Literal["f32", "bf16", "int8"] = "f32", threads: int | None = None
     ) -> None:
         self._name = "openvino" if precision == "f32" else f"openvino-{precision}"
-        self._spec, graph = open_model_folder(folder, int8=precision == "int8")
+        opened = open_model_folder(folder, int8=precision == "int8")
+        self._spec = opened.spec
         core = openvino.Core()
         has_bf16 = "BF16" in core.get_property("CPU", properties.device.capabilities)
         # OpenVINO takes bf16 as a mere hint and computes in f32 without a word where the CPU lacks it.
@@ -62,23 +64,25 @@ class OpenVinoEngine:
         }
         if threads is not None:
             settings[properties.inference_num_threads] = threads
-        # Mapped, the weights would change with the file, and one that is cut short while driving is a SIGBUS.
-        core.set_property({properties.enable_mmap: False})
         try:
-            model = core.read_model(graph)
+            # From memory: by path it would read files that may be others by now, or that change while it drives.
+            model = core.read_model(embed_weights(opened.graph, opened.weights))
         except Exception as exc:
-            raise WeightsError(f"OpenVINO cannot read {graph} ({_first_line(exc)}). {REWRITE_GRAPH}") from exc
+            raise WeightsError(
+                f"OpenVINO cannot read {opened.graph_path} ({_first_line(exc)}). {REWRITE_GRAPH}"
+            ) from exc
         try:
             self._compiled: Any = core.compile_model(model, "CPU", settings)
             self._request: Any = self._compiled.create_infer_request()
         except Exception as exc:
             instead = "tensorflow" if precision == "f32" else "openvino"
             raise EngineError(
-                f"OpenVINO {openvino.__version__} cannot compile {graph} ({_first_line(exc)}). Use --engine {instead}."
+                f"OpenVINO {openvino.__version__} cannot compile {opened.graph_path} ({_first_line(exc)}). "
+                f"Use --engine {instead}."
             ) from exc
         if precision == "int8":
             _refuse_float(model, self._compiled)
-            check_probe(folder, self._spec, self.infer, self._name)
+            check_probe(opened, self.infer, self._name)
 
     @property
     def name(self) -> str:

@@ -1,9 +1,7 @@
-"""The machine's limit: how many multiply-adds a network takes, and how many a second are to be had here."""
+"""The machine's limit: how many multiply-adds a second are to be had here."""
 
 # First: it keeps openvino from importing, and so reporting, more than is needed here.
 import agent.engines.openvino  # noqa: F401  # isort: skip
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,46 +22,6 @@ _ROWS, _COLUMNS = 16, 32
 _LAYERS = 12
 PEAK_MULTIPLY_ADDS = _LAYERS * _CHANNELS**2 * _ROWS * _COLUMNS
 """Of one pass over the chain."""
-
-
-def multiply_adds(graph: Path) -> int:
-    """Count the multiply-adds of one forward pass: convolutions and matrix products; what else there is costs little.
-
-    Args:
-        graph: An ONNX file with fixed shapes. Full-size Xception at 480 x 270 has 11.85e9.
-
-    Raises:
-        EngineError: If OpenVINO cannot read it.
-    """
-    try:
-        model = openvino.Core().read_model(graph)
-    except Exception as exc:
-        raise EngineError(f"OpenVINO cannot read {graph} ({exc}), expected an ONNX graph.") from exc
-    total = 0
-    for node in model.get_ops():
-        products_of = _PRODUCTS_PER_OUTPUT.get(node.get_type_name())
-        if products_of is not None:
-            total += int(np.prod(node.output(0).shape)) * products_of(node)
-    return total
-
-
-def _products_of_convolution(node: Any) -> int:
-    return int(np.prod(list(node.input_value(1).get_shape())[1:]))  # kernel: out, in, height, width
-
-
-def _products_of_group_convolution(node: Any) -> int:
-    return int(np.prod(list(node.input_value(1).get_shape())[2:]))  # kernel: groups, out, in, height, width
-
-
-def _products_of_matrix_product(node: Any) -> int:
-    return int(node.input_value(0).get_shape()[-2 if node.get_attributes()["transpose_a"] else -1])
-
-
-_PRODUCTS_PER_OUTPUT: dict[str, Callable[[Any], int]] = {
-    "Convolution": _products_of_convolution,
-    "GroupConvolution": _products_of_group_convolution,
-    "MatMul": _products_of_matrix_product,
-}
 
 
 class PeakPass:

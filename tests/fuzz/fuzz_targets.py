@@ -180,8 +180,7 @@ def _graph() -> tuple[Parser, tuple[type[Exception], ...]]:
     from agent.engines.model_folder.graph import read_graph
 
     def parse(data: bytes, folder: Path) -> None:
-        (folder / GRAPH_FILE).write_bytes(data)
-        read_graph(folder / GRAPH_FILE, WEIGHTS_FILE)
+        read_graph(folder / GRAPH_FILE, data, WEIGHTS_FILE)
 
     return parse, (WeightsError,)
 

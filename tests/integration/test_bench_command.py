@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from agent.cli import main
+from agent.engines.model_folder.opening import open_model_folder
 from agent.engines.openvino import OpenVinoEngine
 from agent.measuring.bench import make_baseline
-from agent.measuring.peak import PeakPass, multiply_adds
+from agent.measuring.peak import PeakPass
 
 MODEL = Path(__file__).parents[2] / "model_weights" / "carracing"
 
@@ -27,7 +28,7 @@ def test_one_round_measures_every_stage_and_the_limit(capsys: pytest.CaptureFixt
 
 
 def test_the_full_network_has_the_multiply_adds_that_are_claimed() -> None:
-    assert multiply_adds(MODEL / "network.onnx") == pytest.approx(11.85e9, rel=1e-3)
+    assert open_model_folder(MODEL).multiply_adds == pytest.approx(11.85e9, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["keras-predict", "tf-function"])

@@ -156,6 +156,13 @@ def test_damaged_files_are_refused_by_name(copy: Path, precision: Any, name: str
         OnnxRuntimeEngine(copy, precision)
 
 
+def test_a_probe_of_any_size_is_not_read(copy: Path) -> None:
+    with (copy / PROBE_FILE).open("r+b") as file:
+        file.truncate(2**40)
+    with pytest.raises(WeightsError, match=f"{PROBE_FILE} cannot be read .* more than the 50000000 that are read"):
+        OnnxRuntimeEngine(copy, "int8")
+
+
 def test_a_spec_of_another_network_is_refused(copy: Path) -> None:
     spec = replace(ModelSpec.load(copy), width_px=96)
     (copy / SPEC_FILE).write_text(spec.to_json())

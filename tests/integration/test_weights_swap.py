@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from agent.contract.errors import AgentError
 from agent.contract.spec import WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Engine
+from agent.engines.model_folder.weights import check_weights
 from agent.engines.onnxruntime import OnnxRuntimeEngine
 from agent.engines.openvino import OpenVinoEngine
 from training.engines.keras_network import TensorFlowEngine
@@ -67,10 +69,37 @@ def test_a_running_network_stays_all_old(
     other.close()
 
 
+@pytest.mark.parametrize("engine_type", ENGINES)
+def test_files_that_have_changed_since_they_were_checked_are_without_effect(
+    engine_type: Callable[[Path], Engine],
+    folders: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Whoever swapped them between check and use had unchecked weights driven with, NaN among them.
+    old, new = folders
+    folder = shutil.copytree(old, tmp_path / "model")
+    undisturbed = engine_type(folder)
+    expected = undisturbed.infer(PICTURE).tolist()
+    undisturbed.close()
+
+    def swap(*arguments: Any) -> None:
+        check_weights(*arguments)
+        for path in new.iterdir():
+            overwrite(folder / path.name, path.read_bytes())
+
+    monkeypatch.setattr("agent.engines.model_folder.opening.check_weights", swap)
+    engine = engine_type(folder)
+    assert engine.infer(PICTURE).tolist() == expected
+    assert engine.spec == ModelSpec.load(old)
+    engine.close()
+
+
 SHIPPED = Path(__file__).parents[2] / "model_weights" / "carracing"
 PROGRAM = """
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 

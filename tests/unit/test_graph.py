@@ -1,6 +1,7 @@
 """A graph is refused for anything but known operations on one picture, with a message that says what was found."""
 
 import copy
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper, shape_inference
 
 from agent.contract.errors import WeightsError
 from agent.contract.spec import GRAPH_FILE, INT8_GRAPH_FILE, INT8_WEIGHTS_FILE, WEIGHTS_FILE
-from agent.engines.model_folder.graph import MAX_GRAPH_BYTES, Graph, read_graph
+from agent.engines.model_folder.graph import MAX_GRAPH_BYTES, MAX_PRODUCTS, Graph, read_graph
+from agent.engines.model_folder.opening import open_model_folder
 
 SHIPPED = Path(__file__).parents[2] / "model_weights" / "carracing"
 TENSORS = small_model.make_tensors()
@@ -25,7 +27,7 @@ GOOD = small_model.make_graph(OFFSETS, TENSORS)
 def read(tmp_path: Path, model: ModelProto | bytes) -> Graph:
     path = tmp_path / "network.onnx"
     path.write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
-    return read_graph(path, WEIGHTS_FILE)
+    return read_graph(path, path.read_bytes(), WEIGHTS_FILE)
 
 
 def refusal(tmp_path: Path, model: ModelProto | bytes) -> str:
@@ -57,7 +59,7 @@ def test_a_graph_with_every_operation_is_accepted(tmp_path: Path) -> None:
 
 def test_the_shipped_graphs_are_accepted() -> None:
     for graph, weights in ((GRAPH_FILE, WEIGHTS_FILE), (INT8_GRAPH_FILE, INT8_WEIGHTS_FILE)):
-        found = read_graph(SHIPPED / graph, weights)
+        found = read_graph(SHIPPED / graph, (SHIPPED / graph).read_bytes(), weights)
         assert (found.input_shape, found.output_shape) == ((1, 270, 480, 3), (1, 3))
         assert len(found.weights) > 200
 
@@ -304,10 +306,57 @@ def test_values_that_stretch_each_other_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    with (tmp_path / "network.onnx").open("wb") as file:
+    folder = small_model.write_model(tmp_path)
+    with (folder / "network.onnx").open("wb") as file:
         file.truncate(2**40)
     with pytest.raises(WeightsError, match=f"more than the {MAX_GRAPH_BYTES} that are read"):
-        read_graph(tmp_path / "network.onnx", WEIGHTS_FILE)
+        open_model_folder(folder)
+    with pytest.raises(WeightsError, match=f"it has {MAX_GRAPH_BYTES + 1} bytes, expected {MAX_GRAPH_BYTES} at most"):
+        read_graph(folder / "network.onnx", bytes(MAX_GRAPH_BYTES + 1), WEIGHTS_FILE)
+
+
+def convolutions(count: int, size: int) -> ModelProto:
+    """A graph that goes on with so many large depthwise convolutions, each with the same kernel."""
+    model = copy.deepcopy(GOOD)
+    model.graph.initializer.append(small_model.external("large", np.empty((4, 1, size, size), "f2"), 0))
+    before = "first"
+    for number in range(count):
+        after = f"large{number}"
+        made = helper.make_node("Conv", [before, "large"], [after], group=4, auto_pad="SAME_UPPER")
+        model.graph.node.append(made)
+        before = after
+    return model
+
+
+def test_more_arithmetic_than_any_network_here_takes_is_refused(tmp_path: Path) -> None:
+    # A file of 2 MB asked for 407 trillion multiply-adds a pass, in which only SIGKILL was heard.
+    first = node(GOOD, "Conv").output[0]
+    assert first == "first"
+    each = read(tmp_path, convolutions(1, 1000)).multiply_adds - read(tmp_path, GOOD).multiply_adds
+    most = MAX_PRODUCTS // each
+    read(tmp_path, convolutions(most - 1, 1000))
+    said = refusal(tmp_path, convolutions(most + 1, 1000))
+    assert "a pass takes more than 240 billion multiplications or comparisons" in said
+
+
+def test_comparisons_count_too(tmp_path: Path) -> None:
+    model = copy.deepcopy(GOOD)
+    for number in range(3000):
+        window = {"kernel_shape": [1000, 1000], "strides": [1, 1], "auto_pad": "SAME_UPPER"}
+        model.graph.node.append(helper.make_node("MaxPool", ["first"], [f"large{number}"], **window))
+    assert "billion multiplications or comparisons" in refusal(tmp_path, model)
+
+
+def test_the_multiply_adds_are_those_of_convolutions_and_matrix_products(tmp_path: Path) -> None:
+    # By hand: 3 x 3 x 3 on 4 channels, 3 x 3 on 4, 4 x 4 pointwise, and three products of 4 numbers.
+    inferred = {
+        value.name: value.type.tensor_type.shape for value in shape_inference.infer_shapes(GOOD).graph.value_info
+    }
+    first, second, third = (
+        math.prod(axis.dim_value for axis in inferred[name].dim) for name in ("first", "second", "third")
+    )
+    expected = first * 27 + second * 9 + third * 4 + 12
+    assert read(tmp_path, GOOD).multiply_adds == expected
 
 
 def test_too_many_operations_are_refused(tmp_path: Path) -> None:

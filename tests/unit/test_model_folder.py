@@ -1,6 +1,7 @@
 """A model folder is opened only if spec, graph and weights are whole and belong together."""
 
 import ast
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from safetensors.numpy import save_file
 
 from agent.contract.errors import AgentError, EngineError, SpecError, WeightsError
 from agent.contract.spec import GRAPH_FILE, PROBE_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec, Quantization
-from agent.engines.model_folder.opening import check_probe, open_model_folder
+from agent.engines.model_folder.opening import MAX_PROBE_BYTES, OpenModel, check_probe, open_model_folder
 from agent.engines.onnxruntime import OnnxRuntimeEngine
 from agent.engines.openvino import OpenVinoEngine
 
@@ -35,7 +36,10 @@ def refuse(folder: Path, error: type[AgentError], message: str) -> None:
 
 
 def test_a_whole_folder_is_opened_and_runs(folder: Path) -> None:
-    assert open_model_folder(folder) == (ModelSpec.load(folder), folder / GRAPH_FILE)
+    opened = open_model_folder(folder)
+    assert (opened.spec, opened.graph_path) == (ModelSpec.load(folder), folder / GRAPH_FILE)
+    assert opened.graph == (folder / GRAPH_FILE).read_bytes()
+    assert opened.weights == (folder / WEIGHTS_FILE).read_bytes()
     observation = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
     predicted = [load(folder).infer(observation) for load in (OpenVinoEngine, OnnxRuntimeEngine)]
     np.testing.assert_allclose(*predicted, rtol=1e-4)
@@ -95,6 +99,14 @@ PROBED = replace(
 )
 
 
+def probed(folder: Path) -> OpenModel:
+    """Return a model with the picture that lies in a folder."""
+    path = folder / PROBE_FILE
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest() if path.stat().st_size < 2**30 else "0" * 64
+    picture = replace(PROBED, sha256={PROBE_FILE: checksum}).read_file(folder, PROBE_FILE, MAX_PROBE_BYTES)
+    return OpenModel(PROBED, folder / GRAPH_FILE, WEIGHTS_FILE, b"", b"", picture, 0)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -108,15 +120,15 @@ def test_a_probe_that_is_no_picture_is_refused(folder: Path, data: bytes | None,
         file.write(data or b"")
         file.truncate(2**40 if data is None else len(data))
     with pytest.raises(WeightsError, match=message):
-        check_probe(folder, PROBED, lambda _: np.zeros(3, np.float32), "none")
+        check_probe(probed(folder), lambda _: np.zeros(3, np.float32), "none")
 
 
 def test_a_prediction_that_is_no_number_fails_the_probe(folder: Path) -> None:
     picture = np.zeros((8, 12, 3), np.uint8)
     (folder / PROBE_FILE).write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-    check_probe(folder, PROBED, lambda _: np.full(3, 0.5, np.float32), "right")
+    check_probe(probed(folder), lambda _: np.full(3, 0.5, np.float32), "right")
     with pytest.raises(EngineError, match="wrong computes int8 wrongly on this machine: steering nan"):
-        check_probe(folder, PROBED, lambda _: np.full(3, np.nan, np.float32), "wrong")
+        check_probe(probed(folder), lambda _: np.full(3, np.nan, np.float32), "wrong")
 
 
 # --- code -------------------------------------------------------------------------------------------------------------

@@ -24,12 +24,16 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def wanted(folder: Path) -> dict[str, ExternalTensor]:
-    return read_graph(folder / GRAPH_FILE, WEIGHTS_FILE).weights
+    return read_graph(folder / GRAPH_FILE, (folder / GRAPH_FILE).read_bytes(), WEIGHTS_FILE).weights
+
+
+def check(folder: Path, wanted: dict[str, ExternalTensor]) -> None:
+    check_weights(folder / WEIGHTS_FILE, (folder / WEIGHTS_FILE).read_bytes(), wanted)
 
 
 def refusal(folder: Path, wanted: dict[str, ExternalTensor]) -> str:
     with pytest.raises(WeightsError) as raised:
-        check_weights(folder / WEIGHTS_FILE, wanted)
+        check(folder, wanted)
     said = str(raised.value).replace(str(folder), "")
     assert said.startswith("/weights.safetensors ")
     assert said.isprintable()
@@ -38,7 +42,7 @@ def refusal(folder: Path, wanted: dict[str, ExternalTensor]) -> str:
 
 
 def test_weights_as_the_graph_says_are_accepted(folder: Path, wanted: dict[str, ExternalTensor]) -> None:
-    check_weights(folder / WEIGHTS_FILE, wanted)
+    check(folder, wanted)
 
 
 @pytest.mark.parametrize("name", ["kernel", "scale"])
@@ -122,3 +126,10 @@ def test_a_header_larger_than_any_is_refused_before_it_is_read(folder: Path, wan
 def test_bytes_that_are_no_weights_are_refused(folder: Path, wanted: dict[str, ExternalTensor], data: bytes) -> None:
     (folder / WEIGHTS_FILE).write_bytes(data)
     refusal(folder, wanted)
+
+
+def test_more_axes_than_an_array_can_have_are_refused(folder: Path, wanted: dict[str, ExternalTensor]) -> None:
+    for axes, said in ((8, "as nothing"), (9, "has 'wide' with 9 axes, expected 8 at most"), (100, "with 100 axes")):
+        header = json.dumps({"wide": {"dtype": "F16", "shape": [1] * axes, "data_offsets": [0, 2]}}).encode()
+        (folder / WEIGHTS_FILE).write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
+        assert said in refusal(folder, wanted)

@@ -108,14 +108,15 @@ def _load(folder: Path, threads: int | None) -> tuple[ModelSpec, Any]:
             f"Keras runs on {keras.backend.backend()} in this process, expected TensorFlow. Unset KERAS_BACKEND, or "
             "use --engine openvino."
         )
-    spec, _ = open_model_folder(folder)
+    opened = open_model_folder(folder)
+    spec = opened.spec
     if threads is not None:
         _limit_threads(threads)
     try:
         model = build_network(spec.backbone, spec.height_px, spec.width_px, spec.outputs)
     except TrainingError as exc:
         raise EngineError(f"TensorFlow cannot run {folder}: {exc} Use --engine openvino.") from exc
-    load_weights(model, folder / WEIGHTS_FILE)
+    load_weights(model, folder / WEIGHTS_FILE, opened.weights)
     return spec, model
 
 

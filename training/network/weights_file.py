@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, load_file, save_file
 
 from agent.contract.durable import replacing
 from agent.contract.errors import WeightsError
@@ -51,17 +51,22 @@ def save_weights(
         partial.chmod(0o644)  # safetensors writes 0600, and a model is made to be shared
 
 
-def load_weights(model: Any, path: Path) -> None:
+def load_weights(model: Any, path: Path, content: bytes | None = None) -> None:
     """Set a network's weights from a file of ``save_weights``, whatever the input size of the network it came from.
 
     The auxiliary head is set where the file has it in the same shape, and left as it is otherwise.
+
+    Args:
+        model: From ``build_network``.
+        path: The file.
+        content: What is in it, where it has been read already.
 
     Raises:
         WeightsError: If the file is unreadable, or any other tensor is missing, unexpected or of another shape; the
             network is then unchanged.
     """
     try:
-        tensors = load_file(path)
+        tensors = load_file(path) if content is None else load(content)
     except (OSError, SafetensorError) as exc:
         raise WeightsError(
             f"{path} cannot be read as safetensors ({exc}), expected a file written by training. "

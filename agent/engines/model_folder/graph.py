@@ -15,8 +15,9 @@ import numpy as np
 
 from agent.contract.errors import WeightsError
 from agent.contract.spec import REWRITE_GRAPH
-from agent.contract.untrusted import is_plain_text, read_plain_file
+from agent.contract.untrusted import is_plain_text
 from agent.engines.model_folder.operations import (
+    COMPARING,
     FLOAT,
     FLOAT16,
     INT8,
@@ -34,8 +35,12 @@ MAX_GRAPH_BYTES = 2_000_000
 """The largest graph that is read; that of the shipped network has 78 KB."""
 MAX_NUMBERS = 500_000_000
 """In all values that a pass computes, together; the shipped network's are 157 million."""
+MAX_PRODUCTS = 240_000_000_000
+"""Multiplications and comparisons of one pass: 20 times those of the shipped network, which has 11.9 billion. A graph
+of 2 MB can ask for 400 trillion, and a runtime in the middle of a pass listens to nobody."""
 _MAX_NODES = 4096
-_MAX_RANK = 8
+MAX_RANK = 8
+"""Axes of a value."""
 _MAX_SIZE = 1 << 31
 
 # Versions of the file format and of the operations: from those that `training export` writes to what may come. OpenVINO
@@ -137,29 +142,31 @@ class Graph:
         input_shape: Of the picture, which is uint8.
         output_shape: Of the prediction, which is float32.
         weights: What it takes from the weights file, by name.
+        multiply_adds: Of one pass: those of convolutions and matrix products; what else there is costs little.
     """
 
     input_shape: Shape
     output_shape: Shape
     weights: dict[str, ExternalTensor]
+    multiply_adds: int
 
 
-def read_graph(path: Path, weights: str) -> Graph:
+def read_graph(path: Path, data: bytes, weights: str) -> Graph:
     """Look through a graph.
 
     Args:
-        path: An ONNX file.
+        path: Where it is from, for the message.
+        data: The content of an ONNX file.
         weights: Name of the one file beside it that it may take its weights from.
 
     Raises:
-        WeightsError: If it cannot be read, is larger than ``MAX_GRAPH_BYTES``, is no ONNX graph, or holds anything but
-            known operations on one picture, with finite numbers and weights from that file.
+        WeightsError: If it is larger than ``MAX_GRAPH_BYTES``, is no ONNX graph, takes more arithmetic than
+            ``MAX_PRODUCTS``, or holds anything but known operations on one picture, with finite numbers and weights
+            from that file.
     """
     try:
-        data = read_plain_file(path, MAX_GRAPH_BYTES)
-    except OSError as exc:
-        raise WeightsError(f"{path} cannot be read ({exc.strerror}), expected an ONNX graph. {REWRITE_GRAPH}") from exc
-    try:
+        if len(data) > MAX_GRAPH_BYTES:
+            raise ValueError(f"it has {len(data)} bytes, expected {MAX_GRAPH_BYTES} at most")
         return _read_model(memoryview(data), weights)
     except ValueError as exc:
         raise WeightsError(f"{path} is not an ONNX graph of this project: {exc}. {REWRITE_GRAPH}") from exc
@@ -175,12 +182,12 @@ def _read_model(data: memoryview, weights: str) -> Graph:
     picture, picture_shape = _read_value_info(graph, "input", UINT8)
     prediction, prediction_shape = _read_value_info(graph, "output", FLOAT)
     _define(values, picture, Value(picture_shape))
-    _read_nodes(graph.get("node", []), values)
+    multiply_adds = _read_nodes(graph.get("node", []), values)
     if prediction not in values or values[prediction].shape != prediction_shape:
         found = values[prediction].shape if prediction in values else "no value"
         raise ValueError(f"its output is {found}, and declared as {prediction_shape}")
     _check_versions(model)
-    return Graph(picture_shape, prediction_shape, external)
+    return Graph(picture_shape, prediction_shape, external, multiply_adds)
 
 
 def _read_initializers(tensors: list[memoryview], weights: str) -> tuple[dict[str, ExternalTensor], dict[str, Value]]:
@@ -260,25 +267,33 @@ def _read_value_info(graph: Fields, which: str, expected: int) -> tuple[str, Sha
     return text(info, "name"), _check_shape(shape)
 
 
-def _read_nodes(nodes: list[memoryview], values: dict[str, Value]) -> None:
-    """Work out the shape of every value, node by node."""
+def _read_nodes(nodes: list[memoryview], values: dict[str, Value]) -> int:
+    """Work out the shape of every value, node by node; return the multiply-adds of a pass."""
     if len(nodes) > _MAX_NODES:
         raise ValueError(f"it has {len(nodes)} operations, expected {_MAX_NODES} at most")
-    numbers = 0
+    numbers = multiply_adds = comparisons = 0
     for content in nodes:
         node = read_message(content, _NODE)
         _check_domain(node)
         kind = text(node, "op_type")
         if kind not in OPERATIONS:
             raise ValueError(f"it has the operation {shortened(kind)}, expected one of {', '.join(OPERATIONS)}")
-        value = _infer(node, OPERATIONS[kind], kind, values)
+        value, products = _infer(node, OPERATIONS[kind], kind, values)
         numbers += math.prod(value.shape)
+        if kind in COMPARING:
+            comparisons += products
+        else:
+            multiply_adds += products
         if numbers > MAX_NUMBERS:
             raise ValueError(f"a pass computes more than {MAX_NUMBERS} numbers")
+        if multiply_adds + comparisons > MAX_PRODUCTS:
+            raise ValueError(f"a pass takes more than {MAX_PRODUCTS // 10**9} billion multiplications or comparisons")
         _define(values, text(node, "output"), value)
+    return multiply_adds
 
 
-def _infer(node: Fields, operation: Operation, kind: str, values: dict[str, Value]) -> Value:
+def _infer(node: Fields, operation: Operation, kind: str, values: dict[str, Value]) -> tuple[Value, int]:
+    """Return the value of a node, and how many products it takes."""
     names = [bytes(name).decode("utf-8") for name in node.get("input", [])]
     low, high = operation.inputs
     if not low <= len(names) <= high or not all(name in values for name in names):
@@ -287,9 +302,11 @@ def _infer(node: Fields, operation: Operation, kind: str, values: dict[str, Valu
     if kind == "Constant":
         if "value" not in attributes:
             raise ValueError("a Constant has no value")
-        return _read_inline(read_message(attributes["value"], _TENSOR))
+        return _read_inline(read_message(attributes["value"], _TENSOR)), 0
+    inputs = Node(attributes, [values[name] for name in names])
     try:
-        return Value(_check_shape(operation.infer(Node(attributes, [values[name] for name in names]))))
+        value = Value(_check_shape(operation.infer(inputs)))
+        return value, math.prod(value.shape) * operation.products(inputs)
     except ValueError as exc:
         raise ValueError(f"{kind} cannot be computed: {exc}") from exc
 
@@ -349,8 +366,8 @@ def _check_domain(fields: Fields) -> None:
 
 
 def _check_shape(shape: Shape) -> Shape:
-    if len(shape) > _MAX_RANK or not all(1 <= size < _MAX_SIZE for size in shape):
-        raise ValueError(f"a value has the shape {shortened(shape)}, expected {_MAX_RANK} whole sizes at most")
+    if len(shape) > MAX_RANK or not all(1 <= size < _MAX_SIZE for size in shape):
+        raise ValueError(f"a value has the shape {shortened(shape)}, expected {MAX_RANK} whole sizes at most")
     return shape
 
 

@@ -1,6 +1,7 @@
 """What every engine checks before it trusts a model folder, and an observation."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -20,58 +21,79 @@ from agent.contract.spec import (
     WEIGHTS_FILE,
     ModelSpec,
 )
-from agent.contract.untrusted import read_plain_file
 from agent.engines.base import Prediction
-from agent.engines.model_folder.graph import read_graph
+from agent.engines.model_folder.graph import MAX_GRAPH_BYTES, read_graph
 from agent.engines.model_folder.weights import check_weights
 
 PROBE_TOLERANCE = 0.05
 """Largest difference between two runtimes' int8 predictions of one picture that counts as rounding."""
-_MAX_PROBE_BYTES = 50_000_000
+MAX_PROBE_BYTES = 50_000_000
 
 
-def open_model_folder(folder: Path, int8: bool = False) -> tuple[ModelSpec, Path]:
-    """Read a model's spec and check the files beside it from end to end, before any runtime parses them.
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """A model folder's files as they were when they were looked at; what happens on the disk since is without effect.
+
+    Attributes:
+        spec: The description.
+        graph_path: Where the graph is from, for messages.
+        weights_name: What the graph calls the file that its weights are in.
+        graph: Content of the ONNX file.
+        weights: Content of the safetensors file.
+        probe: Content of ``probe.png``; empty for float weights.
+        multiply_adds: Of one pass.
+    """
+
+    spec: ModelSpec
+    graph_path: Path
+    weights_name: str
+    graph: bytes
+    weights: bytes
+    probe: bytes
+    multiply_adds: int
+
+
+def open_model_folder(folder: Path, int8: bool = False) -> OpenModel:
+    """Read a model's files, once, and check them from end to end before any runtime parses them.
 
     Args:
         folder: The model.
         int8: Whether to open the int8 graph and weights instead of the float ones.
 
-    Returns:
-        The spec, and the path of the graph, whose weights are in the one file beside it that belongs to it.
-
     Raises:
         SpecError: If the spec is missing, unreadable or inconsistent.
         WeightsError: If a file is missing or damaged, the graph holds or takes its weights from anything but what it
-            may, graph, weights and spec are of different networks, a weight is not finite, or there are no int8
-            weights.
+            may, a pass would take too long, graph, weights and spec are of different networks, a weight is not finite,
+            or there are no int8 weights.
     """
     spec = ModelSpec.load(folder)
     if int8 and spec.quantization is None:
         raise WeightsError(f"{folder} has no int8 weights, expected {INT8_GRAPH_FILE} and its files. {QUANTIZE}")
-    graph, weights = (INT8_GRAPH_FILE, INT8_WEIGHTS_FILE) if int8 else (GRAPH_FILE, WEIGHTS_FILE)
-    spec.verify_files(folder, weights, graph, *([PROBE_FILE] if int8 else []))
-    found = read_graph(folder / graph, weights)
+    graph_name, weights_name = (INT8_GRAPH_FILE, INT8_WEIGHTS_FILE) if int8 else (GRAPH_FILE, WEIGHTS_FILE)
+    graph_path = folder / graph_name
+    weights = spec.read_file(folder, weights_name)
+    graph = spec.read_file(folder, graph_name, MAX_GRAPH_BYTES)
+    probe = spec.read_file(folder, PROBE_FILE, MAX_PROBE_BYTES) if int8 else b""
+    found = read_graph(graph_path, graph, weights_name)
     actual = found.input_shape, found.output_shape
     expected = (1, spec.height_px, spec.width_px, 3), (1, len(spec.outputs))
     if actual != expected:
         raise WeightsError(
-            f"{folder / graph} takes input {actual[0]} and gives output {actual[1]}, but {SPEC_FILE} says "
-            f"{expected[0]} and {expected[1]}: they come from different exports. {REWRITE_GRAPH}"
+            f"{graph_path} takes input {actual[0]} and gives output {actual[1]}, but {SPEC_FILE} says {expected[0]} "
+            f"and {expected[1]}: they come from different exports. {REWRITE_GRAPH}"
         )
-    check_weights(folder / weights, found.weights)
-    return spec, folder / graph
+    check_weights(folder / weights_name, weights, found.weights)
+    return OpenModel(spec, graph_path, weights_name, graph, weights, probe, found.multiply_adds)
 
 
-def check_probe(folder: Path, spec: ModelSpec, infer: Callable[[Observation], Prediction], engine: str) -> None:
+def check_probe(model: OpenModel, infer: Callable[[Observation], Prediction], engine: str) -> None:
     """Have an int8 engine predict the picture whose answer is known, and refuse the engine that is wrong.
 
     int8 arithmetic is where processors and runtimes differ: without VNNI instructions sums may saturate, and a
     network that drives elsewhere drives off here.
 
     Args:
-        folder: The model.
-        spec: Of the model, with its quantization.
+        model: Opened with ``int8``.
         infer: Runs the network.
         engine: Its name, for the message.
 
@@ -79,15 +101,15 @@ def check_probe(folder: Path, spec: ModelSpec, infer: Callable[[Observation], Pr
         WeightsError: If the picture cannot be decoded.
         EngineError: If a prediction differs by more than ``PROBE_TOLERANCE``.
     """
+    spec, path = model.spec, model.graph_path.with_name(PROBE_FILE)
     assert spec.quantization is not None
     try:
-        picture = decode_picture(read_plain_file(folder / PROBE_FILE, _MAX_PROBE_BYTES))
-    except (FrameError, OSError) as exc:
-        raise WeightsError(f"{folder / PROBE_FILE} is no picture: {exc} {QUANTIZE}") from exc
+        picture = decode_picture(model.probe)
+    except FrameError as exc:
+        raise WeightsError(f"{path} is no picture: {exc} {QUANTIZE}") from exc
     if picture.shape != (spec.height_px, spec.width_px, 3):
         raise WeightsError(
-            f"{folder / PROBE_FILE} is no picture of {spec.width_px} x {spec.height_px} px, as {SPEC_FILE} says. "
-            f"{QUANTIZE}"
+            f"{path} is no picture of {spec.width_px} x {spec.height_px} px, as {SPEC_FILE} says. {QUANTIZE}"
         )
     predicted = infer(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
     for name, value in zip(spec.output_names, predicted, strict=True):

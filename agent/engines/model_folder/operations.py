@@ -51,11 +51,14 @@ class Operation:
         inputs: Fewest and most of them.
         attributes: Their kinds by name.
         infer: Works out the shape of its one output, or raises ValueError.
+        products: Returns how many multiplications, or comparisons, each number of its output takes; asked only where
+            the shape could be worked out.
     """
 
     inputs: tuple[int, int]
     attributes: Mapping[str, str]
     infer: Callable[[Node], Shape]
+    products: Callable[[Node], int] = lambda node: 0
 
 
 # --- the operations ---------------------------------------------------------------------------------------------------
@@ -110,6 +113,18 @@ def _convolve(node: Node) -> Shape:
     if size != list(kernel[2:]) or max(size) > _MAX_STEP or kernel[1] * group != node.shape[1]:
         raise ValueError(f"the kernel is {kernel}, called {size}, in {group} groups, for {node.shape}")
     return (node.shape[0], kernel[0], *_window(node, size))
+
+
+def _products_of_convolution(node: Node) -> int:
+    return math.prod(node.inputs[1].shape[1:])  # kernel: outputs, inputs of a group, height, width
+
+
+def _comparisons_of_pool(node: Node) -> int:
+    return math.prod(node.integers("kernel_shape", 0, 2, 1))
+
+
+def _products_of_matrix_product(node: Node) -> int:
+    return node.shape[1]
 
 
 def _normalise(node: Node) -> Shape:
@@ -188,15 +203,22 @@ OPERATIONS: dict[str, Operation] = {
     "Clip": Operation((3, 3), {}, _same),
     "Concat": Operation((1, 64), {"axis": "int"}, _concatenate),
     "Constant": Operation((0, 0), {"value": "tensor"}, _same),
-    "Conv": Operation((2, 3), {**_WINDOW, "group": "int"}, _convolve),
+    "Conv": Operation((2, 3), {**_WINDOW, "group": "int"}, _convolve, _products_of_convolution),
     "DequantizeLinear": Operation((2, 3), {"axis": "int"}, _rescale),
     "Flatten": Operation((1, 1), {"axis": "int"}, _flatten),
-    "Gemm": Operation((2, 3), {"alpha": "float", "beta": "float", "transA": "int", "transB": "int"}, _multiply),
+    "Gemm": Operation(
+        (2, 3),
+        {"alpha": "float", "beta": "float", "transA": "int", "transB": "int"},
+        _multiply,
+        _products_of_matrix_product,
+    ),
     "GlobalAveragePool": Operation((1, 1), {}, _average),
-    "MaxPool": Operation((1, 1), {**_WINDOW, "ceil_mode": "int", "storage_order": "int"}, _pool),
+    "MaxPool": Operation((1, 1), {**_WINDOW, "ceil_mode": "int", "storage_order": "int"}, _pool, _comparisons_of_pool),
     "Mul": Operation((2, 2), {}, _broadcast),
     "Pad": Operation((2, 2), {"mode": "string"}, _pad),
     "QuantizeLinear": Operation((2, 3), {"axis": "int"}, _rescale),
     "Relu": Operation((1, 1), {}, _same),
     "Transpose": Operation((1, 1), {"perm": "ints"}, _transpose),
 }
+COMPARING = {"MaxPool"}
+"""Operations whose products are comparisons."""

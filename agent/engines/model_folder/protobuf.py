@@ -5,7 +5,7 @@ with, whatever the two would make of a field that is repeated, unknown or of ano
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum, auto
 from typing import Any
 
@@ -51,6 +51,26 @@ def read_message(message: memoryview, schema: Schema) -> Fields:
         values, position = _read_field(message, position, wire_type, kind)
         fields.setdefault(name, []).extend(values)
     return fields
+
+
+def split_message(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
+    """Yield a message's fields in order: number, the whole field, and its content where that is bytes.
+
+    For messages that ``read_message`` has accepted: nothing is checked.
+    """
+    position = 0
+    while position < len(message):
+        start = position
+        key, position = _read_varint(message, position)
+        content_start, wire_type = position, key & 7
+        if wire_type == _LENGTH_DELIMITED:
+            length, content_start = _read_varint(message, position)
+            position = content_start + length
+        elif wire_type == _FIXED_32:
+            position += 4
+        else:
+            _, position = _read_varint(message, position)
+        yield key >> 3, message[start:position], message[content_start:position]
 
 
 def single(fields: Fields, name: str, default: Any = None) -> Any:
