@@ -1,5 +1,6 @@
 """The game without a window: its menu, its pause, the race, and what it writes into its log."""
 
+import functools
 import json
 import math
 import time
@@ -144,13 +145,8 @@ class Game:
             "brake": round(car.brake, 3),
         }
 
-    def draw(self, picture: pygame.Surface, write: Callable[[str, int, tuple[float, float]], None]) -> None:
-        """Draw this moment.
-
-        Args:
-            picture: What to draw on.
-            write: Writes a text of a height in pixels with its middle at a place in shares of the picture.
-        """
+    def draw(self, picture: pygame.Surface) -> None:
+        """Draw this moment on a picture of any size."""
         car = self.car
         tilt = math.atan(car.place.slope * math.cos(car.road_angle))
         self._tilt += 0.25 * (tilt - self._tilt)  # springs
@@ -159,15 +155,28 @@ class Game:
         hood = [(0.2, 1.0), (0.26, 0.95), (0.4, 0.925), (0.6, 0.925), (0.74, 0.95), (0.8, 1.0)]
         pygame.draw.polygon(picture, _HOOD, [(x * width, y * height) for x, y in hood])
         if self.state == "driving":
-            write(f"{car.speed * 3.6:.0f} km/h", 18, (0.93, 0.06))
+            _write(picture, f"{car.speed * 3.6:.0f} km/h", 0.05, (0.93, 0.06))
             lap = "" if self.last_lap_s is None else f"  last {self.last_lap_s:.1f} s"
-            write(f"lap {car.laps + 1}{lap}", 18, (0.1, 0.06))
+            _write(picture, f"lap {car.laps + 1}{lap}", 0.05, (0.1, 0.06))
             return
-        write("ROAD GAME" if self.state == "menu" else "PAUSED", 48, (0.5, 0.3))
-        write("Enter: drive" if self.state == "menu" else "P: go on   Esc: menu", 24, (0.5, 0.45))
+        _write(picture, "ROAD GAME" if self.state == "menu" else "PAUSED", 0.13, (0.5, 0.3))
+        _write(picture, "Enter: drive" if self.state == "menu" else "P: go on   Esc: menu", 0.065, (0.5, 0.45))
 
     def _begin(self, state: State) -> None:
         self.state = state
         self.car = Car(self.track, self._walls)
         self.race_s = self._lap_began_s = 0.0
         self.resets, self.last_lap_s = 0, None
+
+
+def _write(picture: pygame.Surface, text: str, high: float, place: tuple[float, float]) -> None:
+    """Write a text of a height with its middle at a place, all in shares of the picture."""
+    width, height = picture.get_size()
+    letters = _letters(text, round(high * height))
+    picture.blit(letters, letters.get_rect(center=(place[0] * width, place[1] * height)))
+
+
+@functools.lru_cache(maxsize=256)
+def _letters(text: str, high: int) -> pygame.Surface:
+    pygame.font.init()
+    return pygame.font.Font(None, high).render(text, True, (250, 250, 250), (40, 44, 52))

@@ -19,6 +19,7 @@ from typing import Any
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
+import numpy as np
 import pygame
 
 from agent.contract.controls import Controls
@@ -66,15 +67,13 @@ class Desk:
     """
 
     def __init__(self, seed: int) -> None:
-        pygame.font.init()
         self.clock = VirtualClock()
         self.game = Game(seed, True, Log(None))
         self.rows: list[Row] = []
         self.held: Callable[[], Keys] = frozenset
         self._due_ns = 0
         self._drawn: int | None = None
-        self._picture = pygame.Surface(_SIZE)
-        self._font: dict[int, pygame.font.Font] = {}
+        self._picture = pygame.Surface(_SIZE, depth=32)  # BGRA in memory, as a capture has it
         self.pass_until(_PICTURE_NS)
 
     def __enter__(self) -> "Desk":
@@ -113,15 +112,11 @@ class Desk:
         """Return the newest picture, as a capture of the window would."""
         number = len(self.rows)
         if self._drawn != number:
-            self.game.draw(self._picture, self._write)
+            self.game.draw(self._picture)
             self._drawn = number
-        pixels = pygame.surfarray.array3d(self._picture).swapaxes(0, 1)[..., ::-1].copy()
+        width, height = _SIZE
+        pixels = np.asarray(self._picture.get_view("2")).T.copy().view(np.uint8).reshape(height, width, 4)
         return Frame(pixels, self.clock(), number)
-
-    def _write(self, text: str, high: int, place: tuple[float, float]) -> None:
-        font = self._font.setdefault(high, pygame.font.Font(None, high))
-        letters = font.render(text, True, (250, 250, 250), (40, 44, 52))
-        self._picture.blit(letters, letters.get_rect(center=(place[0] * _SIZE[0], place[1] * _SIZE[1])))
 
 
 def record(desk: Desk, profile: GameProfile, folder: Path, races: int, seconds: float, seed: int) -> dict[str, Any]:
@@ -291,6 +286,9 @@ class _StillKeyboard(Keyboard):
 
 class _NoKeys:
     """Where the keyboard presses its keys: they are asked for instead."""
+
+    def check(self, name: str) -> None:
+        """Know every key."""
 
     def press(self, name: str) -> None:
         """Do nothing."""

@@ -1,6 +1,5 @@
 """The game's window, keys and gamepad."""
 
-import functools
 import os
 
 os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
@@ -35,6 +34,10 @@ class Window:
         self._picture = pygame.Surface(size)
         self._pad: controller.Controller | None = None
         self._with_pad = gamepad
+        self._window: pygame.Window | None = None
+        pygame.display.init()
+        if gamepad:
+            controller.init()
         self._make()
 
     def run(self, seconds: float | None) -> None:
@@ -56,14 +59,13 @@ class Window:
 
     def _make(self) -> None:
         """Open the window; another one each time, as many games do that change to the full screen and back."""
-        pygame.display.quit()
-        pygame.display.init()
-        pygame.font.init()
-        pygame.display.set_caption(self._title)
-        self._screen = pygame.display.set_mode((0, 0) if self._full else self._size, pygame.FULLSCREEN * self._full)
+        before = self._window
+        size = pygame.display.get_desktop_sizes()[0] if self._full else self._size
+        self._window = pygame.Window(self._title, size, fullscreen_desktop=self._full)
+        self._window.focus()
         pygame.mouse.set_visible(not self._full)
-        if self._with_pad:
-            controller.init()
+        if before is not None:
+            before.destroy()
 
     def _hear(self, event: pygame.Event) -> None:
         if event.type == pygame.QUIT:
@@ -104,19 +106,11 @@ class Window:
         )
 
     def _show(self) -> None:
-        self._game.draw(self._picture, self._write)
-        if self._screen.get_size() == self._size:
-            self._screen.blit(self._picture, (0, 0))
+        self._game.draw(self._picture)
+        assert self._window is not None
+        screen = self._window.get_surface()
+        if screen.get_size() == self._size:
+            screen.blit(self._picture, (0, 0))
         else:
-            pygame.transform.scale(self._picture, self._screen.get_size(), self._screen)
-        pygame.display.flip()
-
-    def _write(self, text: str, high: int, place: tuple[float, float]) -> None:
-        letters = _letters(text, round(high * self._size[1] / 360))
-        width, height = self._size
-        self._picture.blit(letters, letters.get_rect(center=(place[0] * width, place[1] * height)))
-
-
-@functools.lru_cache(maxsize=256)
-def _letters(text: str, high: int) -> pygame.Surface:
-    return pygame.font.Font(None, high).render(text, True, (250, 250, 250), (40, 44, 52))
+            pygame.transform.scale(self._picture, screen.get_size(), screen)
+        self._window.flip()
