@@ -61,7 +61,9 @@ def _run(settings: EvaluateSettings, invocation: Invocation) -> int:
         if not results:
             raise KeyboardInterrupt
         model, engine_name = policy.spec.name, policy.name
-    report = EvaluationReport(model, engine_name, game.name, 1.0 / facts["rate_used_hz"], tuple(results))
+    report = EvaluationReport(
+        model, engine_name, game.name, 1.0 / facts["rate_used_hz"], tuple(results), game.profile.returns
+    )
     if invocation.json:
         say_json({**report.to_dict(), **facts, "peak_memory_mb": peak_memory_mb()})
     else:

@@ -253,6 +253,26 @@ class Stuck:
 
 
 @dataclass(frozen=True, slots=True)
+class ReturnMarks:
+    """What the returns of a game's drives are measured by, in reports over many tracks.
+
+    Attributes:
+        good: A drive with more is a good one.
+        poor: A drive with less is a poor one; at most ``good``.
+    """
+
+    good: float
+    poor: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.good) and math.isfinite(self.poor) and self.poor <= self.good):
+            raise GameError(
+                f"good returns begin at {self.good}, poor ones end at {self.poor}, expected finite numbers, the good "
+                "one not below the poor."
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class GameProfile:
     """One game.
 
@@ -273,6 +293,7 @@ class GameProfile:
         stuck: What to do about a car that gets nowhere; None does not watch for that.
         axes: What its car can do: names from the table in ``agent.contract.controls``. A network for it has an output
             for each unless it is told otherwise.
+        returns: By what returns count as good or poor; None for a game that has no such marks.
     """
 
     name: str
@@ -288,6 +309,7 @@ class GameProfile:
     model: str = ""
     stuck: Stuck | None = None
     axes: tuple[str, ...] = STANDARD_AXES
+    returns: ReturnMarks | None = None
 
     @property
     def model_name(self) -> str:

@@ -24,6 +24,7 @@ class Lockstep:
     Attributes:
         held: What the car is doing now; neutral once the drive is over.
         period_s: Simulated seconds from one decision to the next.
+        shown: The state that the newest frame shows: once the controls are sent, the simulator's own is a tick on.
 
     Raises:
         ValueError: If ``hold_ticks`` is not positive.
@@ -33,6 +34,7 @@ class Lockstep:
         if hold_ticks < 1:
             raise ValueError(f"a decision cannot be held for {hold_ticks} ticks, expected at least 1")
         self.held = NEUTRAL
+        self.shown = simulator.state
         self.period_s = hold_ticks * simulator.tick_s
         self._simulator = simulator
         self._clock = clock
@@ -50,6 +52,7 @@ class Lockstep:
 
     def read(self) -> Frame:
         """Draw the game as it is now. The frame's index is the physics tick."""
+        self.shown = self._simulator.state
         return Frame(self._simulator.render(), captured_ns=self._clock(), index=self._decisions * self._hold_ticks)
 
     def send(self, controls: Controls) -> None:

@@ -27,6 +27,7 @@ from agent.contract.profile import (
     PadMap,
     Rectangle,
     Region,
+    ReturnMarks,
     SteeringRamp,
     Stuck,
 )
@@ -38,6 +39,7 @@ _MAX_TABLES = 64
 _MAX_CHARACTERS = 300
 _MAX_PIXELS = 100_000  # either way from the corner of the desktop
 _MAX_RATE_HZ = 240.0
+_MAX_RETURN = 1e9
 
 
 def user_folder() -> Path:
@@ -83,6 +85,7 @@ def _profile(top: "_Table", name: str) -> GameProfile:
     pad = top.table("pad")
     keys = top.table("keys")
     stuck = top.table("stuck")
+    returns = top.table("returns")
     defaults, default_keys = PadMap(), KeyMap()
     profile = GameProfile(
         name=name,
@@ -115,9 +118,10 @@ def _profile(top: "_Table", name: str) -> GameProfile:
         ),
         model=top.name("model"),
         stuck=_stuck(stuck) if "stuck" in top else None,
+        returns=_returns(returns) if "returns" in top else None,
     )
     profile = replace(profile, axes=_axes(top, profile))
-    for table in (top, capture, pad, keys, stuck):
+    for table in (top, capture, pad, keys, stuck, returns):
         table.refuse_unknown()
     _check_stuck(stuck, profile)
     _check_places(pad, profile.pad)
@@ -191,6 +195,13 @@ def _stuck(table: "_Table") -> Stuck:
         press=table.line("press") if "press" in table else "",
         attempts=int(table.number("attempts", 1, 100, defaults.attempts)),
     )
+
+
+def _returns(table: "_Table") -> ReturnMarks:
+    good, poor = (table.number(name, -_MAX_RETURN, _MAX_RETURN) for name in ("good", "poor"))
+    if poor > good:
+        table.refuse("poor", f"is {poor:g}", f"a number of at most good, {good:g}")
+    return ReturnMarks(good, poor)
 
 
 def _check_stuck(table: "_Table", profile: GameProfile) -> None:

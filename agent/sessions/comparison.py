@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from agent.contract.errors import ReportError
+from agent.contract.errors import GameError, ReportError
+from agent.contract.profile import ReturnMarks
 from agent.sessions.evaluation import EvaluationReport, TrackResult
 
 CONFIDENCE = 0.95
@@ -117,8 +118,16 @@ def load_report(path: Path) -> EvaluationReport:
         tracks = tuple(TrackResult(**{**track, "problems": tuple(track["problems"])}) for track in raw["tracks"])
         if not all(isinstance(track.seed, int) and np.isfinite(track.episode_return) for track in tracks):
             raise ValueError("a track without a seed or a finite return")
-        return EvaluationReport(raw["model"], raw["engine"], raw["game"], float(raw["decision_period_s"]), tracks)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as exc:
+        marks = raw.get("marks")  # none in reports of versions before 2026-11, which had CarRacing's for every game
+        return EvaluationReport(
+            raw["model"],
+            raw["engine"],
+            raw["game"],
+            float(raw["decision_period_s"]),
+            tracks,
+            None if marks is None else ReturnMarks(float(marks["good"]), float(marks["poor"])),
+        )
+    except (GameError, OSError, ValueError, KeyError, TypeError, RecursionError) as exc:
         raise ReportError(
             f"{path} cannot be read as an evaluation ({type(exc).__name__}: {exc}), expected what `python -m agent "
             "evaluate --json` prints. Make it anew."

@@ -11,16 +11,12 @@ import numpy.typing as npt
 from rich import box
 from rich.table import Table
 
-from agent.driving.loop import drive
+from agent.contract.profile import ReturnMarks
 from agent.driving.summary import DriveSummary
 from agent.games.base import DriveState, Outcome, Simulator
-from agent.games.lockstep import Lockstep
 from agent.observers.base import TickObserver, TickRecord
 from agent.policies.base import Policy
-from agent.system.pacing import Pacer, VirtualClock
-
-GOOD_RETURN = 900.0  # the mark at which gymnasium calls CarRacing solved
-POOR_RETURN = 600.0
+from agent.sessions.lockstep_drive import drive_in_lockstep
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +58,7 @@ class EvaluationReport:
         game: The game's name.
         decision_period_s: Simulated seconds between decisions.
         tracks: One row each, in the order driven.
+        marks: By what returns count as good or poor; None for a game without such marks.
     """
 
     model: str
@@ -69,6 +66,7 @@ class EvaluationReport:
     game: str
     decision_period_s: float
     tracks: tuple[TrackResult, ...]
+    marks: ReturnMarks | None = None
 
     @property
     def returns(self) -> npt.NDArray[np.float64]:
@@ -96,29 +94,25 @@ class EvaluationReport:
         return float(np.percentile(self.returns, 10))
 
     @property
-    def share_above_900(self) -> float:
-        """Share of tracks with a return above 900."""
-        return float((self.returns > GOOD_RETURN).mean())
-
-    @property
-    def count_below_600(self) -> int:
-        """Number of tracks with a return below 600."""
-        return int((self.returns < POOR_RETURN).sum())
-
-    @property
     def share_unfinished(self) -> float:
         """Share of tracks left or not finished in time."""
         return sum(track.outcome != "lap" for track in self.tracks) / len(self.tracks)
 
     def summary(self) -> dict[str, float | int | None]:
-        """Return the figures over all tracks by name."""
+        """Return the figures over all tracks by name; the game's marks, where it has some, are part of their names."""
+        marks: dict[str, float | int] = {}
+        if self.marks is not None:
+            good, poor = self.marks.good, self.marks.poor
+            marks = {
+                f"share_above_{good:g}": float((self.returns > good).mean()),
+                f"count_below_{poor:g}": int((self.returns < poor).sum()),
+            }
         return {
             "mean": self.mean,
             "sd": self.sd,
             "minimum": self.minimum,
             "percentile_10": self.percentile_10,
-            "share_above_900": self.share_above_900,
-            "count_below_600": self.count_below_600,
+            **marks,
             "share_unfinished": self.share_unfinished,
         }
 
@@ -178,10 +172,13 @@ class EvaluationReport:
         if named:
             finished = sum(track.outcome == "lap" for track in self.tracks)
             return f"{rate}{finished} of {len(self.tracks)} finished, return {self.mean:.1f}{spread}"
+        marks = ""
+        if self.marks is not None:
+            above, below = (self.returns > self.marks.good).mean(), (self.returns < self.marks.poor).sum()
+            marks = f"above {self.marks.good:g}: {above:.0%}, below {self.marks.poor:g}: {below}, "
         return (
             f"{rate}mean {self.mean:.1f}{spread}, minimum {self.minimum:.1f}, "
-            f"10th percentile {self.percentile_10:.1f}, above 900: {self.share_above_900:.0%}, "
-            f"below 600: {self.count_below_600}, left or not finished: {self.share_unfinished:.0%}"
+            f"10th percentile {self.percentile_10:.1f}, {marks}left or not finished: {self.share_unfinished:.0%}"
         )
 
 
@@ -224,6 +221,7 @@ def evaluate(
             game=simulator.profile.name,
             decision_period_s=hold_ticks * simulator.tick_s,
             tracks=tuple(results),
+            marks=simulator.profile.returns,
         )
     finally:
         simulator.close()
@@ -232,14 +230,8 @@ def evaluate(
 def _drive_track(
     simulator: Simulator, policy: Policy, seed: int, hold_ticks: int, observers: Sequence[TickObserver]
 ) -> TrackResult:
-    simulator.reset(seed)
-    clock = VirtualClock()
-    lockstep = Lockstep(simulator, clock, hold_ticks)
-    pacer = Pacer(lockstep.period_s, clock, clock.sleep)
     speed = _SpeedMeter(simulator)
-    summary = drive(
-        lockstep, lockstep, policy, pacer, (speed, *observers), until=lambda: simulator.state.outcome != "driving"
-    )
+    summary = drive_in_lockstep(simulator, policy, seed, hold_ticks, lambda lockstep: (speed, *observers))
     return track_result(seed, simulator.state, summary, speed.mean)
 
 

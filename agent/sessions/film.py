@@ -11,13 +11,11 @@ import numpy as np
 from agent.contract.controls import with_standard_axes
 from agent.contract.errors import AgentError
 from agent.contract.observation import Pixels
-from agent.driving.loop import drive
 from agent.games.base import Simulator
-from agent.games.lockstep import Lockstep
 from agent.observers.base import TickRecord
 from agent.observers.video import compose
 from agent.policies.base import Policy
-from agent.system.pacing import Pacer, VirtualClock
+from agent.sessions.lockstep_drive import drive_in_lockstep
 
 _CAPTION_HEIGHT_PX = 20
 _TEXT = (220, 220, 220)
@@ -84,17 +82,8 @@ def drive_for_film(
     Raises:
         AgentError: If the game or the policy fails, or there is nothing to film in that time.
     """
-    simulator.reset(seed)
-    clock = VirtualClock()
-    lockstep = Lockstep(simulator, clock, hold_ticks)
-    pacer = Pacer(lockstep.period_s, clock, clock.sleep)
     tile = Tile(caption, simulator, scale)
-
-    def ended() -> bool:
-        # The clock of physics adds up rounding errors: half a tick keeps the last one from slipping in.
-        return simulator.state.outcome != "driving" or simulator.state.time_s > limit_s - simulator.tick_s / 2
-
-    summary = drive(lockstep, lockstep, policy, pacer, (tile,), until=ended)
+    summary = drive_in_lockstep(simulator, policy, seed, hold_ticks, lambda lockstep: (tile,), limit_s)
     if summary.problems or not tile.pictures:
         raise AgentError(
             f"{caption} could not be filmed ({'; '.join(summary.problems) or 'no decision in the time given'}). Film "

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from rich.console import Console
 from agent.contract.controls import Controls
 from agent.contract.errors import ControlsError
 from agent.contract.observation import Observation
+from agent.contract.profile import ReturnMarks
 from agent.contract.spec import ModelSpec
 from agent.engines.base import Prediction
 from agent.games.base import Outcome
@@ -121,7 +123,7 @@ def report_of(returns: list[float], outcomes: list[Outcome]) -> EvaluationReport
         TrackResult(seed, value, 1.0, outcome, 20.0, 50.0, 0.0)
         for seed, (value, outcome) in enumerate(zip(returns, outcomes, strict=True))
     )
-    return EvaluationReport("fake", "picture", "carracing", 0.04, tracks)
+    return EvaluationReport("fake", "picture", "carracing", 0.04, tracks, ReturnMarks(900.0, 600.0))
 
 
 def test_the_figures_over_all_tracks() -> None:
@@ -135,6 +137,22 @@ def test_the_figures_over_all_tracks() -> None:
         "count_below_600": 1,
         "share_unfinished": 0.5,
     }
+
+
+def test_a_game_without_marks_shows_none() -> None:
+    report = replace(report_of([900.0, 10.0], ["lap", "left"]), marks=None)
+    assert list(report.summary()) == ["mean", "sd", "minimum", "percentile_10", "share_unfinished"]
+    console = Console(file=io.StringIO(), width=200)
+    console.print(report.table())
+    text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "10th percentile 99.0, left or not finished: 50%" in text
+    assert "above" not in text
+
+
+def test_carracing_is_measured_by_the_marks_of_its_profile() -> None:
+    report = evaluate(ShortGame, NetworkPolicy(PictureEngine()), [5_000])
+    assert report.marks == ReturnMarks(900.0, 600.0)
+    assert report.summary()["count_below_600"] == 1
 
 
 def test_a_single_track_has_no_spread_and_stays_valid_json() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from agent.cli import main
 from agent.contract.errors import ReportError
+from agent.contract.profile import ReturnMarks
 from agent.sessions.comparison import compare_reports, load_report
 from agent.sessions.evaluation import EvaluationReport, TrackResult
 
@@ -81,6 +83,22 @@ def test_a_report_survives_its_file(tmp_path: Path) -> None:
     path = tmp_path / "evaluation.json"
     path.write_text(report([900, 800]).to_json())
     assert load_report(path) == report([900, 800])
+    with_marks = replace(report([900, 800]), marks=ReturnMarks(900.0, 600.0))
+    path.write_text(with_marks.to_json())
+    assert load_report(path) == with_marks
+
+
+def test_reports_of_versions_without_marks_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.json"
+    old = json.loads(report([900, 800]).to_json())
+    del old["marks"]
+    old["summary"] |= {"share_above_900": 0.0, "count_below_600": 0}
+    path.write_text(json.dumps(old))
+    assert compare_reports([load_report(path)], [report([901, 801])]).difference == 1
+    old["marks"] = {"good": 1, "poor": 2}
+    path.write_text(json.dumps(old))
+    with pytest.raises(ReportError, match="cannot be read as an evaluation"):
+        load_report(path)
 
 
 def test_the_command_prints_the_paired_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.contract.errors import GameError
-from agent.contract.profile import Capture, KeyMap, PadMap, Rectangle, Region, SteeringRamp, Stuck
+from agent.contract.profile import Capture, KeyMap, PadMap, Rectangle, Region, ReturnMarks, SteeringRamp, Stuck
 from agent.games import profile_files, registry
 from agent.games.profile_files import SHIPPED, load_profile, profile_paths
 
@@ -81,6 +81,9 @@ action = "press"
 press = "backspace"
 for_s = 0.3
 attempts = 5
+[returns]
+good = 900
+poor = -5.5
 """
     )
     profile = load_profile(write(tmp_path, text))
@@ -89,6 +92,8 @@ attempts = 5
     assert profile.keys == KeyMap(left="a", pulse_s=0.2, steering_ramp=SteeringRamp(0.1, 0.3, 0.2))
     assert (profile.controller, profile.model_name) == ("keyboard", "other")
     assert profile.stuck == Stuck("press", 4.0, 5.0, 0.3, "backspace", 5)
+    assert profile.returns == ReturnMarks(900.0, -5.5)
+    assert load_profile(write(tmp_path, LEAST)).returns is None
 
 
 def test_a_further_axis_is_mapped_and_so_is_among_what_the_car_can_do(tmp_path: Path) -> None:
@@ -132,6 +137,9 @@ def test_a_game_without_a_brake(tmp_path: Path) -> None:
         (LEAST + '[stuck]\naction = "reset"', "stuck.action is 'reset', expected another for a game in a window"),
         (LEAST + '[stuck]\naction = "press"', "stuck.press is missing, expected the name of what action"),
         (LEAST + '[stuck]\naction = "press"\npress = "q"', "stuck.press is 'q', expected one of a, b, x"),
+        (LEAST + "[returns]\ngood = 5", "returns.poor is missing"),
+        (LEAST + "[returns]\ngood = 5\npoor = 6", "returns.poor is 6, expected a number of at most good, 5"),
+        (LEAST + "[returns]\ngood = 5\npoor = 4\nbad = 1", "returns.bad is unknown, expected one of: good, poor"),
         (LEAST + "[stuck]\nafter = 3", "stuck.after is unknown.*mean 'after_s'"),
         (LEAST + "capture = 3", r"capture is 3, expected a table, \[capture\]"),
         (LEAST + "[[masks]]\nleft = 0\ntop = 0\nwidth = 2\nheight = 1", r"masks\[0\].width is 2"),
