@@ -51,7 +51,7 @@ from agent.inputs.base import Input  # noqa: E402
 from agent.inputs.keyboard import KeyboardInput  # noqa: E402
 from agent.inputs.sampling import KEYS_AVERAGED_S, ControlTrack, Sampler  # noqa: E402
 from agent.inputs.wheels import GameWheel  # noqa: E402
-from agent.policies.network import NetworkPolicy  # noqa: E402
+from agent.policies.stacked import policy_for  # noqa: E402
 from agent.sessions.opening import open_engine  # noqa: E402
 from agent.sessions.record_person import Demonstration  # noqa: E402
 from agent.settings.checks import not_negative  # noqa: E402
@@ -163,7 +163,7 @@ def _correct(arguments: argparse.Namespace, session: Session, progress: Progress
         Keyboard(profile.keys) as keyboard,
         _recording(arguments, session, hands, progress) as recording,
     ):
-        warm_up(NetworkPolicy(engine))
+        warm_up(policy_for(engine))
 
         def play(picture: Pixels) -> None:
             nonlocal program_until_s, taken_over

@@ -11,8 +11,14 @@ Pixels = npt.NDArray[np.uint8]
 """uint8, shape (height_px, width_px, 3) BGR or (height_px, width_px, 4) BGRA, OpenCV's and mss' order."""
 
 Observation = npt.NDArray[np.uint8]
-"""uint8, shape (spec.height_px, spec.width_px, 3), RGB. Scaling to [-1, 1] is the network's first layer:
-bytes are a quarter of the traffic of floats, and no second place can scale differently."""
+"""uint8, shape spec.observation_shape: (height_px, width_px, 3), RGB; where the network sees several pictures, three
+channels for each, the oldest first. Scaling to [-1, 1] is the network's first layer: bytes are a quarter of the traffic
+of floats, and no second place can scale differently."""
+
+
+def newest_picture(observation: Observation) -> Observation:
+    """Return the newest picture of an observation: uint8, shape (height_px, width_px, 3), RGB; a view."""
+    return observation[..., -3:]
 
 
 @dataclass(frozen=True, slots=True)

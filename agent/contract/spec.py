@@ -33,6 +33,8 @@ MAX_MODEL_BYTES = 1_000_000_000
 """The largest file beside it that is read; the weights of the shipped network have 48 MB."""
 _MAX_DEPTH = 4  # the specification, a list in it, an entry of that, and none further
 _MAX_ENTRIES = 64  # outputs, or masks
+MAX_STACK = 16
+"""The most pictures in one observation."""
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 PREPROCESSING = "halve-area-then-linear/1"
 """Version of :func:`agent.contract.preprocess.preprocess`. Weights trained with another version are refused."""
@@ -128,6 +130,27 @@ class Quantization:
 
 
 @dataclass(frozen=True, slots=True)
+class Stack:
+    """Several pictures as one observation, so that a network sees what moves.
+
+    The observation has three channels a picture, the oldest first.
+
+    Attributes:
+        pictures: How many, the newest included.
+        every_ticks: Ticks of the weights' own rate from one to the next: 2 at 25 a second are 80 ms.
+    """
+
+    pictures: int
+    every_ticks: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("pictures", 2, MAX_STACK), ("every_ticks", 1, 1000)):
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= most:
+                raise SpecError(f"stack.{name} is {shortened(value)}, expected a whole number from {least} to {most}.")
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """What must be known to feed a network and to read what it says.
 
@@ -143,6 +166,7 @@ class ModelSpec:
         preprocessing: Version of the preprocessing the weights were trained with.
         sha256: Checksum (hexadecimal) by file name, of every file that is loaded beside the spec.
         quantization: What is known about the int8 weights; None where there are none.
+        stack: Which pictures the network sees at once; None for the newest alone.
     """
 
     name: str
@@ -156,6 +180,7 @@ class ModelSpec:
     preprocessing: str = PREPROCESSING
     sha256: dict[str, str] = field(default_factory=dict)
     quantization: Quantization | None = None
+    stack: Stack | None = None
 
     def __post_init__(self) -> None:
         for name in ("name", "backbone", "game"):
@@ -191,6 +216,11 @@ class ModelSpec:
         """Names of the heads in order."""
         return tuple(output.name for output in self.outputs)
 
+    @property
+    def observation_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of what the network sees: three channels a picture."""
+        return self.height_px, self.width_px, 3 * (1 if self.stack is None else self.stack.pictures)
+
     def check_can_drive(self, axes: Sequence[str]) -> None:
         """Refuse a network whose outputs are no controls, or none that the game has.
 
@@ -218,8 +248,11 @@ class ModelSpec:
                 )
 
     def to_json(self) -> str:
-        """Return the text of spec.json."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+        """Return the text of spec.json; versions that knew no stack can read that of a model without one."""
+        raw = asdict(self)
+        if self.stack is None:
+            del raw["stack"]
+        return json.dumps(raw, indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -236,14 +269,19 @@ class ModelSpec:
         _check_depth(raw)
         if isinstance(raw, dict):
             raw.setdefault("quantization", None)  # written by versions that had no int8 weights
+            raw.setdefault("stack", None)  # and left out where there is none
         _check_keys(cls, raw, "the specification")
         quantization = None
         if raw["quantization"] is not None:
             _check_keys(Quantization, raw["quantization"], "quantization")
             quantization = Quantization(**raw["quantization"])
+        stack = None
+        if raw["stack"] is not None:
+            _check_keys(Stack, raw["stack"], "stack")
+            stack = Stack(**raw["stack"])
         outputs = _parse_list(OutputSpec, raw["outputs"], "outputs")
         masks = _parse_list(Rectangle, raw["masks"], "masks")
-        return cls(**{**raw, "outputs": outputs, "masks": masks, "quantization": quantization})
+        return cls(**{**raw, "outputs": outputs, "masks": masks, "quantization": quantization, "stack": stack})
 
     @classmethod
     def load(cls, folder: Path) -> Self:

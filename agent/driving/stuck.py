@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.contract.controls import NEUTRAL, Controls
-from agent.contract.observation import Observation
+from agent.contract.observation import Observation, newest_picture
 from agent.contract.profile import Stuck
 from agent.observers.base import StuckState
 
@@ -83,7 +83,7 @@ class StuckWatch:
         """Return the controls to send: those given, or what brings the car off.
 
         Args:
-            observation: What the network sees: uint8, shape (height, width, 3).
+            observation: What the network sees; of several pictures the newest counts.
             controls: What it wants.
             time_s: Now, since anything fixed.
         """
@@ -106,7 +106,9 @@ class StuckWatch:
         return self._recover(controls, time_s)
 
     def _take(self, observation: Observation, time_s: float) -> None:
-        grey = cv2.cvtColor(cv2.resize(observation, _SMALL, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+        grey = cv2.cvtColor(
+            cv2.resize(newest_picture(observation), _SMALL, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
+        )
         small = grey.astype(np.float32)
         if self._since_s is None:
             self._since_s = time_s

@@ -88,7 +88,7 @@ def choose_engine(
 
 
 def _time_pass_ms(engine: Engine) -> float:
-    observation = np.full((engine.spec.height_px, engine.spec.width_px, 3), 128, np.uint8)
+    observation = np.full(engine.spec.observation_shape, 128, np.uint8)
     times_s = []
     for _ in range(_WARM_PASSES + _TIMED_PASSES):
         started = time.perf_counter()

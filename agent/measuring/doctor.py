@@ -22,7 +22,7 @@ from agent.controllers.gamepad import Gamepad
 from agent.driving.rate import sustainable_rate, warm_up
 from agent.engines.base import Engine
 from agent.inputs.gamepad import GamepadInput
-from agent.policies.network import NetworkPolicy
+from agent.policies.stacked import policy_for
 from agent.system.pacing import clock_ns
 
 Verdict = Literal["OK", "warning", "failed"]
@@ -223,7 +223,7 @@ def _network(load_engine: Callable[[], Engine]) -> Iterator[Finding]:
         yield Finding("network", "failed", str(exc))
         return
     try:
-        slow_s = warm_up(NetworkPolicy(engine))
+        slow_s = warm_up(policy_for(engine))
         wanted_hz = engine.spec.rate_hz
         rate_hz = sustainable_rate(wanted_hz, slow_s)
         found = f"{engine.spec.name} on {engine.name}: up to {slow_s * 1e3:.0f} ms a pass"

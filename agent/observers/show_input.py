@@ -5,9 +5,11 @@ from types import TracebackType
 from typing import Self
 
 import cv2
+import numpy as np
 
 from agent.contract.durable import replace_file
 from agent.contract.errors import AgentError
+from agent.contract.observation import Observation
 from agent.observers.base import TickRecord
 from agent.system.files import claim_file
 
@@ -16,6 +18,8 @@ _PERIOD_NS = 1_000_000_000
 
 class ShowInput:
     """Writes what the network sees as a PNG at the first tick and again about once a second, always a whole file.
+
+    Of several pictures, the oldest is on the left.
 
     Of ticks whose decision was sent, so that it shows what the car drives by.
 
@@ -42,7 +46,7 @@ class ShowInput:
         captured_ns = record.frame.captured_ns
         if self._written_at_ns is not None and captured_ns - self._written_at_ns < _PERIOD_NS:
             return
-        _, png = cv2.imencode(".png", cv2.cvtColor(record.observation, cv2.COLOR_RGB2BGR))
+        _, png = cv2.imencode(".png", cv2.cvtColor(_side_by_side(record.observation), cv2.COLOR_RGB2BGR))
         try:
             # A viewer sees the old picture or the new one, never half of one.
             replace_file(self._path, png.tobytes(), sync=False)
@@ -52,3 +56,10 @@ class ShowInput:
                 "--show-input."
             ) from exc
         self._written_at_ns = captured_ns
+
+
+def _side_by_side(observation: Observation) -> Observation:
+    """Return an observation of any number of pictures as one: uint8, shape (height, pictures * width, 3), RGB."""
+    height, width, channels = observation.shape
+    pictures = observation.reshape(height, width, channels // 3, 3)
+    return np.ascontiguousarray(pictures.transpose(0, 2, 1, 3)).reshape(height, -1, 3)

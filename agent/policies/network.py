@@ -12,9 +12,16 @@ class NetworkPolicy:
 
     Args:
         engine: What runs the network; closed with the policy.
+
+    Raises:
+        ValueError: If the network sees several pictures at once.
     """
 
     def __init__(self, engine: Engine) -> None:
+        if engine.spec.stack is not None:
+            raise ValueError(
+                f"{engine.spec.name} sees {engine.spec.stack.pictures} pictures at once: use StackedPolicy."
+            )
         self._engine = engine
         self._spec = engine.spec
 

@@ -63,9 +63,9 @@ def open_engine(settings: EngineSettings, game: str, note: Note = ignore) -> "En
 
 def open_policy(settings: EngineSettings, game: str, note: Note = ignore) -> "Policy":
     """Load the network and what feeds it; see :func:`open_engine`."""
-    from agent.policies.network import NetworkPolicy
+    from agent.policies.stacked import policy_for
 
-    return NetworkPolicy(open_engine(settings, game, note))
+    return policy_for(open_engine(settings, game, note))
 
 
 def shipped_weights(game: str) -> Path:

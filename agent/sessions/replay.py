@@ -15,10 +15,14 @@ from agent.contract.controls import Controls
 from agent.contract.durable import replace_file
 from agent.contract.episodes.reading import Episode
 from agent.contract.errors import EngineError, EpisodeError
-from agent.contract.preprocess import preprocess
 from agent.contract.spec import WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Engine
 from agent.engines.registry import Precision, find_engine
+from agent.policies.base import untimed
+from agent.policies.stacked import policy_for
+from agent.system.pacing import Tick, clock_ns
+
+STAGES = ("decode", "preprocess", "infer")
 
 REFERENCE_FORMAT = "hoodcam-reference/1"
 REFERENCE_DIGITS = 6  # decimals kept of a prediction; float32 near 1 has seven
@@ -166,24 +170,25 @@ def replay(episode: Episode, engine: Engine) -> ReplayReport:
     """
     outputs = engine.spec.output_names
     labels = episode.labels(outputs)
-    engine.infer(preprocess(episode.frame(0), engine.spec))  # the first call compiles
+    policy = policy_for(engine)
+    policy.decide(episode.frame(0), untimed)  # the first call compiles
+    policy.reset()
     predictions = np.empty((len(episode), len(outputs)), np.float32)
     clipped = np.empty_like(predictions)
-    marks_s = np.empty((len(episode), 4))
+    stages_s = np.empty((len(episode), len(STAGES)))
     pixels_sum = hashlib.sha256()
     for row in range(len(episode)):
-        marks_s[row, 0] = time.perf_counter()
+        started_s = time.perf_counter()
         frame = episode.frame(row)
-        marks_s[row, 1] = time.perf_counter()
-        observation = preprocess(frame, engine.spec)
-        marks_s[row, 2] = time.perf_counter()
-        prediction = engine.infer(observation)
-        marks_s[row, 3] = time.perf_counter()
+        stages_s[row, 0] = time.perf_counter() - started_s
+        decided = Tick(row, 0, 0, clock_ns)
+        prediction, _ = policy.decide(frame, decided.section)
+        stages_s[row, 1:] = [decided.sections_s[name] for name in STAGES[1:]]
         clipped[row] = Controls.from_prediction(prediction, outputs).clip().to_array(outputs)
         predictions[row] = prediction
         pixels_sum.update(repr(frame.pixels.shape).encode())
         pixels_sum.update(frame.pixels.tobytes())
-    stages_ms = np.diff(marks_s, axis=1) * 1e3
+    stages_ms = stages_s * 1e3
     return ReplayReport(
         episode=episode.path.name,
         frames_sha256=pixels_sum.hexdigest(),
@@ -191,7 +196,7 @@ def replay(episode: Episode, engine: Engine) -> ReplayReport:
         outputs={name: _compare_output(clipped[:, column], labels[:, column]) for column, name in enumerate(outputs)},
         stages={
             name: StageReport(float(np.median(column)), float(np.percentile(column, 99)))
-            for name, column in zip(("decode", "preprocess", "infer"), stages_ms.T, strict=True)
+            for name, column in zip(STAGES, stages_ms.T, strict=True)
         },
         predictions=predictions,
     )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agent.contract.errors import SpecError, WeightsError
 from agent.contract.profile import Rectangle
-from agent.contract.spec import SPEC_FILE, STEERING_THROTTLE_BRAKE, ModelSpec, OutputSpec, outputs_named
+from agent.contract.spec import SPEC_FILE, STEERING_THROTTLE_BRAKE, ModelSpec, OutputSpec, Stack, outputs_named
 
 SPEC = ModelSpec(
     name="tiny",
@@ -406,3 +406,34 @@ def test_a_network_that_says_what_the_game_cannot_do_is_refused(outputs: tuple[O
 def test_a_network_drives_a_game_that_has_its_further_axis() -> None:
     spec = ModelSpec("a", "b", "c", outputs=outputs_named(["steering", "handbrake"]))
     spec.check_can_drive(["steering", "throttle", "brake", "handbrake"])
+
+
+def test_a_spec_of_versions_without_stacks_opens_and_is_written_as_before() -> None:
+    text = SPEC.to_json()
+    assert "stack" not in json.loads(text)
+    assert ModelSpec.from_json(text) == SPEC
+    assert SPEC.observation_shape == (SPEC.height_px, SPEC.width_px, 3)
+
+
+def test_a_stack_survives_json() -> None:
+    spec = replace(SPEC, stack=Stack(4, 3))
+    assert ModelSpec.from_json(spec.to_json()) == spec
+    assert spec.observation_shape == (SPEC.height_px, SPEC.width_px, 12)
+
+
+@pytest.mark.parametrize(
+    ("stack", "message"),
+    [
+        ({"pictures": 1, "every_ticks": 1}, "stack.pictures is 1, expected a whole number from 2 to 16"),
+        ({"pictures": 17, "every_ticks": 1}, "stack.pictures is 17"),
+        ({"pictures": 2.0, "every_ticks": 1}, "stack.pictures is 2.0"),
+        ({"pictures": True, "every_ticks": 1}, "stack.pictures is True"),
+        ({"pictures": 2, "every_ticks": 0}, "stack.every_ticks is 0, expected a whole number from 1 to 1000"),
+        ({"pictures": 2}, "stack misses the keys"),
+        ([2, 1], "stack is of type list"),
+    ],
+)
+def test_an_impossible_stack_is_refused(stack: object, message: str) -> None:
+    raw = json.loads(SPEC.to_json()) | {"stack": stack}
+    with pytest.raises(SpecError, match=message):
+        ModelSpec.from_json(json.dumps(raw))

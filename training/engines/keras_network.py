@@ -39,7 +39,7 @@ class TensorFlowEngine:
             outputs = model(observation, training=False)
             return tf.concat([outputs[name] for name in self._spec.output_names], axis=1)
 
-        shape = (1, self._spec.height_px, self._spec.width_px, 3)
+        shape = (1, *self._spec.observation_shape)
         self._run: Any = tf.function(run).get_concrete_function(tf.TensorSpec(shape, tf.uint8))
 
     @property
@@ -113,7 +113,8 @@ def _load(folder: Path, threads: int | None) -> tuple[ModelSpec, Any]:
     if threads is not None:
         _limit_threads(threads)
     try:
-        model = build_network(spec.backbone, spec.height_px, spec.width_px, spec.outputs)
+        pictures = spec.observation_shape[2] // 3
+        model = build_network(spec.backbone, spec.height_px, spec.width_px, spec.outputs, pictures=pictures)
     except TrainingError as exc:
         raise EngineError(f"TensorFlow cannot run {folder}: {exc} Use --engine openvino.") from exc
     load_weights(model, folder / WEIGHTS_FILE, opened.weights)

@@ -67,7 +67,7 @@ def export_model(model: Any, spec: ModelSpec, folder: Path) -> ModelSpec:
 
 
 def _check(model: Any, spec: ModelSpec) -> None:
-    expected = (None, spec.height_px, spec.width_px, 3)
+    expected = (None, *spec.observation_shape)
     if model.input_shape != expected:
         raise TrainingError(
             f"the network takes input {model.input_shape}, the spec says {expected}. Build the network at the spec's "

@@ -48,7 +48,7 @@ def build_graph(model: Any, spec: ModelSpec, weights: Path) -> ModelProto:
     heads = keras.Model(model.inputs, [model.output[name] for name in spec.output_names])
     predictions = writer.model(heads, [pixels])
     writer.nodes.append(helper.make_node("Concat", predictions, ["controls"], axis=1))
-    observation = helper.make_tensor_value_info("observation", TensorProto.UINT8, [1, spec.height_px, spec.width_px, 3])
+    observation = helper.make_tensor_value_info("observation", TensorProto.UINT8, [1, *spec.observation_shape])
     controls = helper.make_tensor_value_info("controls", TensorProto.FLOAT, [1, len(spec.outputs)])
     graph = helper.make_graph(
         writer.nodes, spec.backbone, [observation], [controls], list(writer.initializers.values())

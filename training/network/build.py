@@ -35,6 +35,7 @@ def build_network(
     init: str | Path = "none",
     auxiliary: Sequence[str] = (),
     fast_layers: bool = False,
+    pictures: int = 1,
 ) -> Any:
     """Build the network; its weights fit every input size, because global pooling ends the backbone.
 
@@ -50,9 +51,11 @@ def build_network(
         auxiliary: Names of further numbers that one extra head predicts, in training only. Empty for no such head.
         fast_layers: Whether to train with the layers of ``training.network.fast_layers``; ignored where Keras'
             backend is not TensorFlow. Weights are interchangeable.
+        pictures: How many the network sees at once; see ``agent.contract.spec.Stack``.
 
     Returns:
-        A functional ``keras.Model``. Input: RGB bytes (or floats) in [0, 255], shape (batch, height_px, width_px, 3).
+        A functional ``keras.Model``. Input: RGB bytes (or floats) in [0, 255], shape (batch, height_px, width_px,
+        3 * pictures).
         Output: a dict from head name to float32, shape (batch, 1), not clipped; ``auxiliary`` maps to shape
         (batch, len(auxiliary)).
 
@@ -65,9 +68,9 @@ def build_network(
         raise TrainingError(f"an output is named {AUXILIARY!r}, which is kept for the training-only head. Rename it.")
     if not isinstance(init, Path) and init not in ("none", "imagenet"):
         raise TrainingError(f"init is {init!r}, expected 'none', 'imagenet' or the path of a weights file.")
-    body = _build_backbone(backbone, height_px, width_px, init == "imagenet")
+    body = _build_backbone(backbone, (height_px, width_px, 3 * pictures), init == "imagenet")
     body = _clone(body, backbone, fast_layers and keras.backend.backend() == "tensorflow")
-    observation = keras.Input((height_px, width_px, 3), name="observation")
+    observation = keras.Input((height_px, width_px, 3 * pictures), name="observation")
     # float32 even under mixed precision: the bytes are scaled before anything is rounded.
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="scale")(observation)
     pooled = keras.layers.GlobalAveragePooling2D(name="pool")(body(scaled))
@@ -113,8 +116,8 @@ def _head(features: Any, name: str, hidden: Sequence[int], units: int) -> Any:
     return keras.layers.Dense(units, dtype="float32", name=name)(features)
 
 
-def _build_backbone(name: str, height_px: int, width_px: int, pretrained: bool) -> Any:
-    shape = (height_px, width_px, 3)
+def _build_backbone(name: str, shape: tuple[int, int, int], pretrained: bool) -> Any:
+    height_px, width_px, channels = shape
     builders = {"xception": keras.applications.Xception, "mobilenet_v2": keras.applications.MobileNetV2}
     if name not in BACKBONES:
         raise TrainingError(f"the backbone {name!r} is unknown, expected one of {', '.join(BACKBONES)}.")
@@ -122,6 +125,8 @@ def _build_backbone(name: str, height_px: int, width_px: int, pretrained: bool) 
         if pretrained:
             raise TrainingError(f"{name} has no pretrained weights. Pass --init none, or another backbone.")
         return _build_pilotnet(shape)
+    if pretrained and channels != 3:
+        raise TrainingError(f"the pretrained weights of {name} see one picture, not {channels // 3}. Pass --init none.")
     try:
         return builders[name](include_top=False, weights="imagenet" if pretrained else None, input_shape=shape)
     except ValueError as exc:

@@ -80,11 +80,11 @@ def weights_file(init: str) -> str:
 def closed_loop(make_simulator: "Callable[[], Simulator]", tracks: range, note: Note) -> Callable[[Path], float]:
     """Return a function that drives an exported model over the validation tracks and returns the mean return."""
     from agent.engines.registry import load_engine
-    from agent.policies.network import NetworkPolicy
+    from agent.policies.stacked import policy_for
     from agent.sessions.evaluation import evaluate
 
     def drive(folder: Path) -> float:
-        policy = NetworkPolicy(load_engine("openvino", folder))
+        policy = policy_for(load_engine("openvino", folder))
         try:
             simulator = make_simulator()
             hold_ticks = max(1, round(1.0 / (policy.spec.rate_hz * simulator.tick_s)))

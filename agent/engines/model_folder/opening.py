@@ -76,7 +76,7 @@ def open_model_folder(folder: Path, int8: bool = False) -> OpenModel:
     probe = spec.read_file(folder, PROBE_FILE, MAX_PROBE_BYTES) if int8 else b""
     found = read_graph(graph_path, graph, weights_name)
     actual = found.input_shape, found.output_shape
-    expected = (1, spec.height_px, spec.width_px, 3), (1, len(spec.outputs))
+    expected = (1, *spec.observation_shape), (1, len(spec.outputs))
     if actual != expected:
         raise WeightsError(
             f"{graph_path} takes input {actual[0]} and gives output {actual[1]}, but {SPEC_FILE} says {expected[0]} "
@@ -111,7 +111,8 @@ def check_probe(model: OpenModel, infer: Callable[[Observation], Prediction], en
         raise WeightsError(
             f"{path} is no picture of {spec.width_px} x {spec.height_px} px, as {SPEC_FILE} says. {QUANTIZE}"
         )
-    predicted = infer(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
+    pictures = spec.observation_shape[2] // 3  # of a network that sees several, all alike: a car that stands
+    predicted = infer(np.tile(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8), pictures))
     for name, value in zip(spec.output_names, predicted, strict=True):
         expected = spec.quantization.probe[name]
         if not abs(value - expected) <= PROBE_TOLERANCE:
@@ -127,9 +128,9 @@ def check_observation(spec: ModelSpec, observation: Observation) -> None:
     Raises:
         ValueError: If its dtype or shape is another.
     """
-    expected = (spec.height_px, spec.width_px, 3)
+    expected = spec.observation_shape
     if observation.dtype != np.uint8 or observation.shape != expected:
         raise ValueError(
             f"the observation is {observation.dtype} {observation.shape}, expected uint8 {expected}. "
-            "Make it with preprocess(frame, engine.spec)."
+            "Let policy_for(engine) feed the engine."
         )

@@ -1,0 +1,85 @@
+"""A network that sees several pictures at once, and so what moves."""
+
+from collections import deque
+
+import numpy as np
+
+from agent.contract.observation import Frame, Observation
+from agent.contract.preprocess import preprocess
+from agent.contract.spec import ModelSpec
+from agent.engines.base import Engine
+from agent.policies.base import Decision, Policy, Section
+from agent.policies.network import NetworkPolicy
+
+
+class StackedPolicy:
+    """Preprocessing, the last pictures laid on top of each other, and one forward pass.
+
+    Pictures are chosen by their age: the newest, and those nearest to ``every_ticks`` ticks before it, twice that and
+    so on, in time of the weights' own rate. So a drive at another rate, or one that missed ticks, shows the network the
+    same stretch of time. Where there are no pictures that old, as at an episode's start, the oldest there is stands in
+    for them; after a gap as long as the whole stack, that is the newest.
+
+    Args:
+        engine: What runs the network, whose spec has a stack; closed with the policy.
+
+    Raises:
+        ValueError: If the network sees one picture.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        stack = engine.spec.stack
+        if stack is None:
+            raise ValueError(f"{engine.spec.name} sees one picture at a time: use NetworkPolicy.")
+        self._engine = engine
+        self._spec = engine.spec
+        tick_ns = 1e9 / engine.spec.rate_hz
+        self._ages_ns = [age * stack.every_ticks * tick_ns for age in range(stack.pictures - 1, -1, -1)]
+        self._kept_ns = self._ages_ns[0] + tick_ns / 2
+        self._seen: deque[tuple[int, Observation]] = deque()  # the oldest first
+
+    @property
+    def name(self) -> str:
+        """The engine's name."""
+        return self._engine.name
+
+    @property
+    def driver(self) -> str:
+        """``policy:`` and the name of the weights."""
+        return f"policy:{self._spec.name}"
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The description of the weights."""
+        return self._spec
+
+    def reset(self) -> None:
+        """Forget all pictures."""
+        self._seen.clear()
+
+    def decide(self, frame: Frame, section: Section) -> Decision:
+        with section("preprocess"):
+            observation = self._stack(frame.captured_ns, preprocess(frame, self._spec))
+        with section("infer"):
+            prediction = self._engine.infer(observation)
+        return Decision(prediction, observation)
+
+    def close(self) -> None:
+        self._engine.close()
+
+    def _stack(self, captured_ns: int, picture: Observation) -> Observation:
+        seen = self._seen
+        while seen and seen[-1][0] >= captured_ns:
+            seen.pop()  # the same picture again
+        seen.append((captured_ns, picture))
+        while captured_ns - seen[0][0] > self._kept_ns:
+            seen.popleft()
+        return np.concatenate([self._nearest(captured_ns - age_ns) for age_ns in self._ages_ns], axis=2)
+
+    def _nearest(self, wanted_ns: float) -> Observation:
+        return min(self._seen, key=lambda seen: abs(seen[0] - wanted_ns))[1]
+
+
+def policy_for(engine: Engine) -> Policy:
+    """Return the policy that feeds a network what its spec asks for; it closes the engine."""
+    return NetworkPolicy(engine) if engine.spec.stack is None else StackedPolicy(engine)

@@ -1,0 +1,102 @@
+"""A network that sees several pictures, from building it to driving by it, through the engines."""
+
+import io
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from agent.contract.observation import Frame
+from agent.contract.spec import SPEC_FILE, ModelSpec, Stack
+from agent.engines.base import Engine
+from agent.engines.openvino import OpenVinoEngine
+from agent.games.carracing import CarRacing
+from agent.observers.base import TickObserver
+from agent.observers.show_input import ShowInput
+from agent.observers.status import StatusLine
+from agent.policies.base import untimed
+from agent.policies.stacked import policy_for
+from agent.sessions.evaluation import evaluate
+from agent.system.pacing import TickStats
+from training.engines.keras_network import TensorFlowEngine
+from training.exporting.export import export_model
+from training.network.build import build_network
+
+SPEC = ModelSpec("tiny", "pilotnet", "carracing", width_px=97, height_px=54, rate_hz=25.0, stack=Stack(4, 2))
+
+
+def load_onnxruntime(folder: Path) -> Engine:
+    pytest.importorskip("onnxruntime")
+    from agent.engines.onnxruntime import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained network of twelve channels."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    model = build_network("pilotnet", SPEC.height_px, SPEC.width_px, SPEC.outputs, pictures=4)
+    folder = tmp_path_factory.mktemp("stacked")
+    export_model(model, SPEC, folder)
+    return folder
+
+
+def test_the_folder_says_what_the_network_sees(folder: Path) -> None:
+    spec = ModelSpec.load(folder)
+    assert spec.stack == Stack(4, 2)
+    assert spec.observation_shape == (54, 97, 12)
+    assert '"every_ticks": 2' in (folder / SPEC_FILE).read_text()
+
+
+@pytest.mark.parametrize("load", [OpenVinoEngine, TensorFlowEngine, load_onnxruntime])
+def test_engines_give_what_keras_gives_to_the_stacked_pictures(load: Callable[[Path], Engine], folder: Path) -> None:
+    import keras
+
+    model = build_network("pilotnet", SPEC.height_px, SPEC.width_px, SPEC.outputs, pictures=4)
+    from training.network.weights_file import load_weights
+
+    load_weights(model, folder / "weights.safetensors")
+    pictures = np.random.default_rng(0).integers(0, 256, (9, 54, 97, 3), np.uint8)
+    with closing(policy_for(load(folder))) as policy:
+        for tick, shown in enumerate(pictures):
+            decision = policy.decide(Frame(shown[..., ::-1].copy(), tick * 40_000_000, tick), untimed)
+    stacked = np.concatenate([pictures[tick] for tick in (2, 4, 6, 8)], axis=2)
+    np.testing.assert_array_equal(decision.observation, stacked)
+    heads = model(keras.ops.convert_to_tensor(stacked[np.newaxis]))
+    expected = [float(heads[name][0, 0]) for name in SPEC.output_names]
+    np.testing.assert_allclose(decision.prediction, expected, atol=1e-4)
+    other_order = model(keras.ops.convert_to_tensor(np.concatenate(pictures[[8, 6, 4, 2]], axis=2)[np.newaxis]))
+    assert abs(float(other_order["steering"][0, 0]) - expected[0]) > 1e-4, "the order is seen"
+
+
+def test_a_stacked_network_drives_the_real_game_and_shows_what_it_sees(folder: Path, tmp_path: Path) -> None:
+    shown = tmp_path / "input.png"
+
+    def observers_for(seed: int) -> list[TickObserver]:
+        return [StatusLine(TickStats(0.04), io.StringIO()), ShowInput(shown)]
+
+    with closing(policy_for(OpenVinoEngine(folder, threads=1))) as policy:
+        reports = [
+            evaluate(lambda: CarRacing(episode_ticks=30), policy, [5_000], observers_for=observers_for)
+            for _ in range(2)
+        ]
+    assert reports[0] == reports[1]
+    assert reports[0].tracks[0].problems == ()
+    assert cv2.imread(str(shown)).shape == (54, 4 * 97, 3)
+
+
+def test_a_network_of_one_picture_is_not_taken_for_one_of_several(folder: Path, tmp_path: Path) -> None:
+    from agent.contract.errors import WeightsError
+
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / SPEC_FILE).write_text(replace(ModelSpec.load(folder), stack=Stack(2)).to_json())
+    with pytest.raises(WeightsError, match=r"\(1, 54, 97, 12\).*\(1, 54, 97, 6\)"):
+        OpenVinoEngine(tmp_path)
