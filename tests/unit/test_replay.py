@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.capture.replay import ReplaySource
 from agent.contract.controls import Controls
 from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
 from agent.contract.episodes.reading import Episode
 from agent.contract.episodes.writing import EpisodeWriter
-from agent.contract.errors import CaptureError, ControlsError, EpisodeError
+from agent.contract.errors import ControlsError, EpisodeError
 from agent.contract.observation import Frame, Observation
 from agent.contract.spec import WEIGHTS_FILE, ModelSpec, outputs_named
 from agent.engines.base import Prediction
@@ -151,20 +150,6 @@ def test_an_impossible_tolerance_is_refused(episode: Episode, tmp_path: Path, to
     report = replay(episode, PixelEngine())
     with pytest.raises(ValueError, match="tolerance"):
         compare_with_reference(tmp_path / "reference.json", report, tolerance)
-
-
-def test_the_replay_source_delivers_every_frame_once_in_order(episode: Episode) -> None:
-    source = ReplaySource(episode)
-    for _ in range(2):  # entering starts again
-        with source:
-            for row in range(ROWS):
-                assert not source.finished
-                frame = source.read()
-                assert (frame.index, frame.captured_ns) == (2 * row, 1000 * row)
-                np.testing.assert_array_equal(frame.pixels, episode.frame(row).pixels)
-            assert source.finished
-            with pytest.raises(CaptureError, match="ended after 8 frames"):
-                source.read()
 
 
 def test_a_network_with_other_outputs_is_compared_with_their_labels(episode: Episode, tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""A recorded drive, driven once more."""
+
+import numpy as np
+
+from agent.contract.controls import AXIS_NAMES
+from agent.contract.episodes.reading import Episode
+from agent.contract.observation import Frame
+from agent.contract.preprocess import preprocess
+from agent.contract.spec import ModelSpec, outputs_named
+from agent.policies.base import Decision, Section
+
+
+class ReplayedPolicy:
+    """Does at every moment what was done as long after the recording's start, whatever is in the picture.
+
+    In lockstep with the simulator and on the track that was recorded, at the same rate, that is the same drive again.
+    Elsewhere it soon is not: nothing is corrected. Once the recording is over, controls are neutral.
+
+    Args:
+        episode: What was recorded; what was really sent counts, not the label.
+
+    Raises:
+        ValueError: If the episode has no rows.
+    """
+
+    def __init__(self, episode: Episode) -> None:
+        if not len(episode):
+            raise ValueError(f"{episode.path} has no rows, expected a drive.")
+        header = episode.header
+        known = [place for place, axis in enumerate(header.axes) if axis in AXIS_NAMES]
+        self._executed = episode.executed[:, known]
+        self._since_start_ns = episode.captured_ns - episode.captured_ns[0]
+        self._tolerance_ns = round(0.5e9 / header.rate_hz)  # half a tick: live, no two drives tick alike
+        self._spec = ModelSpec(
+            name=episode.path.stem[:100],
+            backbone="none",
+            game=header.game,
+            rate_hz=min(1000.0, header.rate_hz),
+            outputs=outputs_named([header.axes[place] for place in known]),
+        )
+        self._start_ns: int | None = None
+        self._finished = False
+
+    @property
+    def name(self) -> str:
+        """``replayed``."""
+        return "replayed"
+
+    @property
+    def driver(self) -> str:
+        """``replayed:`` and the name of the episode."""
+        return f"replayed:{self._spec.name}"
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The rate and the outputs are the recording's, the observation one of the usual size."""
+        return self._spec
+
+    @property
+    def finished(self) -> bool:
+        """Whether the recording is over."""
+        return self._finished
+
+    def reset(self) -> None:
+        """Begin again; the recording's start is the next frame."""
+        self._start_ns = None
+        self._finished = False
+
+    def decide(self, frame: Frame, section: Section) -> Decision:
+        with section("preprocess"):
+            observation = preprocess(frame, self._spec)
+        with section("infer"):
+            if self._start_ns is None:
+                self._start_ns = frame.captured_ns
+            since_ns = frame.captured_ns - self._start_ns + self._tolerance_ns
+            row = int(np.searchsorted(self._since_start_ns, since_ns, side="right")) - 1
+            self._finished = since_ns > self._since_start_ns[-1] + 2 * self._tolerance_ns
+            prediction = np.zeros_like(self._executed[0]) if self._finished else self._executed[row].copy()
+        return Decision(prediction, observation)
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to release."""
