@@ -280,6 +280,9 @@ class _Intention:
     ) -> None:
         pass
 
+    def unheard(self) -> str | None:
+        return None
+
     def read(self) -> Controls:
         return self.controls
 

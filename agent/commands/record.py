@@ -3,13 +3,14 @@
 import math
 import shutil
 import sys
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from agent.commands.options import JSON, Command, Invocation
 from agent.commands.wiring import ENDINGS, EXIT_DONE, exit_code, note, say, say_json
-from agent.contract.errors import ControllerError
+from agent.contract.errors import AgentError, ControllerError, EpisodeError
 from agent.contract.profile import GameProfile
 from agent.games.registry import Game, find_expert, find_game
 from agent.sessions.opening import nearest_hold_ticks, open_policy
@@ -19,6 +20,7 @@ from agent.system.pacing import Pacer, clock_ns
 if TYPE_CHECKING:
     from agent.inputs.base import Input
     from agent.policies.base import Policy
+    from agent.sessions.record_person import Demonstration
 
 _LINE_PERIOD_S = 0.5
 
@@ -50,48 +52,42 @@ def _record_simulator(settings: RecordSettings, game: Game) -> int:
 def _record_person(settings: RecordSettings, invocation: Invocation, profile: GameProfile) -> int:
     from agent.capture.screen import ScreenSource
     from agent.contract.episodes.columns import EpisodeHeader
-    from agent.inputs.keyboard import Hotkeys
     from agent.inputs.sampling import ControlTrack, Sampler
-    from agent.sessions.record_person import Demonstration, describe, state_of
+    from agent.sessions.record_person import Demonstration, describe
 
     track = ControlTrack()
     header = EpisodeHeader(profile.name, "human", profile.rate_hz, profile_notes=profile.notes)
     pacer = Pacer(1.0 / profile.rate_hz)
-    stop_ns = math.inf if settings.seconds is None else clock_ns() + settings.seconds * 1e9
-    interrupted = False
-    with ExitStack() as stack:
-        # A person may wait as long as they like: what they do at a standstill is how driving off is learnt.
-        source = stack.enter_context(ScreenSource(settings.where_to_look(profile), frozen_s=math.inf))
-        hands, averaged_s = _choose_input(settings.input, profile)
-        sampler = stack.enter_context(Sampler(hands, track))
-        session = stack.enter_context(
-            Demonstration(source, track, header, settings.out, started=not settings.wait, averaged_s=averaged_s)
-        )
-        try:
-            actions = (session.start_or_stop, session.pause_or_go_on, session.discard, session.mark)
-            stack.enter_context(Hotkeys(dict(zip((key.lower() for key in KEYS.values()), actions, strict=True))))
-            note(", ".join(f"{key} {what}" for what, key in KEYS.items()) + "; Ctrl-C ends")
-        except ControllerError as exc:
-            if settings.wait:
-                raise
-            note(f"no hotkeys: {exc}")
-        next_line_ns = 0
+    session: Demonstration | None = None
+    interrupted, failure = False, None
+    try:
+        with ExitStack() as stack:
+            # A person may wait as long as they like: what they do at a standstill is how driving off is learnt.
+            source = stack.enter_context(ScreenSource(settings.where_to_look(profile), frozen_s=math.inf))
+            hands, averaged_s = _choose_input(settings.input, profile)
+            sampler = stack.enter_context(Sampler(hands, track))
+            opened = stack.enter_context(
+                Demonstration(source, track, header, settings.out, started=not settings.wait, averaged_s=averaged_s)
+            )
+            stack.enter_context(_hotkeys(opened, settings.wait))
+            # From when something can be recorded, however long the opening took.
+            stop_ns = math.inf if settings.seconds is None else clock_ns() + settings.seconds * 1e9
+            session, line = opened, _StatusLine(opened)
 
-        def each_tick() -> None:
-            nonlocal next_line_ns
-            sampler.check()
-            if sys.stderr.isatty() and clock_ns() >= next_line_ns:
-                next_line_ns = clock_ns() + round(_LINE_PERIOD_S * 1e9)
-                columns = shutil.get_terminal_size().columns - 1
-                sys.stderr.write("\r" + describe(session.counts, state_of(session))[:columns].ljust(columns))
-                sys.stderr.flush()
+            def each_tick() -> None:
+                sampler.check()
+                line.show()
 
-        try:
-            session.run(pacer, lambda: clock_ns() >= stop_ns, each_tick)
-        except KeyboardInterrupt:
-            interrupted = True
-        if sys.stderr.isatty():
-            sys.stderr.write("\n")
+            try:
+                session.run(pacer, lambda: clock_ns() >= stop_ns, each_tick)
+            except KeyboardInterrupt:
+                interrupted = True
+            finally:
+                line.end()
+    except AgentError as exc:  # a window that was closed, a full disk: what was recorded is told all the same
+        if session is None:
+            raise
+        failure = exc
     timing = pacer.stats.summarise()
     if invocation.json:
         files = [str(path) for path in session.files]
@@ -100,7 +96,54 @@ def _record_person(settings: RecordSettings, invocation: Invocation, profile: Ga
         say(describe(session.counts, "done"))
         for path in session.files:
             say(f"  wrote {path}")
+    if failure is not None:
+        raise failure
+    if not session.files and not settings.wait:
+        raise EpisodeError("nothing was recorded, expected you to drive with the game's window in use; see above.")
     return exit_code(interrupted and settings.seconds is not None, [])
+
+
+@contextmanager
+def _hotkeys(session: "Demonstration", are_needed: bool) -> Iterator[None]:
+    """Let the hotkeys act on the recording; say so where keys cannot be heard.
+
+    Raises:
+        ControllerError: If they cannot, and nothing can be recorded without them.
+    """
+    from agent.inputs.keyboard import Hotkeys
+
+    actions = (session.start_or_stop, session.pause_or_go_on, session.discard, session.mark)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(Hotkeys(dict(zip((key.lower() for key in KEYS.values()), actions, strict=True))))
+            note(", ".join(f"{key} {what}" for what, key in KEYS.items()) + "; Ctrl-C ends")
+        except ControllerError as exc:
+            if are_needed:
+                raise
+            note(f"no hotkeys: {exc}")
+        yield
+
+
+class _StatusLine:
+    """How the recording stands, in one line of the terminal; nothing where there is none."""
+
+    def __init__(self, session: "Demonstration") -> None:
+        self._session = session
+        self._next_ns = 0
+
+    def show(self) -> None:
+        from agent.sessions.record_person import describe, state_of
+
+        if sys.stderr.isatty() and clock_ns() >= self._next_ns:
+            self._next_ns = clock_ns() + round(_LINE_PERIOD_S * 1e9)
+            columns = shutil.get_terminal_size().columns - 1
+            line = describe(self._session.counts, state_of(self._session))
+            sys.stderr.write("\r" + line[:columns].ljust(columns))
+            sys.stderr.flush()
+
+    def end(self) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")
 
 
 def _choose_input(chosen: str | None, profile: GameProfile) -> "tuple[Input, float]":
@@ -116,8 +159,9 @@ def _choose_input(chosen: str | None, profile: GameProfile) -> "tuple[Input, flo
 
     if chosen is None:
         with GamepadInput() as pad:
-            chosen = "gamepad" if pad.name is not None else "keyboard"
-            note(f"you drive with the {pad.name}" if pad.name is not None else "no gamepad is plugged in: keys it is")
+            unheard = pad.unheard()
+            chosen = "gamepad" if unheard is None else "keyboard"
+            note(f"you drive with the {pad.name}" if unheard is None else f"{unheard}: you drive with the keys")
     if chosen == "gamepad":
         return GamepadInput(), 0.0
     if profile.controller == "gamepad":

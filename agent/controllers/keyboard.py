@@ -13,7 +13,7 @@ from agent.contract.controls import AXIS_BY_NAME, NEUTRAL, Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import KeyMap
 from agent.controllers.key_pulses import KeyPulse, KeyRamp
-from agent.inputs.keyboard import import_keyboard
+from agent.inputs.keyboard import check_layout, import_keyboard, x11_keysym
 from agent.system.pacing import clock_ns
 
 _STEP_S = 0.005  # how finely time is divided
@@ -187,10 +187,10 @@ class _PynputKeys:
         self._special: Any = keyboard.Key
         self._codes: Any = keyboard.KeyCode
         self._controller: Any = keyboard.Controller()
-        self._keycode_of = _x11_keycodes() if sys.platform == "linux" else None
 
     def check(self, name: str) -> None:
         self._key(name)
+        check_layout(name)
 
     def press(self, name: str) -> None:
         self._controller.press(self._key(name))
@@ -200,7 +200,9 @@ class _PynputKeys:
 
     def _key(self, name: str) -> Any:
         if len(name) == 1:
-            return name if self._keycode_of is None else self._character(name, self._keycode_of)
+            # By number, for pynput only sends a character to the window: a game that asks the keyboard itself (GLFW,
+            # SDL's state, XQueryKeymap) never hears such an event. By number it goes through XTEST, as arrow keys do.
+            return self._codes.from_vk(x11_keysym(name), char=name) if sys.platform == "linux" else name
         try:
             return self._special[name]
         except KeyError:
@@ -208,26 +210,3 @@ class _PynputKeys:
                 f"key {name!r} is unknown, expected a single character or one of: "
                 f"{', '.join(key.name for key in self._special)}. Correct [keys] in the game's profile."
             ) from None
-
-    def _character(self, name: str, keycode_of: Callable[[int], int]) -> Any:
-        """Return the key of a character, by its number: what pynput is given as text it only sends to the window.
-
-        A game that asks the keyboard itself (GLFW, SDL's state, XQueryKeymap) never hears such an event; by number it
-        goes through XTEST, as arrow keys do.
-        """
-        keysym = ord(name) if ord(name) < 0x100 else 0x1000000 + ord(name)  # X11's own rule for Unicode
-        if not keycode_of(keysym):
-            raise ControllerError(
-                f"no key of this keyboard's layout makes {name!r}, expected one. Name another key in [keys] of the "
-                "game's profile, or choose a layout that has it, such as `setxkbmap us`."
-            )
-        return self._codes.from_vk(keysym, char=name)
-
-
-def _x11_keycodes() -> Callable[[int], int]:
-    """Return what looks up which key makes a character, by its X11 number; 0 for none."""
-    from Xlib import display
-
-    connection = display.Display()
-    connection.close()  # the layout came with it
-    return lambda keysym: int(connection.keysym_to_keycode(keysym))

@@ -38,6 +38,7 @@ class Takeover:
         self._pad = pad
         self._keys = keys
         self._wants_back = wants_back
+        self._pad_is_there = pad is not None and pad.unheard() is None
 
     @property
     def reach_the_game(self) -> bool:
@@ -48,12 +49,24 @@ class Takeover:
         """Return the person's controls while they drive, else None."""
         if self._pad is not None:
             at_hand = self._pad.read()  # always: its buttons are known from then on
+            self._notice_whether_it_is_there(self._pad)
             if self._wants_back():
                 self.give_back()
             elif self.by is None and at_hand.deflection > THRESHOLD:
                 self._take(self._pad)
         by = self.by  # once: the keys' thread may change it
         return None if by is None else by.read().arbitrate()
+
+    def _notice_whether_it_is_there(self, pad: Input) -> None:
+        """Say once that a pad has gone, and give the wheel back: who drives with it drives no more."""
+        unheard = pad.unheard()
+        was_there, self._pad_is_there = self._pad_is_there, unheard is None
+        if was_there and unheard is not None:
+            _log.warning("the gamepad has gone (%s): nobody can take over with it until it is back", unheard)
+            if self.by is pad:
+                self.give_back()
+        elif not was_there and unheard is None:
+            _log.warning("the gamepad is back")
 
     def change_hands(self) -> None:
         """Take the wheel with the keys, or give it back; may be called from any thread."""
@@ -77,8 +90,8 @@ class Takeover:
 def open_takeover(keys: KeyMap) -> Iterator[Takeover]:
     """Open what a person may take over with: the pads that are plugged in now, and the keys.
 
-    Pads that come later are not listened to: SDL cannot tell them from the agent's own. What is missing is told in a
-    line, and the rest is there all the same.
+    Of pads that come later only one of a model that has gone is listened to: SDL cannot tell the others from the
+    agent's own. What is missing is told in a line, and the rest is there all the same.
 
     Args:
         keys: Which drive the game.
@@ -88,7 +101,7 @@ def open_takeover(keys: KeyMap) -> Iterator[Takeover]:
         with ExitStack() as attempt:
             try:
                 pad = attempt.enter_context(GamepadInput())
-                pad.accepts = pad.instances().__contains__
+                pad.keep_to_those_here()
                 stack.push(attempt.pop_all())
             except ControllerError as exc:
                 _log.warning("nobody can take over with a gamepad: %s", exc)

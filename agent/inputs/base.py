@@ -17,3 +17,6 @@ class Input(Protocol):
 
     def read(self) -> Controls:
         """Return the controls of this moment, clipped; neutral if the device is not there."""
+
+    def unheard(self) -> str | None:
+        """Return why the person cannot be heard at present, to be put into a sentence; None while they can be."""

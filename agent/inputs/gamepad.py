@@ -1,7 +1,7 @@
 """A gamepad in somebody's hands, through SDL: it knows where the sticks of some thousand models are."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -36,12 +36,15 @@ _SDL_BUTTONS: dict[SteeringAxis | PedalAxis, str] = {
 
 _FULL = 32767
 _LOOK_AGAIN_NS = 500_000_000
+_MOVED = 0.25  # of another pad than the one that is read: more than a stick that is worn shows at rest
 _REST = 0.08
 """Deflection that a stick at rest may show; a third of what Microsoft allows the left one, 7849 of 32767 (XInput.h)."""
 
 
 class GamepadInput:
-    """The first gamepad that is plugged in, now or later; steering on the left stick, pedals on the triggers.
+    """A gamepad that is plugged in, now or later; steering on the left stick, pedals on the triggers.
+
+    Of several it is the one that is moved: another, once this one rests.
 
     Args:
         own_window: Whether this program shows a window, and so hears of events by itself.
@@ -55,8 +58,11 @@ class GamepadInput:
         self.accepts: Callable[[int], bool] = lambda instance: True
         self._own_window = own_window
         self._others = () if pad is None else pad.others
-        self._pad: Any = None
-        self._instance = -1
+        self._pad: Any = None  # the one that is read
+        self._open: dict[int, Any] = {}  # every one that could be, by SDL's instance id
+        self._mine: dict[int, str] | None = None  # instance ids and models that may be read; None: any
+        self._strangers: set[int] = set()
+        self._others_there: list[str] = []  # joysticks that SDL knows no gamepad in
         self._look_again_ns = 0
         self._pads = 0
 
@@ -85,6 +91,7 @@ class GamepadInput:
         import pygame
 
         self._pad = None
+        self._open.clear()
         _controllers().quit()
         pygame.joystick.quit()
         if not self._own_window:
@@ -97,11 +104,50 @@ class GamepadInput:
 
     def instances(self) -> set[int]:
         """Return SDL's instance ids of the pads that are plugged in now."""
+        return set(self._plugged_in())
+
+    def keep_to_those_here(self) -> None:
+        """Listen to the pads that are plugged in now alone, and to the same models again where one went and comes back.
+
+        The agent's own virtual pad, which comes later, is no different from an Xbox pad; but none is missing then.
+        """
+        self._mine = {instance: joystick.get_guid() for instance, joystick in self._plugged_in().items()}
+        self._find()
+
+    def _plugged_in(self) -> dict[int, Any]:
         import pygame
 
         if not self._own_window:
             pygame.event.pump()
-        return {pygame.joystick.Joystick(index).get_instance_id() for index in range(pygame.joystick.get_count())}
+        found = {}
+        for index in range(pygame.joystick.get_count()):
+            with suppress(pygame.error):  # unplugged meanwhile
+                joystick = pygame.joystick.Joystick(index)
+                found[joystick.get_instance_id()] = joystick
+        return found
+
+    def _is_mine(self, instance: int, model: str, here: Collection[int]) -> bool:
+        """Return whether a pad may be read; one that comes back takes the place of the one that went."""
+        if self._mine is None or instance in self._mine:
+            return True
+        if instance not in self._strangers:
+            missing = [gone for gone, other in self._mine.items() if other == model and gone not in here]
+            if missing:
+                self._mine[instance] = self._mine.pop(missing[0])
+                return True
+            self._strangers.add(instance)
+        return False
+
+    def unheard(self) -> str | None:
+        """Return that no gamepad is there, and what else is; None while one is."""
+        if self._pad is not None:
+            return None
+        if self._others_there:
+            return (
+                f"SDL knows no gamepad in {' and '.join(map(repr, self._others_there))}: describe it in "
+                "SDL_GAMECONTROLLERCONFIG, or drive with the keys"
+            )
+        return "no gamepad is plugged in"
 
     def read(self) -> Controls:
         """Return the pad's controls; neutral without one."""
@@ -109,26 +155,42 @@ class GamepadInput:
 
         if not self._own_window:
             pygame.event.pump()
-        if self._pad is not None and (not self._pad.attached() or not self.accepts(self._instance)):
-            self._pad, self._pads = None, -1
-        if pygame.joystick.get_count() != self._pads or (self._pad is None and clock_ns() >= self._look_again_ns):
+        for instance, pad in list(self._open.items()):
+            if not pad.attached() or not self.accepts(instance):
+                del self._open[instance]
+                self._pads = -1
+        if pygame.joystick.get_count() != self._pads or (not self._open and clock_ns() >= self._look_again_ns):
             self._find()
+        if self._pad not in self._open.values():
+            self._pad = next(iter(self._open.values()), None)
         if self._pad is None:
             return NEUTRAL
-        steering = self._pad.get_axis(pygame.CONTROLLER_AXIS_LEFTX) / _FULL
-        throttle = self._pad.get_axis(pygame.CONTROLLER_AXIS_TRIGGERRIGHT) / _FULL
-        brake = self._pad.get_axis(pygame.CONTROLLER_AXIS_TRIGGERLEFT) / _FULL
-        others = {name: AXIS_BY_NAME[name].value_at(self._share(place)) for name, place in self._others}
+        controls = self._read(self._pad)
+        if len(self._open) > 1 and controls.deflection <= _REST:
+            for other in self._open.values():
+                moved = self._read(other)
+                if moved.deflection > _MOVED:
+                    self._pad = other
+                    return moved
+        return controls
+
+    def _read(self, pad: Any) -> Controls:
+        import pygame
+
+        steering = pad.get_axis(pygame.CONTROLLER_AXIS_LEFTX) / _FULL
+        throttle = pad.get_axis(pygame.CONTROLLER_AXIS_TRIGGERRIGHT) / _FULL
+        brake = pad.get_axis(pygame.CONTROLLER_AXIS_TRIGGERLEFT) / _FULL
+        others = {name: AXIS_BY_NAME[name].value_at(self._share(pad, place)) for name, place in self._others}
         return Controls(steering if abs(steering) > _REST else 0.0, throttle, brake, **others).clip()
 
-    def _share(self, place: SteeringAxis | PedalAxis) -> float:
+    def _share(self, pad: Any, place: SteeringAxis | PedalAxis) -> float:
         """Return how far what lies there is moved: [-1, 1] for a whole stick, else [0, 1]."""
         import pygame
 
         if place in _SDL_BUTTONS:
-            return float(self._pad.get_button(getattr(pygame, f"CONTROLLER_BUTTON_{_SDL_BUTTONS[place]}")))
+            return float(pad.get_button(getattr(pygame, f"CONTROLLER_BUTTON_{_SDL_BUTTONS[place]}")))
         name, sign = _SDL_AXES[place]
-        share = float(sign * self._pad.get_axis(getattr(pygame, f"CONTROLLER_AXIS_{name}")) / _FULL)
+        share = float(sign * pad.get_axis(getattr(pygame, f"CONTROLLER_AXIS_{name}")) / _FULL)
         if place not in STEERING_AXES:
             share = max(0.0, share)
         return share if abs(share) > _REST else 0.0
@@ -144,13 +206,18 @@ class GamepadInput:
 
         self._pads = pygame.joystick.get_count()
         self._look_again_ns = clock_ns() + _LOOK_AGAIN_NS  # a pad is counted a moment before it can be opened
-        for index in range(self._pads):
-            if self._pad is not None:
-                return
+        here = self._plugged_in()
+        self._others_there = []
+        for index, (instance, joystick) in enumerate(here.items()):
             with suppress(pygame.error):  # unplugged meanwhile
-                instance = pygame.joystick.Joystick(index).get_instance_id()
-                if self.accepts(instance) and _controllers().is_controller(index):
-                    self._pad, self._instance = _controllers().Controller(index), instance
+                if not self.accepts(instance) or not self._is_mine(instance, joystick.get_guid(), here):
+                    continue
+                if not _controllers().is_controller(index):
+                    self._others_there.append(joystick.get_name())
+                elif instance not in self._open:
+                    self._open[instance] = _controllers().Controller(index)
+        if self._pad is None:
+            self._pad = next(iter(self._open.values()), None)
 
 
 def _controllers() -> Any:

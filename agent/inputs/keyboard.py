@@ -73,6 +73,20 @@ class KeyboardInput(_Listening):
         """Take a key for up; called by pynput's thread."""
         self._down.discard(key_name(key))
 
+    def __enter__(self) -> Self:
+        """Start listening.
+
+        Raises:
+            ControllerError: If keys cannot be heard here, or the keyboard's layout lacks one of those that drive.
+        """
+        for _, name, _ in self._keys.pressed:
+            check_layout(name)
+        return super().__enter__()
+
+    def unheard(self) -> str | None:
+        """Return None: a keyboard is there, or opening it has failed."""
+        return None
+
     def read(self) -> Controls:
         """Return the controls of this moment."""
         now_ns = self._clock()
@@ -130,6 +144,31 @@ def _until_the_desktop_ends(listen: Callable[[], None]) -> None:
 
     with contextlib.suppress(ConnectionClosedError):
         listen()
+
+
+def x11_keysym(character: str) -> int:
+    """Return X11's number for a character, by its own rule for Unicode."""
+    return ord(character) if ord(character) < 0x100 else 0x1000000 + ord(character)
+
+
+def check_layout(name: str) -> None:
+    """Refuse a character that no key of this keyboard's layout makes: it could be neither heard nor pressed.
+
+    Raises:
+        ControllerError: If it is one.
+    """
+    if len(name) != 1 or sys.platform != "linux":
+        return
+    import_keyboard()  # says what is missing, if anything is
+    from Xlib import display
+
+    connection = display.Display()
+    connection.close()  # the layout came with it
+    if not connection.keysym_to_keycode(x11_keysym(name)):
+        raise ControllerError(
+            f"no key of this keyboard's layout makes {name!r}, expected one. Name another key in [keys] of the game's "
+            "profile, or choose a layout that has it, such as `setxkbmap us`."
+        )
 
 
 def key_name(key: Any) -> str:

@@ -28,6 +28,8 @@ class ControlTrack:
     def __init__(self) -> None:
         self._samples: deque[tuple[int, Controls]] = deque(maxlen=round(_REMEMBERED_S * SAMPLES_PER_S))
         self._lock = threading.Lock()
+        self.unheard: str | None = None
+        """Why the person cannot be heard at present; None while they can be."""
 
     def add(self, stamp_ns: int, controls: Controls) -> None:
         """Take a sample; stamps only grow."""
@@ -104,9 +106,12 @@ class Sampler:
     def _work(self) -> None:
         try:
             with self._person as person:
+                self._track.unheard = person.unheard()
                 self._opened.set()
                 while not self._stopping.wait(1 / SAMPLES_PER_S):
-                    self._track.add(clock_ns(), person.read())
+                    controls = person.read()
+                    self._track.unheard = person.unheard()  # before the sample, which says nothing then
+                    self._track.add(clock_ns(), controls)
         except Exception as exc:
             self._failure = exc
         finally:

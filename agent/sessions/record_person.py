@@ -1,5 +1,6 @@
 """A person drives a game in a window; what they see and what they do becomes episodes to learn from."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -11,13 +12,15 @@ from typing import Self
 import numpy as np
 
 from agent.capture.base import FrameSource
-from agent.contract.controls import Controls
+from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
 from agent.contract.errors import BlindError
 from agent.contract.observation import Frame
 from agent.inputs.sampling import ControlTrack
 from agent.observers.episode_writer import EpisodeRecorder
 from agent.system.pacing import Pacer, clock_ns
+
+_log = logging.getLogger(__name__)
 
 DISCARDED_S = 5.0
 """What the discard key takes back: somebody who has just crashed needs about as long to reach it."""
@@ -34,6 +37,7 @@ class DemonstrationCounts:
         dropped: Frames that compressing and writing could not keep up with.
         repeated: Ticks at which neither the picture nor the controls were new; nothing is recorded then.
         blind: Ticks without a picture: minimised, black, frozen.
+        unheard: Ticks at which the person could not be heard, such as with a gamepad that has gone.
         discarded: Rows taken back by the discard key, and pictures that waited for their controls then or at the end.
         left: Rows steering left.
         straight: Rows steering straight on.
@@ -47,6 +51,7 @@ class DemonstrationCounts:
     dropped: int = 0
     repeated: int = 0
     blind: int = 0
+    unheard: int = 0
     discarded: int = 0
     left: int = 0
     straight: int = 0
@@ -107,9 +112,18 @@ class Demonstration:
         self._mark_ns: int | None = None
         self._dropped_before = 0
         self._finished_bytes = 0
+        self._told: str | None = None  # why nothing is being recorded, as it was said last
+        self._was_moved = False  # whether anything was pressed or turned in this episode
         self._rows: deque[tuple[int, float]] = deque(maxlen=round(2 * DISCARDED_S * header.rate_hz))
 
     def __enter__(self) -> Self:
+        """Open the first episode, which takes a second or more, before the person's time runs.
+
+        Raises:
+            EpisodeError: If it cannot be created.
+        """
+        if self._wanted and not self.recording:
+            self._start()
         return self
 
     def __exit__(
@@ -180,12 +194,29 @@ class Demonstration:
             self._record_known(self._recorder)
         if not self.recording or self.paused:
             return
+        if self._track.unheard is not None:  # what the samples say now is nobody's: no label is made of it
+            self._drop_pending()
+            self.counts.unheard += 1
+            self._tell(self._track.unheard)
+            return
         try:
             frame = self._source.read()
-        except BlindError:
+        except BlindError as blind:
             self.counts.blind += 1
+            self._tell(f"blind: {blind}")
             return
+        self._tell(None)
         self._pending.append(frame)
+
+    def _tell(self, reason: str | None) -> None:
+        """Say once why nothing is being recorded, and once that something is again."""
+        if reason == self._told:
+            return
+        if reason is not None:
+            _log.warning("nothing is recorded now: %s", reason)
+        elif self._told is not None:
+            _log.warning("recording again")
+        self._told = reason
 
     def _record_known(self, recorder: EpisodeRecorder) -> None:
         known_ns = self._clock() - round(self._averaged_s * 1e9)
@@ -202,6 +233,7 @@ class Demonstration:
             self.counts.repeated += 1
             return
         self._last = (frame.index, controls)
+        self._was_moved |= not _alike(controls, NEUTRAL)
         seen_until_ns = self._pending[0].captured_ns if self._pending else self._clock()
         mark = self._mark_ns is not None and self._mark_ns <= seen_until_ns
         if mark:
@@ -225,6 +257,7 @@ class Demonstration:
         while path.exists() or path.with_suffix(".recording").exists():
             path, number = path.with_name(f"{self._header.game}-{stamp}-{number}.parquet"), number + 1
         self._recorder = EpisodeRecorder(path, self._header, blocking=self._blocking).__enter__()
+        self._was_moved = False
         self.files.append(path)
 
     def _stop(self) -> None:
@@ -239,6 +272,12 @@ class Demonstration:
             self.counts.dropped = self._dropped_before = self._dropped_before + recorder.dropped
             path = self.files[-1]
             if path.exists():
+                if not self._was_moved:
+                    _log.warning(
+                        "in %s nothing was ever pressed or turned, expected you to drive: a network learns from it to "
+                        "do nothing. Delete it, and look at what you drive with by `python -m agent doctor`.",
+                        path.name,
+                    )
                 self.counts.episodes += 1
                 self._finished_bytes += path.stat().st_size
             else:
@@ -255,7 +294,7 @@ def describe(counts: DemonstrationCounts, state: str) -> str:
     rows = max(1, counts.frames)
     return (
         f"{state} | frames {counts.frames}, dropped {counts.dropped}, repeated {counts.repeated}, blind {counts.blind}"
-        " | "
+        f"{f', unheard {counts.unheard}' if counts.unheard else ''} | "
         f"left {counts.left / rows:.0%} straight {counts.straight / rows:.0%} right {counts.right / rows:.0%} | "
         f"{counts.size_bytes / 1e6:.1f} MB"
     )

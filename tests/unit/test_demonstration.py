@@ -72,6 +72,9 @@ class Session:
             now = self.clock()
             self.track.add(now, Controls(round(self.steering(now / S), 3)))
             for word in events.get(self.tick, "").split():
+                if word in ("asleep", "awake"):
+                    self.track.unheard = "no gamepad is plugged in" if word == "asleep" else None
+                    continue
                 if hasattr(self.source, word.strip("-")):
                     setattr(self.source, word.strip("-"), not word.startswith("-"))
                 else:
@@ -252,6 +255,9 @@ class Hands:
             raise ControllerError("unplugged")
         return Controls(0.5)
 
+    def unheard(self) -> str | None:
+        return None if self.reads else "asleep"
+
 
 def test_the_sampler_tells_what_went_wrong_in_its_thread() -> None:
     with pytest.raises(ControllerError, match="no pad"):
@@ -368,3 +374,56 @@ def test_what_has_not_reached_the_disk_is_taken_back_too(tmp_path: Path) -> None
         assert writer.discard_since(round(1.1 * S)) == 3
         writer.write(row(3.0))
     assert len(Episode.open(tmp_path / "e.parquet")) == 11
+
+
+@pytest.mark.parametrize("averaged_s", [0.0, 0.1], ids=["pad", "keys"])
+def test_a_pad_that_goes_leaves_no_rows_behind(
+    tmp_path: Path, averaged_s: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody's controls are neutral: as labels they would teach to let go of everything."""
+    session = Session(tmp_path, averaged_s=averaged_s)
+    session.run({20: "asleep", 60: "awake"}, 80)
+    (episode,) = session.episodes()
+    seconds = (episode.captured_ns - S) / S
+    assert not ((seconds > 20 / RATE_HZ) & (seconds < 59 / RATE_HZ)).any()
+    assert len(episode) >= 30
+    assert session.demonstration.counts.unheard == 40
+    assert "unheard 40" in describe(session.demonstration.counts, "done")
+    assert caplog.messages == ["nothing is recorded now: no gamepad is plugged in", "recording again"]
+
+
+def test_why_nothing_is_recorded_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    session = Session(tmp_path)
+    session.run({5: "blind", 15: "-blind", 25: "blind"}, 30)
+    blind = "nothing is recorded now: blind: black"
+    assert caplog.messages == [blind, "recording again", blind]
+
+
+def test_an_episode_in_which_nothing_was_pressed_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    session = Session(tmp_path)
+    session.steering = lambda seconds: 0.0
+    session.run({}, 10)
+    (path,) = session.demonstration.files
+    assert [line for line in caplog.messages if f"in {path.name} nothing was ever pressed or turned" in line]
+    caplog.clear()
+    Session(tmp_path / "driven").run({}, 10)
+    assert not caplog.messages
+
+
+def test_the_first_episode_is_open_before_the_time_runs(tmp_path: Path) -> None:
+    demonstration = Session(tmp_path).demonstration
+    with demonstration:
+        assert demonstration.recording
+        assert list(tmp_path.glob("*.recording"))
+    assert not list(tmp_path.iterdir()), "an episode without rows leaves no file"
+
+
+def test_the_sampler_passes_on_that_the_person_is_not_heard() -> None:
+    class Asleep(Hands):
+        def read(self) -> Controls:
+            return NEUTRAL
+
+    track = ControlTrack()
+    with Sampler(Asleep(), track):
+        assert track.unheard == "asleep"
+    assert track.unheard == "asleep"

@@ -43,7 +43,7 @@ class HeldPad:
 )
 def test_a_pad_in_the_hand_moves_a_further_axis(place: PedalAxis, felt: float) -> None:
     with GamepadInput(pad=PadMap(others=(("handbrake", place),))) as hands:
-        hands._pad, hands._pads = HeldPad(), pygame.joystick.get_count()
+        hands._open, hands._pads = {0: HeldPad()}, pygame.joystick.get_count()
         assert hands.read().values == pytest.approx(Controls(handbrake=felt).values, abs=1e-4)
 
 

@@ -11,6 +11,7 @@ from agent.driving.takeover import THRESHOLD, Takeover
 
 class Hands:
     controls = NEUTRAL
+    trouble: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -21,7 +22,10 @@ class Hands:
         pass
 
     def read(self) -> Controls:
-        return self.controls
+        return self.controls if self.trouble is None else NEUTRAL
+
+    def unheard(self) -> str | None:
+        return self.trouble
 
 
 def test_hands_at_rest_do_not_take_over() -> None:
@@ -92,3 +96,27 @@ def test_without_keys_f8_does_nothing() -> None:
     takeover = Takeover(Hands())
     takeover.change_hands()
     assert takeover() is None
+
+
+def test_a_gamepad_that_goes_gives_the_wheel_back_and_is_heard_again(caplog: pytest.LogCaptureFixture) -> None:
+    """Its rows would be neutral controls, recorded as a person's correction."""
+    hands = Hands()
+    takeover = Takeover(hands)
+    hands.controls = Controls(0.5)
+    assert takeover() == Controls(0.5)
+    hands.trouble = "no gamepad is plugged in"
+    assert [takeover(), takeover()] == [None, None]
+    hands.trouble = None
+    assert takeover() == Controls(0.5)
+    assert [line for line in caplog.messages if "gamepad" in line and "Back" not in line] == [
+        "the gamepad has gone (no gamepad is plugged in): nobody can take over with it until it is back",
+        "the gamepad is back",
+    ]
+
+
+def test_who_has_no_gamepad_is_not_told_that_it_has_gone(caplog: pytest.LogCaptureFixture) -> None:
+    hands = Hands()
+    hands.trouble = "no gamepad is plugged in"
+    takeover = Takeover(hands)
+    assert takeover() is None
+    assert not caplog.messages
