@@ -4,15 +4,16 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
+from agent.capture import registry
 from agent.capture.base import Grabber
 from agent.capture.desktop import find_windows, is_wayland, open_desktop, plain_title
 from agent.capture.desktop_base import Desktop, Window, WindowState
-from agent.capture.mss import MssGrabber
 from agent.contract.errors import BlindError, CaptureError, FrozenError
 from agent.contract.observation import Frame, Pixels
 from agent.contract.profile import Capture, Region
@@ -60,7 +61,7 @@ class ScreenSource:
 
     Args:
         capture: Where the picture is. Its window is followed when it moves and when its size changes.
-        open_grabber: Opens the screen.
+        open_grabber: Opens the screen; None opens the grabber that ``capture`` names.
         open_desktop: Opens the list of windows, if one is named.
         clock: Monotonic time in nanoseconds.
         frozen_s: How long the picture may stand still; ``math.inf`` for as long as it likes.
@@ -82,7 +83,7 @@ class ScreenSource:
         self.counts = CaptureCounts()
         self.focused: bool | None = None
         self._capture = capture
-        self._open_grabber = open_grabber or MssGrabber
+        self._open_grabber = open_grabber or partial(registry.open_grabber, capture.grabber)
         self._open_desktop = open_desktop
         self._clock = clock
         self._frozen_s = frozen_s

@@ -98,6 +98,10 @@ class Region:
         return Region(left, top, right - left, bottom - top)
 
 
+MSS = "mss"
+"""The grabber that comes along."""
+
+
 @dataclass(frozen=True, slots=True)
 class Capture:
     """Where a game's picture is.
@@ -108,12 +112,14 @@ class Capture:
         region: Part of the window's inside, or of the monitor; None takes all of it.
         needs_focus: Whether to drive only while the window is the one in use. Keys would go to another program
             otherwise, and many games let go of the pad or stand still.
+        grabber: What reads its pixels, see ``agent.capture.registry``.
     """
 
     window: str | None = None
     monitor: int = 1
     region: Region | None = None
     needs_focus: bool = True
+    grabber: str = MSS
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from agent.contract.controls import Controls
 from agent.contract.errors import AgentError, EngineError
 from agent.contract.spec import ModelSpec
-from agent.system.plugins import find_plugins, load_plugin, package_of
+from agent.system.plugins import find_plugins, load_plugin, package_of, reason_of
 
 if TYPE_CHECKING:
     from agent.engines.base import Engine
@@ -114,10 +114,9 @@ class EngineEntry:
         except Exception as exc:
             if not self.package:
                 raise
-            reason = f"{type(exc).__name__}: {' '.join(str(exc).split())[:200]}"
             raise EngineError(
-                f"the engine {self.name} of {self.package} cannot be made ({reason}). Update that package, or choose "
-                "another with --engine."
+                f"the engine {self.name} of {self.package} cannot be made ({reason_of(exc)}). Update that "
+                "package, or choose another with --engine."
             ) from exc
 
 

@@ -18,6 +18,7 @@ from agent.contract.errors import GameError
 from agent.contract.profile import (
     BUTTONS,
     MAX_DEAD_ZONE,
+    MSS,
     PEDAL_AXES,
     STEERING_AXES,
     STUCK_ACTIONS,
@@ -170,6 +171,7 @@ def _capture(table: "_Table") -> Capture:
         monitor=int(table.number("monitor", 1, 16, 1)),
         region=region,
         needs_focus=table.flag("needs_focus", True),
+        grabber=table.line("grabber") if "grabber" in table else MSS,
     )
 
 

@@ -1,16 +1,30 @@
-"""The games, and who else can drive them, by the names that the command line uses."""
+"""The games, and who else can drive them, by the names that the command line uses.
+
+A game of another package joins by an entry point of the group ``hoodcam.games``: its name is the game's, and what it
+names is a :class:`Game` in a module that does not import the game's library::
+
+    [project.entry-points."hoodcam.games"]
+    pond = "pond_game.entry:POND"
+"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.contract.errors import GameError
 from agent.contract.profile import GameProfile
 from agent.games.base import Expert, Simulator
 from agent.games.profile_files import load_profile, profile_paths
 from agent.games.supertuxkart.races import GRADED_TRACKS
+from agent.system.plugins import find_plugins, load_plugin, package_of
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GROUP = "hoodcam.games"
+"""Of the entry points."""
 _DRIVERS = "hoodcam.drivers"  # group of entry points: the name of a driver, and what makes it from a simulator
 
 
@@ -78,29 +92,47 @@ _TRACK_NAMES = {"supertuxkart": GRADED_TRACKS}
 
 
 def game_names() -> tuple[str, ...]:
-    """Return the names of all games that there is a profile for."""
-    return tuple(profile_paths())
+    """Return the names of all games: those that there is a profile for, then those of other packages."""
+    profiles = tuple(profile_paths())
+    return (*profiles, *(name for name in find_plugins(GROUP) if name not in profiles))
 
 
 def find_game(name: str) -> Game:
     """Return the game of that name, or of the profile at that path.
 
     Raises:
-        GameError: If there is none (the message lists those there are), or its profile is faulty.
+        GameError: If there is none (the message lists those there are), its profile is faulty, or another package's
+            cannot be loaded.
     """
     if name.endswith(".toml"):
         return Game(load_profile(Path(name)))
     paths = profile_paths()
     if name not in paths:
+        plugin = find_plugins(GROUP).get(name)
+        if plugin is not None:
+            return _load_game(plugin)
         raise GameError(
-            f"game {name!r} is unknown, expected one of: {', '.join(paths)}. For another game write a profile "
+            f"game {name!r} is unknown, expected one of: {', '.join(game_names())}. For another game write a profile "
             "(`python -m agent games new`)."
         )
     game = Game(load_profile(paths[name]), _SIMULATORS.get(name), _TRACK_NAMES.get(name, ()))
     if game.profile.capture is None and game.make_simulator is None:
+        plugin = find_plugins(GROUP).get(name)
+        if plugin is not None:  # the user's own profile of another package's game
+            return replace(_load_game(plugin), profile=game.profile)
         raise GameError(
             f"{paths[name]}: embedded is true, expected that of a game that runs in this process alone: "
             f"{', '.join(_SIMULATORS)}. Say in [capture] which window the game is in."
+        )
+    return game
+
+
+def _load_game(plugin: "EntryPoint") -> Game:
+    game = load_plugin(plugin, Game, GameError)
+    if game.name != plugin.name:
+        raise GameError(
+            f"{package_of(plugin)} offers the game {plugin.name!r}, but its profile is called {game.name!r}, expected "
+            "the same name. Update that package, or uninstall it."
         )
     return game
 

@@ -12,12 +12,12 @@ from typing import Literal
 import numpy as np
 
 from agent.capture.desktop import is_wayland
-from agent.capture.mss import MssGrabber
+from agent.capture.registry import open_grabber
 from agent.capture.screen import ScreenSource
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import AgentError, BlindError
 from agent.contract.observation import Pixels
-from agent.contract.profile import Capture, GameProfile, PadMap
+from agent.contract.profile import MSS, Capture, GameProfile, PadMap
 from agent.controllers.gamepad import Gamepad
 from agent.driving.rate import sustainable_rate, warm_up
 from agent.engines.base import Engine
@@ -67,7 +67,7 @@ def examine(
         test_pad: Whether to plug the virtual gamepad in.
     """
     yield _versions()
-    yield _display()
+    yield _display(MSS if capture is None else capture.grabber)
     if profile is not None and capture is not None:
         yield from _game(profile, capture, picture, save)
     if test_pad:
@@ -90,9 +90,9 @@ def _versions() -> Finding:
     return Finding("versions", "OK", ", ".join([system, *found]))
 
 
-def _display() -> Finding:
+def _display(name: str) -> Finding:
     try:
-        grabber = MssGrabber()
+        grabber = open_grabber(name)
     except AgentError as exc:
         return Finding("display", "failed", str(exc))
     monitors = grabber.monitors[1:]
@@ -100,8 +100,8 @@ def _display() -> Finding:
     found = ", ".join(f"{index}: {region}" for index, region in enumerate(monitors, 1))
     if is_wayland():
         advice = "X programs see only each other's windows there. If the picture is black, log in on Xorg."
-        return Finding("display", "warning", f"a Wayland session, monitors {found}. {advice}")
-    return Finding("display", "OK", f"monitors (left,top,width,height) {found}")
+        return Finding("display", "warning", f"a Wayland session, monitors {found}, read by {name}. {advice}")
+    return Finding("display", "OK", f"monitors (left,top,width,height) {found}, read by {name}")
 
 
 def _game(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from agent.capture.registry import GrabberChoices
 from agent.contract.profile import Capture, GameProfile, Region
 from agent.engines.registry import EngineChoices
 from agent.games.registry import game_names
@@ -106,11 +107,23 @@ class CaptureSettings(Settings):
         ),
     )
 
+    grabber: str | None = field(
+        default=None,
+        metadata=option(
+            "what reads the pixels: %(choices)s (default: the profile's, mss unless it names another)",
+            choices=GrabberChoices(),
+            metavar="NAME",
+            group=IN_A_WINDOW,
+        ),
+    )
+
     def where_to_look(self, profile: GameProfile) -> Capture:
         """Return what to capture: the profile's, with what was given here in its place."""
         capture = profile.capture or Capture()
         if self.window is not None:
             capture = replace(capture, window=self.window)
         elif self.monitor is not None:
-            capture = Capture(None, self.monitor, capture.region)
+            capture = Capture(None, self.monitor, capture.region, grabber=capture.grabber)
+        if self.grabber is not None:
+            capture = replace(capture, grabber=self.grabber)
         return capture if self.region is None else replace(capture, region=self.region)

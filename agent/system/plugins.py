@@ -39,10 +39,9 @@ def load_plugin(entry: "EntryPoint", kind: type[T], error: type[AgentError]) -> 
     try:
         found = entry.load()
     except Exception as exc:
-        reason = f"{type(exc).__name__}: {' '.join(str(exc).split())[:200]}"
         raise error(
-            f"{package_of(entry)} offers {entry.name!r}, but {_shown(entry.value)} cannot be loaded ({reason}). "
-            "Update that package, or uninstall it."
+            f"{package_of(entry)} offers {entry.name!r}, but {_shown(entry.value)} cannot be loaded "
+            f"({reason_of(exc)}). Update that package, or uninstall it."
         ) from exc
     if not isinstance(found, kind):
         raise error(
@@ -50,6 +49,12 @@ def load_plugin(entry: "EntryPoint", kind: type[T], error: type[AgentError]) -> 
             f"expected {kind.__name__}. Update that package, or uninstall it."
         )
     return found
+
+
+def reason_of(exc: Exception) -> str:
+    """Return in one printable line what another package's code has failed by."""
+    text = " ".join(str(exc).split())[:200]
+    return f"{type(exc).__name__}: {''.join(each if each.isprintable() else '?' for each in text)}"
 
 
 def package_of(entry: "EntryPoint") -> str:

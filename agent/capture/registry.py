@@ -1,0 +1,62 @@
+"""What reads pixels off the screen, by the names that profiles and the command line use.
+
+A grabber of another package joins by an entry point of the group ``hoodcam.grabbers``: its name is the grabber's, and
+what it names opens one when called without arguments, such as a class that is a :class:`agent.capture.base.Grabber`::
+
+    [project.entry-points."hoodcam.grabbers"]
+    fast = "fast_grabber:FastGrabber"
+"""
+
+from collections.abc import Callable, Iterator
+
+from agent.capture.base import Grabber
+from agent.contract.errors import AgentError, CaptureError
+from agent.contract.profile import MSS
+from agent.system.plugins import find_plugins, load_plugin, package_of, reason_of
+
+GROUP = "hoodcam.grabbers"
+"""Of the entry points."""
+
+
+def grabber_names() -> tuple[str, ...]:
+    """Return the names of all grabbers, those of other packages last; nothing of theirs is imported."""
+    return (MSS, *(name for name in find_plugins(GROUP) if name != MSS))
+
+
+def open_grabber(name: str) -> Grabber:
+    """Open the grabber of that name.
+
+    Raises:
+        CaptureError: If there is none, another package's cannot be loaded, or the screen cannot be opened.
+    """
+    if name == MSS:
+        from agent.capture.mss import MssGrabber
+
+        return MssGrabber()
+    plugins = find_plugins(GROUP)
+    if name not in plugins:
+        raise CaptureError(
+            f"the grabber {name!r} is unknown, expected one of {', '.join(grabber_names())}. Install the package that "
+            "has it, or leave it out of the profile."
+        )
+    plugin = plugins[name]
+    maker: Callable[[], Grabber] = load_plugin(plugin, Callable, CaptureError)  # type: ignore[arg-type]
+    try:
+        return maker()
+    except AgentError:
+        raise
+    except Exception as exc:
+        raise CaptureError(
+            f"the grabber {name} of {package_of(plugin)} cannot be opened ({reason_of(exc)}). Update that "
+            f"package, or use {MSS}."
+        ) from exc
+
+
+class GrabberChoices:
+    """The names for a command line's option; other packages are looked into only when they are needed."""
+
+    def __contains__(self, name: object) -> bool:
+        return name == MSS or name in find_plugins(GROUP)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(grabber_names())
