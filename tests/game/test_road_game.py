@@ -34,7 +34,7 @@ def play(display: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         process = subprocess.Popen(command, env=display, cwd=ROOT)
         processes.append(process)
         wait_for("the game's window", lambda: process.poll() is None and windows())
-        wait_for("its keyboard", lambda: focused(display) == TITLE)
+        wait_for("its keyboard", lambda: log.exists() and rows(log) and rows(log)[-1]["focused"])
         return log
 
     yield start
@@ -51,9 +51,14 @@ def windows() -> list[Window]:
         desktop.close()
 
 
-def focused(display: Environment) -> str:
-    asked = ["xdotool", "getactivewindow", "getwindowname"]
-    return subprocess.run(asked, env=display, text=True, capture_output=True, check=False).stdout.strip()
+def window_of(width_px: int, log: Path) -> Window:
+    """Return the game's only window, once it has that width and hears keys."""
+
+    def found() -> list[Window]:
+        those = windows()
+        return those if [window.region.width for window in those] == [width_px] and rows(log)[-1]["focused"] else []
+
+    return wait_for(f"a window {width_px} px wide", found)[0]
 
 
 def rows(log: Path) -> list[dict[str, Any]]:
@@ -74,19 +79,16 @@ def test_the_person_drives_a_few_hundred_metres_by_keys(play: Play) -> None:
 
 def test_the_full_screen_is_another_window_and_the_pause_stops_the_car(play: Play, display: Environment) -> None:
     log = play("--size", "480x270")
-    (before,) = windows()
-    assert (before.region.width, before.region.height) == (480, 270)
+    before = window_of(480, log)
 
     def press(key: str) -> None:
         subprocess.run(["xdotool", "key", key], env=display, check=True)
 
     press("f")
-    full = wait_for("the full screen", lambda: [w for w in windows() if w.region.width == 1280 and w != before])
-    assert full[0].handle != before.handle
-    wait_for("its keyboard", lambda: focused(display) == TITLE)
+    full = window_of(1280, log)
+    assert full.handle != before.handle
     press("f")
-    wait_for("the window again", lambda: [w for w in windows() if w.region.width == 480])
-    wait_for("its keyboard", lambda: focused(display) == TITLE)
+    window_of(480, log)
     with Keyboard() as keyboard:
         keyboard.tap("enter")
         wait_for("the race", lambda: rows(log)[-1]["state"] == "driving")

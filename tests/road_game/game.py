@@ -109,12 +109,13 @@ class Game:
             self.car.put(self.car.place.position_m)
             self.resets += 1
 
-    def step(self, hands: Hands, seconds: float) -> None:
+    def step(self, hands: Hands, seconds: float, focused: bool = True) -> None:
         """Let time pass, and write what came of it into the log.
 
         Args:
             hands: What the driver does.
             seconds: How much time.
+            focused: Whether the window hears keys; only written down.
         """
         if self.state == "driving":
             laps = self.car.laps
@@ -122,7 +123,7 @@ class Game:
             self.race_s += seconds
             if self.car.laps > laps:
                 self.last_lap_s, self._lap_began_s = self.race_s - self._lap_began_s, self.race_s
-        self._log.write(**self.report())
+        self._log.write(**self.report(), focused=focused)
 
     def report(self) -> dict[str, Any]:
         """Return what the log says of this moment."""

@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from .track import Track
 _LOOKS_PER_S = 60
 _TAP_S = 0.07
 _SILENT_S = 5.0
+_SHOWN_WITHIN_S = 20.0
 _PUT_BACK_S = 25.0  # a rescue that takes longer asks the game to put the car back
 _KEYS = {
     "left": "Left",
@@ -203,12 +204,18 @@ class Person:
 
     def begin_race(self) -> None:
         """Go to the menu and begin a race: the car stands at the line."""
+        self._expect("the game's window to have the keyboard", lambda row: row["focused"])
         self._keyboard.tap("escape")
-        time.sleep(0.4)
+        self._expect("the menu", lambda row: row["state"] == "menu")
         self._keyboard.tap("enter")
-        time.sleep(0.3)
-        if self._log.newest()["state"] != "driving":
-            raise RuntimeError("the race did not begin, expected the game's window to have the focus.")
+        self._expect("the race", lambda row: row["state"] == "driving")
+
+    def _expect(self, what: str, is_so: Callable[[Row], bool]) -> None:
+        until_s = time.monotonic() + _SHOWN_WITHIN_S
+        while not is_so(self._log.newest()):
+            if time.monotonic() > until_s:
+                raise RuntimeError(f"{what} did not come within {_SHOWN_WITHIN_S:.0f} s: {self._log.newest()}")
+            time.sleep(0.02)
 
     def drive(self, seconds: float) -> list[Row]:
         """Drive for so long; return what the log says of it."""

@@ -51,7 +51,7 @@ class Window:
         while self._open and (seconds is None or passed_s < seconds):
             for event in pygame.event.get():
                 self._hear(event)
-            self._game.step(self._hands(), min(_LONGEST_STEP_S, elapsed_s))
+            self._game.step(self._hands(), min(_LONGEST_STEP_S, elapsed_s), pygame.key.get_focused())
             self._show()
             elapsed_s = clock.tick(PICTURES_PER_S) / 1000
             passed_s += elapsed_s
