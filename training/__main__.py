@@ -2,7 +2,15 @@
 
 import sys
 
-from training.cli import main
+from agent.system.interrupts import ending_at_once
+
+
+def main() -> int:
+    """Run the program; Ctrl-C while it is still being imported ends it without a traceback, too."""
+    with ending_at_once():
+        from training.cli import main as run
+    return run()
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,6 +10,8 @@ from training.commands import balance, collect, export, fit, report, speed
 
 COMMANDS = tuple(module.COMMAND for module in (collect, balance, fit, report, speed, export))
 
+_EXTRA = ("keras", "matplotlib", "nncf", "onnx", "onnxruntime", "tensorboard", "tensorflow")
+
 _EXAMPLES = """\
 a whole training, from nothing to a driving car:
   python -m training collect --out data/expert --episodes 60
@@ -39,4 +41,6 @@ def _explain(exc: Exception) -> str | None:
             f"{exc}: a file could not be read or written, expected readable data and an --out with room. Free space or "
             "choose another folder; what was finished is kept."
         )
+    if isinstance(exc, ModuleNotFoundError) and (missing := (exc.name or "").partition(".")[0]) in _EXTRA:
+        return f"{missing} is not installed, expected the packages that training needs: `pip install '.[training]'`."
     return None

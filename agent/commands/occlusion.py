@@ -1,14 +1,11 @@
 """``occlusion``: what in a picture the network goes by."""
 
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from agent.commands.options import JSON, Command, Invocation
 from agent.commands.wiring import EXIT_DONE, note, progress_bar, say, say_json
-from agent.contract.errors import EpisodeError, ReportError
-from agent.sessions.opening import open_engine
 from agent.settings.occlusion import OcclusionSettings
 
 if TYPE_CHECKING:
@@ -16,30 +13,11 @@ if TYPE_CHECKING:
 
 
 def _run(settings: OcclusionSettings, invocation: Invocation) -> int:
-    import cv2
+    from agent.measuring.occlusion import measure_occlusion
 
-    from agent.contract.episodes.reading import Episode
-    from agent.measuring.occlusion import study
-
-    episodes = [Episode.open(path) for path in settings.episodes]
-    games = sorted({episode.header.game for episode in episodes})
-    if len(games) > 1:
-        raise EpisodeError(f"the episodes are of {' and '.join(games)}, expected one game. Pass those of one.")
-    with closing(open_engine(settings, games[0], note)) as engine:
-        names = [output.name for output in engine.spec.outputs]
-        if settings.output not in names:
-            raise ReportError(f"--output {settings.output} is unknown, expected one of: {', '.join(names)}.")
-        with progress_bar("pictures") as bar:
-            task = bar.add_task("", total=min(settings.pictures, sum(len(episode) for episode in episodes)))
-            found = study(episodes, engine, settings.pictures, lambda: bar.advance(task))
-    if settings.out is not None:
-        try:
-            settings.out.write_bytes(cv2.imencode(".png", found.draw(names.index(settings.output)))[1].tobytes())
-        except OSError as exc:
-            raise ReportError(
-                f"{settings.out} cannot be written ({exc.strerror}), expected a folder that may be written. "
-                "Choose another --out."
-            ) from exc
+    with progress_bar("pictures") as bar:
+        task = bar.add_task("", total=None)
+        found, names = measure_occlusion(settings, lambda total: bar.update(task, advance=1, total=total), note)
     if invocation.json:
         say_json(
             {

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from agent.commands.options import JSON, Command, Invocation
 from agent.commands.wiring import EXIT_DONE, progress_bar, say_json
-from agent.contract.errors import EngineError
 from agent.settings.pace import PaceSettings
 
 if TYPE_CHECKING:
@@ -13,24 +12,11 @@ if TYPE_CHECKING:
 
 
 def _run(settings: PaceSettings, invocation: Invocation) -> int:
-    from agent.measuring.loop_jitter import CONDITIONS, OURS, loop_names, run_turns
+    from agent.measuring.loop_jitter import measure_pace
 
-    loops = loop_names() if settings.with_others else (OURS,)
-    if settings.with_others and len(loops) == 1:
-        raise EngineError("there is no other loop to compare with, expected the training package beside the agent.")
     with progress_bar("turns") as bar:
-        task = bar.add_task("", total=settings.rounds * len(loops) * len(CONDITIONS))
-        paces = list(
-            run_turns(
-                loops,
-                settings.rate,
-                settings.seconds,
-                settings.rounds,
-                settings.think_ms / 1e3,
-                settings.high_priority,
-                lambda: bar.advance(task),
-            )
-        )
+        task = bar.add_task("", total=None)
+        paces = measure_pace(settings, lambda turns: bar.update(task, advance=1, total=turns))
     if invocation.json:
         say_json({"period_s": 1.0 / settings.rate, "think_s": settings.think_ms / 1e3, "loops": [*map(asdict, paces)]})
     else:

@@ -1,8 +1,5 @@
 """``play``: the embedded game in a window, for people and for agents that see only pixels."""
 
-import itertools
-from contextlib import closing
-
 from agent.commands.options import Command, Invocation
 from agent.commands.wiring import ENDINGS, EXIT_DONE, say
 from agent.settings.play import PlaySettings
@@ -13,19 +10,13 @@ again, Escape ends it. A lap's clock starts with the first control."""
 
 
 def _run(settings: PlaySettings, invocation: Invocation) -> int:
-    from agent.sessions.play import GameWindow, play  # opens the display before the game asks for none
+    from agent.sessions.play import play_carracing
 
-    width_px, height_px = round(1000 * settings.scale), round(800 * settings.scale)
-    with GameWindow(width_px, height_px) as window:
-        from agent.games.carracing import EPISODE_TICKS, CarRacing
-
-        with closing(CarRacing(EPISODE_TICKS if settings.limit else None)) as simulator:
-            seeds = itertools.count(settings.seed)
-            for seed, state in play(simulator, window, itertools.islice(seeds, settings.laps), settings.report):
-                say(
-                    f"track {seed}: return {state.episode_return:.1f}, {ENDINGS[state.outcome]} after "
-                    f"{state.time_s:.1f} s, {state.progress:.0%} of the track"
-                )
+    for seed, state in play_carracing(settings):
+        say(
+            f"track {seed}: return {state.episode_return:.1f}, {ENDINGS[state.outcome]} after "
+            f"{state.time_s:.1f} s, {state.progress:.0%} of the track"
+        )
     return EXIT_DONE
 
 

@@ -39,17 +39,18 @@ def run_program(
     started_ns = _started_ns(argv)
     if argv is None:
         _end_like_ctrl_c()
-    arguments = parser.parse_args(argv)
-    command: Command[Any] = arguments.command
-    verbose = getattr(arguments, "verbose", False)
-    invocation = Invocation(
-        json=getattr(arguments, "json", False),
-        verbose=verbose,
-        started_ns=started_ns,
-        arguments=tuple(sys.argv[1:] if argv is None else argv),
-    )
-    set_up(invocation)
+    verbose = False
     try:
+        arguments = parser.parse_args(argv)
+        command: Command[Any] = arguments.command
+        verbose = getattr(arguments, "verbose", False)
+        invocation = Invocation(
+            json=getattr(arguments, "json", False),
+            verbose=verbose,
+            started_ns=started_ns,
+            arguments=tuple(sys.argv[1:] if argv is None else argv),
+        )
+        set_up(invocation)
         try:
             settings = read_settings(arguments, command.settings)
         except SettingsError as exc:

@@ -1,13 +1,11 @@
 """``replay``: the network over a recording."""
 
 import json
-from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from agent.commands.options import JSON, Command, Invocation
 from agent.commands.wiring import EXIT_DONE, EXIT_ERROR, note, say, say_json
-from agent.sessions.opening import open_engine
 from agent.settings.replay import ReplaySettings
 
 if TYPE_CHECKING:
@@ -15,20 +13,9 @@ if TYPE_CHECKING:
 
 
 def _run(settings: ReplaySettings, invocation: Invocation) -> int:
-    from agent.contract.episodes.reading import Episode
-    from agent.sessions.replay import compare_with_reference, replay, save_reference
+    from agent.sessions.replay import replay_recording
 
-    episode = Episode.open(settings.episode)
-    if episode.recovered:
-        note(episode.recovered)
-    with closing(open_engine(settings, episode.header.game, note)) as engine:
-        report = replay(episode, engine)
-        spec = engine.spec
-    if settings.write_reference is not None:
-        save_reference(settings.write_reference, report, spec)
-    comparison = None
-    if settings.reference is not None:
-        comparison = compare_with_reference(settings.reference, report, settings.tolerance)
+    report, comparison = replay_recording(settings, note)
     if invocation.json:
         compared = None if comparison is None else {"passed": comparison.passed, **asdict(comparison)}
         say_json({**json.loads(report.to_json()), "comparison": compared})

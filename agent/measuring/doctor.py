@@ -5,24 +5,30 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 
 from agent.capture.desktop import is_wayland
 from agent.capture.registry import open_grabber
 from agent.capture.screen import ScreenSource
 from agent.contract.controls import NEUTRAL, Controls
-from agent.contract.errors import AgentError, BlindError
+from agent.contract.errors import AgentError, BlindError, CaptureError
 from agent.contract.observation import Pixels
 from agent.contract.profile import MSS, Capture, GameProfile, PadMap
 from agent.controllers.gamepad import Gamepad
 from agent.driving.rate import sustainable_rate, warm_up
 from agent.engines.base import Engine
+from agent.games.registry import find_game
 from agent.inputs.gamepad import GamepadInput
 from agent.policies.stacked import policy_for
+from agent.sessions.opening import Note, ignore, open_engine, shipped_weights
+from agent.settings.doctor import DoctorSettings
+from agent.settings.shared import EngineSettings
 from agent.system.pacing import clock_ns
 
 Verdict = Literal["OK", "warning", "failed"]
@@ -242,3 +248,39 @@ def _network(load_engine: Callable[[], Engine]) -> Iterator[Finding]:
 
 def _line(exc: Exception) -> str:
     return " ".join(str(exc).split())[:120]
+
+
+def diagnose(settings: DoctorSettings, note: Note = ignore) -> Iterator[Finding]:
+    """Do what ``python -m agent doctor`` does: yield what was found, as it is found.
+
+    Args:
+        settings: Which game to look for, and what else to look at.
+        note: Is told of oddities of the network, a line at a time.
+
+    Raises:
+        GameError: If there is no such game.
+    """
+    profile = None if settings.game is None else find_game(settings.game).profile
+    capture = None
+    if profile is not None and (profile.capture is not None or settings.window or settings.monitor):
+        capture = settings.where_to_look(profile)
+    name = "carracing" if profile is None else profile.model_name
+    folder = settings.weights
+    if folder is None and profile is not None:
+        folder = shipped_weights(name)
+    untrained = settings.weights is None and folder is not None and not folder.exists()
+    load = None
+    if folder is not None and not untrained:
+        load = partial(open_engine, EngineSettings(weights=settings.weights), name, note)
+    yield from examine(profile, capture, load, settings.picture, _save, settings.pad)
+    if profile is not None and untrained:
+        advice = f"Record yourself (`agent record --game {profile.name}`) and train, or pass --weights"
+        yield Finding("network", "warning", f"there are no weights for {profile.name} yet. {advice}.")
+
+
+def _save(path: Path, pixels: Pixels) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(".png", pixels[..., :3])[1].tobytes())
+    except OSError as exc:
+        raise CaptureError(f"{path} cannot be written ({exc.strerror}), expected a folder that can be.") from exc

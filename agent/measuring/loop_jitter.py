@@ -22,6 +22,7 @@ from agent.controllers.memory import MemoryController
 from agent.driving.loop import drive
 from agent.engines.base import Prediction
 from agent.policies.network import NetworkPolicy
+from agent.settings.pace import PaceSettings
 from agent.system.pacing import Pacer, clock_ns
 from agent.system.process import raise_priority
 
@@ -222,3 +223,31 @@ class _Thinking:
 
     def close(self) -> None:
         pass
+
+
+def measure_pace(settings: PaceSettings, progress: Callable[[int], None] = lambda turns: None) -> list[Pace]:
+    """Do what ``python -m agent pace`` does.
+
+    Args:
+        settings: How often to decide, for how long, and beside whom.
+        progress: Is told after every turn how many there are.
+
+    Raises:
+        EngineError: If there is no other loop to compare with, or a loop's process ends.
+    """
+    loops = loop_names() if settings.with_others else (OURS,)
+    if settings.with_others and len(loops) == 1:
+        raise EngineError("there is no other loop to compare with, expected the training package beside the agent.")
+    turns = settings.rounds * len(loops) * len(CONDITIONS)
+    think_s = settings.think_ms / 1e3
+    return list(
+        run_turns(
+            loops,
+            settings.rate,
+            settings.seconds,
+            settings.rounds,
+            think_s,
+            settings.high_priority,
+            lambda: progress(turns),
+        )
+    )

@@ -1,6 +1,7 @@
 """What in a picture the network goes by: each part is covered in turn, and what that does to its predictions noted."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import cv2
@@ -8,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.contract.episodes.reading import Episode
+from agent.contract.errors import EpisodeError, ReportError
 from agent.contract.observation import Observation, Pixels
 from agent.contract.preprocess import preprocess
 from agent.contract.profile import Rectangle
 from agent.engines.base import Engine
+from agent.sessions.opening import Note, ignore, open_engine
+from agent.settings.occlusion import OcclusionSettings
 
 COLUMNS, ROWS = 16, 9
 """Parts a picture is covered in: squares, where it is 16 : 9."""
@@ -103,3 +107,42 @@ def cover(observation: Observation, hidden: Rectangle) -> Observation:
     covered = observation.copy()
     covered[top:bottom, left:right] = observation.reshape(-1, 3).mean(axis=0)
     return covered
+
+
+def measure_occlusion(
+    settings: OcclusionSettings,
+    progress: Callable[[int], None] = lambda pictures: None,
+    note: Note = ignore,
+) -> tuple[Occlusion, list[str]]:
+    """Do what ``python -m agent occlusion`` does; draw the map where ``settings.out`` says so.
+
+    Args:
+        settings: Which recordings, whose map.
+        progress: Is told after every picture how many there are.
+        note: Is told of oddities, a line at a time.
+
+    Returns:
+        What was found, and the names of the outputs.
+
+    Raises:
+        AgentError: If the recordings are of several games, the network cannot be loaded, or the map not be written.
+    """
+    episodes = [Episode.open(path) for path in settings.episodes]
+    games = sorted({episode.header.game for episode in episodes})
+    if len(games) > 1:
+        raise EpisodeError(f"the episodes are of {' and '.join(games)}, expected one game. Pass those of one.")
+    with closing(open_engine(settings, games[0], note)) as engine:
+        names = [output.name for output in engine.spec.outputs]
+        if settings.output not in names:
+            raise ReportError(f"--output {settings.output} is unknown, expected one of: {', '.join(names)}.")
+        pictures = min(settings.pictures, sum(len(episode) for episode in episodes))
+        found = study(episodes, engine, settings.pictures, lambda: progress(pictures))
+    if settings.out is not None:
+        try:
+            settings.out.write_bytes(cv2.imencode(".png", found.draw(names.index(settings.output)))[1].tobytes())
+        except OSError as exc:
+            raise ReportError(
+                f"{settings.out} cannot be written ({exc.strerror}), expected a folder that may be written. "
+                "Choose another --out."
+            ) from exc
+    return found, names

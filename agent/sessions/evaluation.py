@@ -182,7 +182,7 @@ class EvaluationReport:
         )
 
 
-def evaluate(
+def evaluate_policy(
     make_simulator: Callable[[], Simulator],
     policy: Policy,
     seeds: Sequence[int],

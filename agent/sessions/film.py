@@ -1,7 +1,9 @@
 """One track driven by several models, side by side in one film: the stages of a training, for example."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -9,13 +11,18 @@ import cv2
 import numpy as np
 
 from agent.contract.controls import with_standard_axes
-from agent.contract.errors import AgentError
+from agent.contract.errors import AgentError, SpecError
 from agent.contract.observation import Pixels
-from agent.games.base import Simulator
+from agent.contract.spec import ModelSpec
+from agent.games.base import DriveState, Simulator
+from agent.games.registry import find_game
 from agent.observers.base import TickRecord
-from agent.observers.video import compose
+from agent.observers.video import ANIMATION_FRAMES, FilmFile, compose
 from agent.policies.base import Policy
 from agent.sessions.lockstep_drive import drive_in_lockstep
+from agent.sessions.opening import Note, ignore, nearest_hold_ticks, open_policy
+from agent.settings.film import FilmSettings
+from agent.settings.shared import EngineSettings
 
 _CAPTION_HEIGHT_PX = 20
 _TEXT = (220, 220, 220)
@@ -109,3 +116,55 @@ def side_by_side(films: Sequence[Sequence[Pixels]], every: int = 1) -> Iterator[
         tiles = [film[tick] if tick < len(film) else film[-1] // 2 for film in films]
         tiles += [gap] * (rows * columns - len(tiles))
         yield np.vstack([np.hstack(tiles[row * columns : (row + 1) * columns]) for row in range(rows)])
+
+
+def film_models(
+    settings: FilmSettings,
+    on_model: Callable[[Path, DriveState], None] = lambda folder, state: None,
+    note: Note = ignore,
+) -> list[DriveState]:
+    """Have several models drive one track, one after the other, and write one film of them side by side.
+
+    Args:
+        settings: Which models, on which track, into which film.
+        on_model: Is told of every model's folder, and how its drive ended.
+        note: Is told of oddities, a line at a time.
+
+    Returns:
+        How each drive ended.
+
+    Raises:
+        AgentError: If the models decide at different rates, one of them fails, or the film cannot be written.
+    """
+    game = find_game(settings.game)
+    folders = [folder.resolve() for folder in settings.models]
+    same_names = len({folder.name for folder in folders}) < len(folders)
+    films, states = [], []
+    with closing(game.simulator_maker()()) as simulator, ExitStack() as stack:
+        rates_hz = {ModelSpec.load(folder).rate_hz for folder in folders}
+        if len(rates_hz) > 1:
+            listed = ", ".join(f"{rate:g}" for rate in sorted(rates_hz))
+            raise SpecError(f"the models decide at {listed} Hz, expected one rate for one film. Film them apart.")
+        hold_ticks = nearest_hold_ticks(rates_hz.pop(), simulator, note)
+        rate_hz = 1.0 / (hold_ticks * simulator.tick_s)
+        pictures = settings.seconds * rate_hz / settings.every
+        if settings.out.suffix.lower() != ".mp4" and pictures > ANIMATION_FRAMES:
+            raise AgentError(
+                f"up to {pictures:.0f} pictures, an animated one holds {ANIMATION_FRAMES}. Film fewer --seconds, keep "
+                "only --every 2nd, or write an .mp4."
+            )
+        film = stack.enter_context(FilmFile(settings.out, rate_hz / settings.every))
+        for folder in folders:
+            chosen = EngineSettings(weights=folder, engine=settings.engine, threads=settings.threads)
+            caption = f"{folder.parent.name}/{folder.name}" if same_names else folder.name
+            with closing(open_policy(chosen, game.name, note)) as policy:
+                films.append(
+                    drive_for_film(
+                        simulator, policy, settings.seed, hold_ticks, caption, settings.scale, settings.seconds
+                    )
+                )
+            states.append(simulator.state)
+            on_model(folder, simulator.state)
+        for picture in side_by_side(films, settings.every):
+            film.write(picture)
+    return states

@@ -1,9 +1,13 @@
 """Laps of a real-time game, each with an account of how it went."""
 
 import functools
+import itertools
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,14 +16,22 @@ import numpy as np
 from agent.contract.errors import AgentError
 from agent.contract.profile import Stuck
 from agent.controllers.base import Controller, expiry_for
+from agent.controllers.memory import MemoryController
 from agent.driving.loop import drive
 from agent.driving.stuck import StuckWatch
 from agent.driving.summary import DriveSummary
 from agent.games.base import DriveState
 from agent.games.realtime.game import RealTimeGame
+from agent.games.registry import find_game
 from agent.observers.base import TickObserver, TickRecord
 from agent.policies.base import Policy
+from agent.sessions.drive_outputs import Watch, describe_health, health_log, no_watch, output_observers, startup_s
+from agent.sessions.opening import Note, claim_cores, claim_priority, ignore, open_policy, settle_rate
+from agent.settings.drive import DriveSettings
 from agent.system.pacing import Pacer, TickStats, clock_ns
+from agent.system.process import peak_memory_mb
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,7 @@ class Lap:
         physics_ticks_late: Ticks of the game that ran more than a tick after they were due.
         game_processor_share: Share of one processor core that the game used.
         controls_expired: How often the game let go of controls because no new ones came.
+        files: What was written on the way.
     """
 
     seed: int
@@ -46,6 +59,7 @@ class Lap:
     physics_ticks_late: int
     game_processor_share: float
     controls_expired: int
+    files: tuple[Path, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -60,7 +74,153 @@ class Lap:
             "game_processor_share": self.game_processor_share,
             "controls_expired": self.controls_expired,
             **self.summary.to_dict(),
+            "files": [str(path) for path in self.files],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class LiveDrive:
+    """How a drive of a real-time game went.
+
+    Attributes:
+        game: The game's name.
+        model: Name of the weights.
+        engine: What ran them.
+        rate_asked_hz: Control rate that was asked for, by the settings or by the weights.
+        rate_used_hz: Control rate.
+        inference_s: Seconds a decision took when warming up.
+        peak_memory_mb: Of this process; None where the system does not tell.
+        game_peak_memory_mb: Of the game's.
+        laps: Those that were driven, the one cut short included.
+        interrupted: Whether Ctrl-C ended it.
+        fault: What ended it on the way.
+        health: How the process's health developed, where it was logged.
+    """
+
+    game: str
+    model: str
+    engine: str
+    rate_asked_hz: float
+    rate_used_hz: float
+    inference_s: float
+    peak_memory_mb: float | None
+    game_peak_memory_mb: float | None
+    laps: tuple[Lap, ...]
+    interrupted: bool
+    fault: str | None
+    health: str = ""
+
+    @property
+    def returns(self) -> list[float]:
+        """Returns of the laps that came to their end, or else of the one that was cut short."""
+        ended = [lap for lap in self.laps if lap.state.outcome != "driving"]
+        return [lap.state.episode_return for lap in ended or self.laps]
+
+    @property
+    def problems(self) -> list[str]:
+        """What failed beside the driving."""
+        return [problem for lap in self.laps for problem in lap.summary.problems]
+
+    def to_dict(self, started_ns: int | None = None) -> dict[str, Any]:
+        """Return plain data for JSON; ``started_ns`` is when the program was started, on the game's clock."""
+        report: dict[str, Any] = {
+            "game": self.game,
+            "model": self.model,
+            "engine": self.engine,
+            "rate_asked_hz": self.rate_asked_hz,
+            "rate_used_hz": self.rate_used_hz,
+            "inference_s": self.inference_s,
+            "peak_memory_mb": self.peak_memory_mb,
+            "game_peak_memory_mb": self.game_peak_memory_mb,
+        }
+        if self.laps:
+            report |= {
+                "process_start_to_first_decision_s": startup_s(started_ns, self.laps[0].first_decision_ns),
+                "return": sum(self.returns) / len(self.returns),
+                "outcome": self.laps[-1].state.outcome,
+                "timing": overall_timing(self.laps),
+            }
+        laps = [lap.to_dict() for lap in self.laps]
+        return {**report, "laps": laps, "interrupted": self.interrupted, "fault": self.fault}
+
+
+def drive_live(
+    settings: DriveSettings,
+    on_lap: Callable[[Lap], None] = lambda lap: None,
+    note: Note = ignore,
+    watch: Watch = no_watch,
+) -> LiveDrive:
+    """Drive a game that runs beside the agent, in a process of its own, and does not wait for it.
+
+    Args:
+        settings: What to drive, and what to make of it on the way.
+        on_lap: Is told of every lap as it ends.
+        note: Is told of progress and oddities, a line at a time.
+        watch: Makes further side jobs of every lap.
+
+    Returns:
+        How it went, if it ended by Ctrl-C or by a fault on the way, too.
+
+    Raises:
+        AgentError: If it never began: no such game, no weights, an output that cannot be written.
+    """
+    game = find_game(settings.game)
+    claim_priority(settings, note)  # the game inherits it
+    seeds: Iterable[int] = itertools.count(settings.seed)
+    if settings.seconds is None:
+        seeds = itertools.islice(seeds, settings.laps or 1)
+    health = health_log(settings)
+    laps: list[Lap] = []
+    files: dict[int, list[Path]] = {}  # by seed
+    interrupted, fault = False, None
+    with ExitStack() as stack:
+        # The game starts up while the network is being loaded, and has all cores to itself.
+        running = stack.enter_context(RealTimeGame(game.simulator_maker(), settings.seed))
+        claim_cores(settings, note)
+        policy = stack.enter_context(closing(open_policy(settings, game.name, note)))
+        running.wait_until_ready()
+        rate_hz, inference_s = settle_rate(settings.rate, policy, note)
+
+        def observers_for(seed: int, stats: TickStats) -> list[TickObserver]:
+            files[seed] = []
+            outputs = output_observers(
+                settings, game.name, policy, rate_hz, seed, files[seed], lambda: running.source.state
+            )
+            return [*watch(stats), *outputs, *(() if health is None else (health.of(stats),))]
+
+        controller = MemoryController() if settings.dry_run else None
+        stuck = None if settings.dry_run else game.profile.stuck
+        try:
+            for lap in drive_laps(running, policy, rate_hz, seeds, controller, observers_for, settings.seconds, stuck):
+                laps.append(replace(lap, files=tuple(_left_behind(lap, files[lap.seed]))))
+                on_lap(laps[-1])
+        except KeyboardInterrupt:
+            interrupted = True
+        except AgentError as exc:
+            fault = laps[-1].summary.fault if laps else None
+            if fault is None:
+                raise
+            _log.debug("the fault", exc_info=exc)
+        return LiveDrive(
+            game=game.name,
+            model=policy.spec.name,
+            engine=policy.name,
+            rate_asked_hz=settings.rate if settings.rate is not None else policy.spec.rate_hz,
+            rate_used_hz=rate_hz,
+            inference_s=inference_s,
+            peak_memory_mb=peak_memory_mb(),
+            game_peak_memory_mb=running.peak_memory_mb,
+            laps=tuple(laps),
+            interrupted=interrupted,
+            fault=fault,
+            health=describe_health(health),
+        )
+
+
+def _left_behind(lap: Lap, files: Sequence[Path]) -> list[Path]:
+    """Return which of a lap's files are its own and not an earlier drive's, left alone by a failure."""
+    problems = lap.summary.problems
+    return [path for path in files if path.exists() and not any(path.name in problem for problem in problems)]
 
 
 def drive_laps(

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from agent.contract.errors import EngineError, SpecError
 from agent.contract.spec import STEERING_THROTTLE_BRAKE, ModelSpec
 from agent.engines.registry import AUTO, EngineRequest, find_engine, load_engine
+from agent.games.registry import find_expert
+from agent.settings.evaluate import EvaluateSettings
+from agent.settings.record import RecordSettings
 from agent.settings.shared import EngineSettings, ProcessorSettings
 from agent.system.process import pin_to, raise_priority
 
@@ -66,6 +69,19 @@ def open_policy(settings: EngineSettings, game: str, note: Note = ignore) -> "Po
     from agent.policies.stacked import policy_for
 
     return policy_for(open_engine(settings, game, note))
+
+
+def open_driver(settings: EvaluateSettings | RecordSettings, simulator: "Simulator", note: Note = ignore) -> "Policy":
+    """Return who drives a game that waits: the network, or the expert where ``settings.driver`` says so.
+
+    Raises:
+        AgentError: If the network cannot be loaded, or there is no expert.
+    """
+    if settings.driver == "expert":
+        from agent.policies.expert import ExpertPolicy
+
+        return ExpertPolicy(find_expert()(simulator), simulator)
+    return open_policy(settings, simulator.profile.name, note)
 
 
 def shipped_weights(game: str) -> Path:

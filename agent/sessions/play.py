@@ -4,9 +4,11 @@ It reads a gamepad or the keyboard and knows nothing of the agent, which capture
 virtual pad as it would any game.
 """
 
+import itertools
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from agent.contract.errors import GameError
 from agent.games.base import DriveState, Simulator
 from agent.inputs.gamepad import GamepadInput
 from agent.inputs.wheels import KeySteering
+from agent.settings.play import PlaySettings
 from agent.system.pacing import Pacer
 
 TITLE = "Hoodcam CarRacing"
@@ -151,3 +154,18 @@ def _lap(simulator: Simulator, window: GameWindow, seed: int) -> tuple[DriveStat
             if ended_s >= _PAUSE_S:
                 break
     return simulator.state, pacer.stats.missed
+
+
+def play_carracing(settings: PlaySettings) -> Iterator[tuple[int, DriveState]]:
+    """Do what ``python -m agent play`` does: yield each lap's track and how it went, until the window is closed.
+
+    Raises:
+        GameError: If no window can be opened.
+    """
+    width_px, height_px = round(1000 * settings.scale), round(800 * settings.scale)
+    with GameWindow(width_px, height_px) as window:
+        from agent.games.carracing import EPISODE_TICKS, CarRacing  # asks for no display once there is a window
+
+        with closing(CarRacing(EPISODE_TICKS if settings.limit else None)) as simulator:
+            seeds = itertools.islice(itertools.count(settings.seed), settings.laps)
+            yield from play(simulator, window, seeds, settings.report)

@@ -1,6 +1,7 @@
 """Episodes of a policy, a network or an expert, driving a simulator that waits for it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -9,9 +10,12 @@ from agent.contract.episodes.columns import SEALED_SUFFIX, EpisodeHeader
 from agent.contract.errors import EpisodeError
 from agent.games.base import DriveState, Simulator
 from agent.games.lockstep import Lockstep
+from agent.games.registry import find_game
 from agent.observers.episode_writer import EpisodeRecorder
 from agent.policies.base import Policy
 from agent.sessions.lockstep_drive import drive_in_lockstep
+from agent.sessions.opening import Note, ignore, nearest_hold_ticks, open_driver
+from agent.settings.record import RecordSettings
 
 
 def record_episodes(
@@ -54,3 +58,32 @@ def _recorders(
         axes=with_standard_axes(profile.axes),
     )
     return [EpisodeRecorder(path, header, lambda: (lockstep.shown.speed, lockstep.shown.telemetry), blocking=True)]
+
+
+def record_simulator(
+    settings: RecordSettings,
+    on_episode: Callable[[Path, DriveState], None] = lambda path, state: None,
+    note: Note = ignore,
+) -> list[Path]:
+    """Record a network, or the expert, driving a game that waits.
+
+    Args:
+        settings: Who drives, on which tracks, and where the episodes go.
+        on_episode: Is told of every episode's file, and how its drive ended.
+        note: Is told of oddities, a line at a time.
+
+    Returns:
+        The episodes' files.
+
+    Raises:
+        AgentError: If there is no such game, network or expert, or an episode exists or cannot be written.
+    """
+    game = find_game(settings.game)
+    seeds = range(settings.seed_start, settings.seed_start + settings.episodes)
+    paths = []
+    with closing(game.simulator_maker()()) as simulator, closing(open_driver(settings, simulator, note)) as policy:
+        hold_ticks = nearest_hold_ticks(policy.spec.rate_hz, simulator, note)
+        for path, state in record_episodes(simulator, policy, seeds, hold_ticks, settings.out):
+            paths.append(path)
+            on_episode(path, state)
+    return paths

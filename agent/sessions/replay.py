@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from agent.engines.base import Engine
 from agent.engines.registry import Precision, find_engine
 from agent.policies.base import untimed
 from agent.policies.stacked import policy_for
+from agent.sessions.opening import Note, ignore, open_engine
+from agent.settings.replay import ReplaySettings
 from agent.system.pacing import Tick, clock_ns
 
 STAGES = ("decode", "preprocess", "infer")
@@ -320,3 +323,29 @@ def _correlation(predicted: npt.NDArray[np.float32], label: npt.NDArray[np.float
         return None
     correlation = float(np.corrcoef(predicted.astype(np.float64), label.astype(np.float64))[0, 1])
     return correlation if math.isfinite(correlation) else None
+
+
+def replay_recording(settings: ReplaySettings, note: Note = ignore) -> tuple[ReplayReport, ReferenceComparison | None]:
+    """Do what ``python -m agent replay`` does: run the network over a recording, and keep or compare its predictions.
+
+    Args:
+        settings: Which recording, and what to compare with.
+        note: Is told of oddities, a line at a time.
+
+    Returns:
+        What the network says, and how that compares with the reference where there is one.
+
+    Raises:
+        AgentError: If recording, network or reference cannot be read.
+    """
+    episode = Episode.open(settings.episode)
+    if episode.recovered:
+        note(episode.recovered)
+    with closing(open_engine(settings, episode.header.game, note)) as engine:
+        report = replay(episode, engine)
+        spec = engine.spec
+    if settings.write_reference is not None:
+        save_reference(settings.write_reference, report, spec)
+    if settings.reference is None:
+        return report, None
+    return report, compare_with_reference(settings.reference, report, settings.tolerance)

@@ -15,7 +15,7 @@ from agent.contract.errors import GameError, TrainingError
 from agent.games.supertuxkart.data import DEBIAN_DATA
 from agent.games.supertuxkart.races import KARTS
 from agent.policies.expert import ExpertPolicy
-from agent.sessions.evaluation import evaluate
+from agent.sessions.evaluation import evaluate_policy
 
 pytest.importorskip("pystk2", reason="needs `pip install '.[supertuxkart]'`", exc_type=ImportError)
 if not DEBIAN_DATA.is_dir() and shutil.which("supertuxkart") is None:
@@ -53,7 +53,7 @@ def drive(game: SuperTuxKart, seed: int, decisions: int, ticks: int = TENTH) -> 
 
 def test_the_built_in_driver_finishes_within_the_grader_s_limit() -> None:
     simulator = SuperTuxKart(["lighthouse"])
-    report = evaluate(lambda: simulator, ExpertPolicy(SuperTuxKartExpert(simulator), simulator), [0, 1], TENTH)
+    report = evaluate_policy(lambda: simulator, ExpertPolicy(SuperTuxKartExpert(simulator), simulator), [0, 1], TENTH)
     assert [(track.track, track.outcome, track.progress) for track in report.tracks] == [("lighthouse", "lap", 1.0)] * 2
     assert all(30 < track.seconds < 45 and track.figures["rescues"] == 0 for track in report.tracks)  # 37 s measured
     assert all(track.figures["off_track_share"] < 0.05 for track in report.tracks)
@@ -151,7 +151,9 @@ def test_an_episode_keeps_label_and_execution_apart_and_names_its_track(tmp_path
 
 def test_the_road_follower_finishes_as_fast_as_the_built_in_driver_and_labels_the_way_back(game: SuperTuxKart) -> None:
     simulator = SuperTuxKart(["lighthouse"])
-    report = evaluate(lambda: simulator, ExpertPolicy(SuperTuxKartRoadFollower(simulator), simulator), [0, 1], TENTH)
+    report = evaluate_policy(
+        lambda: simulator, ExpertPolicy(SuperTuxKartRoadFollower(simulator), simulator), [0, 1], TENTH
+    )
     assert [track.outcome for track in report.tracks] == ["lap", "lap"]
     assert all(30 < track.seconds < 45 and track.figures["rescues"] == 0 for track in report.tracks)  # 37 s measured
     follower = SuperTuxKartRoadFollower(game)

@@ -20,7 +20,7 @@ from agent.games.carracing import CarRacing
 from agent.observers.base import TickObserver, TickRecord
 from agent.policies.expert import ExpertPolicy
 from agent.policies.network import NetworkPolicy
-from agent.sessions.evaluation import EvaluationReport, TrackResult, evaluate
+from agent.sessions.evaluation import EvaluationReport, TrackResult, evaluate_policy
 
 
 class PictureEngine:
@@ -53,8 +53,8 @@ class ShortGame(CarRacing):
 
 def test_two_evaluations_are_equal_to_the_bit_and_the_tracks_differ() -> None:
     seen: list[TrackResult] = []
-    first = evaluate(ShortGame, NetworkPolicy(PictureEngine()), [5_000, 5_001], progress=seen.append)
-    second = evaluate(ShortGame, NetworkPolicy(PictureEngine()), [5_000, 5_001])
+    first = evaluate_policy(ShortGame, NetworkPolicy(PictureEngine()), [5_000, 5_001], progress=seen.append)
+    second = evaluate_policy(ShortGame, NetworkPolicy(PictureEngine()), [5_000, 5_001])
     assert first == second
     assert first.to_json() == second.to_json()
     assert tuple(seen) == first.tracks
@@ -64,8 +64,8 @@ def test_two_evaluations_are_equal_to_the_bit_and_the_tracks_differ() -> None:
 
 
 def test_a_track_does_not_depend_on_those_before_it() -> None:
-    both = evaluate(ShortGame, NetworkPolicy(PictureEngine()), [5_000, 5_001])
-    alone = evaluate(ShortGame, NetworkPolicy(PictureEngine()), [5_001])
+    both = evaluate_policy(ShortGame, NetworkPolicy(PictureEngine()), [5_000, 5_001])
+    alone = evaluate_policy(ShortGame, NetworkPolicy(PictureEngine()), [5_001])
     assert both.tracks[1] == alone.tracks[0]
 
 
@@ -89,7 +89,7 @@ def test_a_decision_is_held_for_two_physics_ticks() -> None:
         counters[seed] = Counter()
         return [counters[seed]]
 
-    report = evaluate(ShortGame, NetworkPolicy(PictureEngine()), [5_000], observers_for=observers_for)
+    report = evaluate_policy(ShortGame, NetworkPolicy(PictureEngine()), [5_000], observers_for=observers_for)
     records = counters[5_000].records
     assert [record.frame.index for record in records] == list(range(0, 20, 2))
     assert [record.frame.captured_ns for record in records] == list(range(0, 400_000_000, 40_000_000))
@@ -109,13 +109,13 @@ def test_the_game_is_closed_when_the_network_fails() -> None:
             return np.array((math.nan, 0, 0), np.float32)
 
     with pytest.raises(ControlsError, match="steering is nan"):
-        evaluate(ShortGame, NetworkPolicy(Broken()), [5_000])
+        evaluate_policy(ShortGame, NetworkPolicy(Broken()), [5_000])
     assert ShortGame.open_games == 0
 
 
 def test_an_evaluation_needs_a_track() -> None:
     with pytest.raises(ValueError, match="at least one seed"):
-        evaluate(ShortGame, NetworkPolicy(PictureEngine()), [])
+        evaluate_policy(ShortGame, NetworkPolicy(PictureEngine()), [])
 
 
 def report_of(returns: list[float], outcomes: list[Outcome]) -> EvaluationReport:
@@ -150,7 +150,7 @@ def test_a_game_without_marks_shows_none() -> None:
 
 
 def test_carracing_is_measured_by_the_marks_of_its_profile() -> None:
-    report = evaluate(ShortGame, NetworkPolicy(PictureEngine()), [5_000])
+    report = evaluate_policy(ShortGame, NetworkPolicy(PictureEngine()), [5_000])
     assert report.marks == ReturnMarks(900.0, 600.0)
     assert report.summary()["count_below_600"] == 1
 
@@ -218,6 +218,6 @@ def test_an_expert_studies_every_track_before_it_drives() -> None:
 
     game = ShortGame()
     expert = Studious()
-    report = evaluate(lambda: game, ExpertPolicy(expert, game), [5_000, 5_001])
+    report = evaluate_policy(lambda: game, ExpertPolicy(expert, game), [5_000, 5_001])
     assert expert.planned == [0.0, 0.0]
     assert (report.model, len(report.tracks)) == ("expert", 2)

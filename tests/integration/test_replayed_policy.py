@@ -17,7 +17,7 @@ from agent.games.carracing import CarRacing
 from agent.policies.base import untimed
 from agent.policies.network import NetworkPolicy
 from agent.policies.replayed import ReplayedPolicy
-from agent.sessions.evaluation import evaluate
+from agent.sessions.evaluation import evaluate_policy
 from agent.sessions.record_simulator import record_episodes
 
 PERIOD_NS = 40_000_000
@@ -46,7 +46,7 @@ def test_in_lockstep_on_its_track_it_is_the_same_drive_again(tmp_path: Path) -> 
         ((path, recorded),) = record_episodes(game, NetworkPolicy(PictureEngine()), [5_000], 2, tmp_path)
     policy = ReplayedPolicy(Episode.open(path))
     assert (policy.name, policy.driver, policy.spec.game) == ("replayed", "replayed:carracing-5000", "carracing")
-    report = evaluate(short_game, policy, [5_000, 5_001, 5_000])
+    report = evaluate_policy(short_game, policy, [5_000, 5_001, 5_000])
     for again in (report.tracks[0], report.tracks[2]):
         assert (again.episode_return, again.progress, again.seconds) == (
             recorded.episode_return,

@@ -20,7 +20,7 @@ from agent.observers.show_input import ShowInput
 from agent.observers.status import StatusLine
 from agent.policies.base import untimed
 from agent.policies.stacked import policy_for
-from agent.sessions.evaluation import evaluate
+from agent.sessions.evaluation import evaluate_policy
 from agent.system.pacing import TickStats
 from training.engines.keras_network import TensorFlowEngine
 from training.exporting.export import export_model
@@ -84,7 +84,7 @@ def test_a_stacked_network_drives_the_real_game_and_shows_what_it_sees(folder: P
 
     with closing(policy_for(OpenVinoEngine(folder, threads=1))) as policy:
         reports = [
-            evaluate(lambda: CarRacing(episode_ticks=30), policy, [5_000], observers_for=observers_for)
+            evaluate_policy(lambda: CarRacing(episode_ticks=30), policy, [5_000], observers_for=observers_for)
             for _ in range(2)
         ]
     assert reports[0] == reports[1]

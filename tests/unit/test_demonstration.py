@@ -9,7 +9,6 @@ from typing import Self
 import numpy as np
 import pytest
 
-from agent.commands.record import _choose_input
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
 from agent.contract.episodes.reading import Episode
@@ -21,6 +20,7 @@ from agent.controllers.key_pulses import KeyPulse
 from agent.inputs.keyboard import KeyboardInput
 from agent.inputs.sampling import KEYS_AVERAGED_S, ControlTrack, Sampler
 from agent.inputs.wheels import GameWheel, KeySteering
+from agent.sessions.person_recording import choose_input
 from agent.sessions.record_person import DISCARDED_S, Demonstration, describe, state_of
 from agent.system.pacing import Pacer, VirtualClock
 
@@ -310,7 +310,7 @@ def test_keys_turn_the_wheel_that_they_are_given() -> None:
 
 def recorded(profile: GameProfile, share: float) -> float:
     """What `record --input keyboard` makes of a left key that is held so much of the time, as a mean over 20 s."""
-    keys, averaged_s = _choose_input("keyboard", profile)
+    keys, averaged_s = choose_input("keyboard", profile)
     assert isinstance(keys, KeyboardInput)
     assert averaged_s == (0.0 if profile.controller == "gamepad" else KEYS_AVERAGED_S)
     clock = VirtualClock()

@@ -6,10 +6,12 @@ from agent.commands.options import Command, Invocation
 from agent.commands.wiring import EXIT_DONE, say
 from training.commands.common import tell
 from training.exporting.config import ExportSettings
+from training.network.keras_start import start_keras
 
 
 def _run(settings: ExportSettings, invocation: Invocation) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes are not ours
+    start_keras()
     from training.sessions.export import export
 
     export(settings, say, tell)

@@ -6,10 +6,12 @@ import os
 from agent.commands.options import Command, Invocation
 from agent.commands.wiring import EXIT_DONE
 from training.measuring.config import SpeedSettings
+from training.network.keras_start import start_keras
 
 
 def _run(settings: SpeedSettings, invocation: Invocation) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    start_keras()
 
     from rich.console import Console
 

@@ -101,7 +101,8 @@ def load_average(model: Any, paths: Sequence[Path]) -> None:
     for path in paths:
         load_weights(model, path)
         for key, variable in named_variables(model).items():
-            sums[key] = sums.get(key, 0.0) + np.asarray(variable.numpy(), np.float64)
+            weights = np.asarray(variable.numpy(), np.float64)
+            sums[key] = sums[key] + weights if key in sums else weights  # 0.0 + -0.0 would be 0.0
     for key, variable in named_variables(model).items():
         variable.assign((sums[key] / len(paths)).astype(np.float32))
 

@@ -12,6 +12,7 @@ from training.exporting.export import export_model
 from training.exporting.quantize import approve_int8, quantize_model
 from training.fitting.run import reestimate_batch_norm
 from training.network.build import build_network
+from training.network.keras_start import start_keras
 from training.network.weights_file import load_average
 
 Note = Callable[[str], None]
@@ -37,6 +38,7 @@ def export(settings: ExportSettings, done: Note = lambda line: None, note: Note 
         TrainingError: If the models do not go together, or there are no pictures where some are needed.
         AgentError: If a model or an episode cannot be read.
     """
+    start_keras()
     if settings.out is not None:
         done(_export_float(settings, settings.out))
     if settings.int8:

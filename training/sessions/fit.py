@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agent.contract.errors import AgentError, TrainingError
 from agent.games.registry import find_game
 from training.fitting.config import FitSettings
+from training.network.keras_start import start_keras
 
 if TYPE_CHECKING:
     from agent.games.base import Simulator
@@ -46,6 +47,7 @@ def train(
         if find_spec("jax") is None:
             raise TrainingError("--workers needs JAX, which is not installed: `pip install '.[jax]'`.")
         os.environ.setdefault("KERAS_BACKEND", "jax")
+    start_keras()
 
     from training.fitting.distribution import ALONE, Team, local_team
     from training.fitting.fit import fit
@@ -81,14 +83,14 @@ def closed_loop(make_simulator: "Callable[[], Simulator]", tracks: range, note: 
     """Return a function that drives an exported model over the validation tracks and returns the mean return."""
     from agent.engines.registry import load_engine
     from agent.policies.stacked import policy_for
-    from agent.sessions.evaluation import evaluate
+    from agent.sessions.evaluation import evaluate_policy
 
     def drive(folder: Path) -> float:
         policy = policy_for(load_engine("openvino", folder))
         try:
             simulator = make_simulator()
             hold_ticks = max(1, round(1.0 / (policy.spec.rate_hz * simulator.tick_s)))
-            report = evaluate(lambda: simulator, policy, tracks, hold_ticks)
+            report = evaluate_policy(lambda: simulator, policy, tracks, hold_ticks)
         finally:
             policy.close()
         note(

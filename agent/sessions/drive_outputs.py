@@ -1,0 +1,96 @@
+"""What a drive leaves behind: recordings, films, the network's input, a health log."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.observers.base import TickObserver
+from agent.policies.base import Policy
+from agent.settings.drive import DriveSettings
+from agent.system.pacing import TickStats
+
+if TYPE_CHECKING:
+    from agent.games.base import DriveState
+    from agent.observers.health import HealthLog
+
+Watch = Callable[[TickStats], Sequence[TickObserver]]
+"""Makes further side jobs of a drive, such as a line on the terminal, from its timing."""
+
+
+def no_watch(stats: TickStats) -> Sequence[TickObserver]:
+    """Watch nothing."""
+    return ()
+
+
+def output_observers(
+    settings: DriveSettings,
+    game: str,
+    policy: Policy,
+    rate_hz: float,
+    seed: int | None,
+    files: list[Path],
+    state: "Callable[[], DriveState] | None" = None,
+) -> list[TickObserver]:
+    """Return the side jobs that write files; what they will have left behind is appended to ``files``.
+
+    Args:
+        settings: Which outputs are wanted, and where.
+        game: The game's name.
+        policy: Who drives.
+        rate_hz: Control rate.
+        seed: Track of the lap; None for a game in a window.
+        files: Gets their paths.
+        state: How the drive stands, for a game that tells.
+    """
+    observers: list[TickObserver] = []
+    if settings.record is not None:
+        from agent.contract.episodes.columns import EpisodeHeader
+        from agent.observers.episode_writer import EpisodeRecorder
+
+        def telemetry() -> tuple[float | None, dict[str, float]]:
+            if state is None:
+                return None, {}
+            now = state()
+            return now.speed, now.telemetry
+
+        # With the time of day, because two drives on one track are two recordings.
+        track = "" if seed is None else f"-{seed}"
+        path = settings.record / f"{game}{track}-{time.strftime('%Y%m%d-%H%M%S')}.parquet"
+        observers.append(EpisodeRecorder(path, EpisodeHeader(game, policy.driver, rate_hz, seed), telemetry))
+        files.append(path)
+    if settings.video is not None:
+        from agent.observers.video import VideoWriter
+
+        film = settings.video
+        if settings.several_laps and seed is not None:
+            film = film.with_stem(f"{film.stem}-{seed}")
+        observers.append(VideoWriter(film, rate_hz))
+        files.append(film)
+    if settings.show_input is not None:
+        from agent.observers.show_input import ShowInput
+
+        observers.append(ShowInput(settings.show_input))
+        files.append(settings.show_input)
+    return observers
+
+
+def health_log(settings: DriveSettings) -> "HealthLog | None":
+    """Return what logs the process's health, where that is wanted."""
+    if settings.health is None:
+        return None
+    from agent.observers.health import HealthLog
+
+    return HealthLog(settings.health)
+
+
+def describe_health(health: "HealthLog | None") -> str:
+    """Return how the process's health developed, in a line; empty where nothing logged it."""
+    return "" if health is None else health.describe() or "too short a drive to tell how anything grows"
+
+
+def startup_s(started_ns: int | None, first_decision_ns: int | None) -> float | None:
+    """Return seconds from the program's start to its first decision; None where one of them is unknown."""
+    if started_ns is None or first_decision_ns is None:
+        return None
+    return (first_decision_ns - started_ns) / 1e9

@@ -1,0 +1,184 @@
+"""A driver evaluated over many tracks, from settings to figures: what ``python -m agent evaluate`` does."""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agent.games.base import Simulator
+from agent.games.registry import Game, find_game
+from agent.sessions.evaluation import EvaluationReport, TrackResult, evaluate_policy, track_result
+from agent.sessions.opening import Note, ignore, nearest_hold_ticks, open_driver, open_policy, settle_rate
+from agent.settings.evaluate import EvaluateSettings
+from agent.system.process import peak_memory_mb
+
+if TYPE_CHECKING:
+    from agent.observers.base import TickObserver
+    from agent.policies.base import Policy
+    from agent.system.pacing import TickStats
+
+Progress = Callable[[TrackResult, int], None]
+"""Is told of every track as it ends, and of how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How a driver did, and under which conditions.
+
+    Attributes:
+        report: The figures, by track and over all.
+        rate_used_hz: Decisions a second, of the game's time.
+        real_time: Whether the game ran on its own clock.
+        interrupted: Whether Ctrl-C cut it short; the report then has the tracks that were finished.
+        peak_memory_mb: Of this process; None where the system does not tell.
+        inference_s: In real time: seconds a decision took when warming up.
+        timing: In real time: how the rate was kept, by name.
+    """
+
+    report: EvaluationReport
+    rate_used_hz: float
+    real_time: bool
+    interrupted: bool
+    peak_memory_mb: float | None
+    inference_s: float | None = None
+    timing: dict[str, float] | None = None
+
+    @property
+    def problems(self) -> list[str]:
+        """What went wrong beside the drives, such as films that could not be written."""
+        return [problem for track in self.report.tracks for problem in track.problems]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        facts: dict[str, Any] = {"real_time": self.real_time, "interrupted": self.interrupted}
+        if self.real_time:
+            facts["inference_s"] = self.inference_s
+        facts["rate_used_hz"] = self.rate_used_hz
+        if self.timing is not None:
+            facts["timing"] = self.timing
+        return {**self.report.to_dict(), **facts, "peak_memory_mb": self.peak_memory_mb}
+
+
+def evaluate(
+    settings: EvaluateSettings, progress: Progress = lambda result, tracks: None, note: Note = ignore
+) -> Evaluation:
+    """Drive many tracks and sum up; nothing is printed.
+
+    ::
+
+        evaluation = evaluate(EvaluateSettings(tracks=3, seed_start=500_000))
+        print(evaluation.report.mean, [track.outcome for track in evaluation.report.tracks])
+
+    Args:
+        settings: Who drives, and on which tracks.
+        progress: Is told of every track as it ends.
+        note: Is told of oddities, a line at a time.
+
+    Raises:
+        AgentError: If there is no such game, network or expert, or one of them fails.
+        KeyboardInterrupt: If it was interrupted before the first track was finished.
+    """
+    game = find_game(settings.game)
+    tracks = settings.tracks or len(settings.track or game.track_names) or 10
+    seeds = range(settings.seed_start, settings.seed_start + tracks)
+    run = _RealTimeRun if settings.real_time else _LockstepRun
+    return run(settings, game, seeds, progress, note).run()
+
+
+class _Run:
+    """What both ways of evaluating have in common; see :func:`evaluate` for the arguments."""
+
+    def __init__(
+        self, settings: EvaluateSettings, game: Game, seeds: Sequence[int], progress: Progress, note: Note
+    ) -> None:
+        self.settings = settings
+        self.game = game
+        self.seeds = seeds
+        self.note = note
+        self.results: list[TrackResult] = []
+        self._progress = progress
+
+    def count(self, result: TrackResult) -> None:
+        self.results.append(result)
+        self._progress(result, len(self.seeds))
+
+    def films(self, seed: int, rate_hz: float) -> "list[TickObserver]":
+        if self.settings.video is None:
+            return []
+        from agent.observers.video import VideoWriter
+
+        return [VideoWriter(self.settings.video / f"{self.game.name}-{seed}.mp4", rate_hz)]
+
+    def report(self, policy: "Policy", rate_hz: float) -> EvaluationReport:
+        """Put the figures of what was finished together; without any, the interrupt goes on."""
+        if not self.results:
+            raise KeyboardInterrupt
+        marks = self.game.profile.returns
+        return EvaluationReport(
+            policy.spec.name, policy.name, self.game.name, 1.0 / rate_hz, tuple(self.results), marks
+        )
+
+
+class _LockstepRun(_Run):
+    """The game waits for every decision."""
+
+    def run(self) -> Evaluation:
+        make_simulator = self.game.simulator_maker(self.settings.track)
+        if self.settings.driver == "expert":
+            simulator = make_simulator()
+            with closing(open_driver(self.settings, simulator, self.note)) as policy:
+                return self._drive(policy, simulator)
+        with closing(open_policy(self.settings, self.game.name, self.note)) as policy:
+            return self._drive(policy, make_simulator())
+
+    def _drive(self, policy: "Policy", simulator: Simulator) -> Evaluation:
+        asked_hz = self.settings.rate if self.settings.rate is not None else policy.spec.rate_hz
+        hold_ticks = nearest_hold_ticks(asked_hz, simulator, self.note)
+        rate_hz = 1.0 / (hold_ticks * simulator.tick_s)
+        interrupted = False
+        try:
+            evaluate_policy(
+                lambda: simulator, policy, self.seeds, hold_ticks, self.count, lambda seed: self.films(seed, rate_hz)
+            )
+        except KeyboardInterrupt:
+            interrupted = True
+        return Evaluation(self.report(policy, rate_hz), rate_hz, False, interrupted, peak_memory_mb())
+
+
+class _RealTimeRun(_Run):
+    """The game runs on its own clock."""
+
+    def run(self) -> Evaluation:
+        from agent.games.realtime.game import RealTimeGame
+        from agent.sessions.live import Lap, drive_laps, overall_timing
+
+        laps: list[Lap] = []
+        interrupted = False
+        make_simulator = self.game.simulator_maker(self.settings.track)
+        with (
+            closing(open_policy(self.settings, self.game.name, self.note)) as policy,
+            RealTimeGame(make_simulator, self.seeds[0]) as running,
+        ):
+            running.wait_until_ready()
+            rate_hz, inference_s = settle_rate(self.settings.rate, policy, self.note)
+
+            def observers_for(seed: int, stats: "TickStats") -> "list[TickObserver]":
+                return self.films(seed, rate_hz)
+
+            try:
+                for lap in drive_laps(running, policy, rate_hz, self.seeds, observers_for=observers_for):
+                    if lap.state.outcome == "driving":
+                        continue  # interrupted: no result, and the next round says so
+                    laps.append(lap)
+                    self.count(track_result(lap.seed, lap.state, lap.summary, lap.mean_speed))
+            except KeyboardInterrupt:
+                interrupted = True
+            return Evaluation(
+                self.report(policy, rate_hz),
+                rate_hz,
+                True,
+                interrupted,
+                peak_memory_mb(),
+                inference_s,
+                overall_timing(laps),
+            )

@@ -1,0 +1,130 @@
+"""A person recorded, from settings to episodes: what ``python -m agent record`` does for a game in a window."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.capture.screen import ScreenSource
+from agent.contract.episodes.columns import EpisodeHeader
+from agent.contract.errors import AgentError, ControllerError
+from agent.contract.profile import GameProfile
+from agent.games.registry import find_game
+from agent.inputs.base import Input
+from agent.inputs.gamepad import GamepadInput
+from agent.inputs.keyboard import Hotkeys, KeyboardInput
+from agent.inputs.sampling import KEYS_AVERAGED_S, ControlTrack, Sampler
+from agent.inputs.wheels import GameWheel
+from agent.sessions.opening import Note, ignore
+from agent.sessions.record_person import Demonstration, DemonstrationCounts
+from agent.settings.record import KEYS, RecordSettings
+from agent.system.pacing import Pacer, Timing, clock_ns
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRecording:
+    """What became of a person's driving.
+
+    Attributes:
+        game: The game's name.
+        counts: What was recorded.
+        timing: How the rate was kept.
+        files: The episodes' files.
+        interrupted: Whether Ctrl-C ended it.
+        failure: What ended it on the way: a window that was closed, a full disk.
+    """
+
+    game: str
+    counts: DemonstrationCounts
+    timing: Timing
+    files: tuple[Path, ...]
+    interrupted: bool
+    failure: AgentError | None
+
+
+def record_person(
+    settings: RecordSettings, on_tick: Callable[[Demonstration], None] = lambda session: None, note: Note = ignore
+) -> PersonRecording:
+    """Record a person who drives a game in a window, until Ctrl-C or for ``settings.seconds``.
+
+    Args:
+        settings: Which game, what they drive with, and where the episodes go.
+        on_tick: Is shown the recording on every tick.
+        note: Is told of progress and oddities, a line at a time.
+
+    Raises:
+        AgentError: If it never began: no such game or window, nothing to drive with, no folder that can be written.
+    """
+    profile = find_game(settings.game).profile
+    track = ControlTrack()
+    header = EpisodeHeader(profile.name, "human", profile.rate_hz, profile_notes=profile.notes)
+    pacer = Pacer(1.0 / profile.rate_hz)
+    session: Demonstration | None = None
+    interrupted, failure = False, None
+    try:
+        with ExitStack() as stack:
+            # A person may wait as long as they like: what they do at a standstill is how driving off is learnt.
+            source = stack.enter_context(ScreenSource(settings.where_to_look(profile), frozen_s=math.inf))
+            hands, averaged_s = choose_input(settings.input, profile, note)
+            sampler = stack.enter_context(Sampler(hands, track))
+            opened = stack.enter_context(
+                Demonstration(source, track, header, settings.out, started=not settings.wait, averaged_s=averaged_s)
+            )
+            stack.enter_context(_hotkeys(opened, settings.wait, note))
+            # From when something can be recorded, however long the opening took.
+            stop_ns = math.inf if settings.seconds is None else clock_ns() + settings.seconds * 1e9
+            session = opened
+
+            def each_tick() -> None:
+                sampler.check()
+                on_tick(opened)
+
+            try:
+                session.run(pacer, lambda: clock_ns() >= stop_ns, each_tick)
+            except KeyboardInterrupt:
+                interrupted = True
+    except AgentError as exc:  # a window that was closed, a full disk: what was recorded is told all the same
+        if session is None:
+            raise
+        failure = exc
+    return PersonRecording(
+        profile.name, session.counts, pacer.stats.summarise(), tuple(session.files), interrupted, failure
+    )
+
+
+@contextmanager
+def _hotkeys(session: Demonstration, are_needed: bool, note: Note) -> Iterator[None]:
+    """Let the hotkeys act on the recording; say so where keys cannot be heard.
+
+    Raises:
+        ControllerError: If they cannot, and nothing can be recorded without them.
+    """
+    actions = (session.start_or_stop, session.pause_or_go_on, session.discard, session.mark)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(Hotkeys(dict(zip((key.lower() for key in KEYS.values()), actions, strict=True))))
+            note(", ".join(f"{key} {what}" for what, key in KEYS.items()) + "; Ctrl-C ends")
+        except ControllerError as exc:
+            if are_needed:
+                raise
+            note(f"no hotkeys: {exc}")
+        yield
+
+
+def choose_input(chosen: str | None, profile: GameProfile, note: Note = ignore) -> tuple[Input, float]:
+    """Return what the person drives with, and over how long it is to be averaged.
+
+    Keys are taken for what :class:`agent.controllers.keyboard.Keyboard` would press them for: where a game is driven by
+    keys, for the game's own wheel and a share of the time; where it is driven by a pad, for a steady hand on one.
+    """
+    if chosen is None:
+        with GamepadInput() as pad:
+            unheard = pad.unheard()
+            chosen = "gamepad" if unheard is None else "keyboard"
+            note(f"you drive with the {pad.name}" if unheard is None else f"{unheard}: you drive with the keys")
+    if chosen == "gamepad":
+        return GamepadInput(), 0.0
+    if profile.controller == "gamepad":
+        return KeyboardInput(profile.keys), 0.0
+    return KeyboardInput(profile.keys, wheel=GameWheel(profile.keys.steering_ramp)), KEYS_AVERAGED_S

@@ -1,0 +1,196 @@
+"""A drive of a game in a window: seen on the screen, moved by a gamepad or by keys, a guard process between."""
+
+import functools
+import logging
+import math
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from agent.capture.screen import CaptureCounts, ScreenSource
+from agent.contract.errors import AgentError
+from agent.contract.profile import GameProfile
+from agent.controllers.base import Controller, expiry_for
+from agent.controllers.guard.client import GuardedController
+from agent.driving.loop import drive
+from agent.driving.stuck import StuckWatch
+from agent.driving.summary import DriveSummary
+from agent.games.registry import find_game
+from agent.observers.base import TickRecord
+from agent.sessions.drive_outputs import Watch, describe_health, health_log, no_watch, output_observers, startup_s
+from agent.sessions.opening import Note, claim_cores, claim_priority, ignore, open_policy, settle_rate
+from agent.settings.drive import DriveSettings
+from agent.system.pacing import Pacer, clock_ns
+from agent.system.process import peak_memory_mb
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowDrive:
+    """How a drive of a game in a window went.
+
+    Attributes:
+        game: The game's name.
+        model: Name of the weights.
+        engine: What ran them.
+        rate_used_hz: Control rate.
+        inference_s: Seconds a decision took when warming up.
+        interrupted: Whether Ctrl-C ended it.
+        peak_memory_mb: Of this process; None where the system does not tell.
+        first_decision_ns: When the first controls were sent, on ``agent.system.pacing.clock_ns``; None if never.
+        captured: What became of the pictures.
+        controls_expired: How often the guard let go because no new controls came.
+        summary: The loop's account.
+        files: What was written.
+        health: How the process's health developed, where it was logged.
+    """
+
+    game: str
+    model: str
+    engine: str
+    rate_used_hz: float
+    inference_s: float
+    interrupted: bool
+    peak_memory_mb: float | None
+    first_decision_ns: int | None
+    captured: CaptureCounts
+    controls_expired: int
+    summary: DriveSummary
+    files: tuple[Path, ...]
+    health: str = ""
+
+    def to_dict(self, started_ns: int | None = None) -> dict[str, Any]:
+        """Return plain data for JSON; ``started_ns`` is when the program was started, on the same clock."""
+        return {
+            "game": self.game,
+            "model": self.model,
+            "engine": self.engine,
+            "rate_used_hz": self.rate_used_hz,
+            "inference_s": self.inference_s,
+            "interrupted": self.interrupted,
+            "peak_memory_mb": self.peak_memory_mb,
+            "process_start_to_first_decision_s": startup_s(started_ns, self.first_decision_ns),
+            "captured": asdict(self.captured),
+            "controls_expired": self.controls_expired,
+            **self.summary.to_dict(),
+            "files": [str(path) for path in self.files],
+        }
+
+
+def drive_window(settings: DriveSettings, note: Note = ignore, watch: Watch = no_watch) -> WindowDrive:
+    """Drive a game in a window until Ctrl-C, or for ``settings.seconds``; the controls are neutral in the end.
+
+    Args:
+        settings: What to drive, and what to make of it on the way.
+        note: Is told of progress and oddities, a line at a time.
+        watch: Makes further side jobs.
+
+    Returns:
+        How it went; a fault on the way is ``summary.fault``.
+
+    Raises:
+        AgentError: If it never began: no such game or window, no gamepad, no weights.
+    """
+    profile = find_game(settings.game).profile
+    claim_priority(settings, note)  # the guard inherits it
+    health = health_log(settings)
+    files: list[Path] = []
+    interrupted = False
+    with ExitStack() as stack:
+        # Before the network is loaded: a fault in window or pad is told at once, and the game sees the pad early.
+        source = stack.enter_context(ScreenSource(settings.where_to_look(profile)))
+        controller = stack.enter_context(_make_controller(settings, profile))
+        claim_cores(settings, note)
+        policy = stack.enter_context(closing(open_policy(settings, profile.model_name, note)))
+        rate_hz, inference_s = settle_rate(settings.rate, policy, note)
+        pacer = Pacer(1.0 / rate_hz)
+        if isinstance(controller, GuardedController):
+            controller.expiry_s = expiry_for(pacer.period_s)
+            takeover = controller.by_hand
+            stuck = None if profile.stuck is None else StuckWatch(profile.stuck, controller.tap)
+        else:
+            takeover, stuck = _nobody, None
+        summary = DriveSummary(pacer.stats)
+        first = _FirstDecision()
+        outputs = output_observers(settings, profile.name, policy, rate_hz, None, files)
+        watchers = [first, *watch(pacer.stats), *outputs]
+        if health is not None:
+            watchers.append(health.of(pacer.stats))
+        stop_ns = math.inf if settings.seconds is None else clock_ns() + settings.seconds * 1e9
+        note(f"driving {profile.title} at {rate_hz:g} Hz; Ctrl-C ends it, controls neutral")
+        try:
+            drive(
+                source,
+                controller,
+                policy,
+                pacer,
+                watchers,
+                until=lambda: clock_ns() >= stop_ns,
+                summary=summary,
+                takeover=takeover,
+                stuck=stuck,
+            )
+        except KeyboardInterrupt:
+            interrupted = True
+        except AgentError as exc:
+            if summary.fault is None:  # it never began
+                raise
+            _log.debug("the fault", exc_info=exc)
+    return WindowDrive(
+        game=profile.name,
+        model=policy.spec.name,
+        engine=policy.name,
+        rate_used_hz=rate_hz,
+        inference_s=inference_s,
+        interrupted=interrupted,
+        peak_memory_mb=peak_memory_mb(),
+        first_decision_ns=first.sent_ns,
+        captured=source.counts,
+        controls_expired=controller.expired if isinstance(controller, GuardedController) else 0,
+        summary=summary,
+        files=tuple(path for path in files if path.exists()),
+        health=describe_health(health),
+    )
+
+
+def _nobody() -> None:
+    """Take over."""
+
+
+def _make_controller(settings: DriveSettings, profile: GameProfile) -> Controller:
+    """Return what moves the car, held by a guard process that lets go when it hears nothing from this one."""
+    if settings.dry_run:
+        from agent.controllers.memory import MemoryController
+
+        return MemoryController()
+    from agent.driving.takeover import open_takeover
+
+    make_hands = functools.partial(open_takeover, profile.keys) if settings.takeover else None
+    if (settings.controller or profile.controller) == "keyboard":
+        from agent.controllers.keyboard import Keyboard, release_keys
+
+        pressed = () if profile.stuck is None or not profile.stuck.press else (profile.stuck.press,)
+        let_go = functools.partial(release_keys, profile.keys, pressed)
+        return GuardedController(functools.partial(Keyboard, profile.keys, further=pressed), make_hands, let_go)
+
+    from agent.controllers.gamepad import Gamepad
+
+    return GuardedController(functools.partial(Gamepad, profile.pad), make_hands)
+
+
+class _FirstDecision:
+    """Notes when the first controls were sent."""
+
+    sent_ns: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def on_tick(self, record: TickRecord) -> None:
+        if self.sent_ns is None and record.kind == "driven":
+            self.sent_ns = record.frame.captured_ns + round(record.latency_s * 1e9)

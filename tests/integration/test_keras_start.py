@@ -1,0 +1,120 @@
+"""What other projects have left in Keras' settings, a backend that is missing, Ctrl-C in the first second."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+FIT = ("fit", "--data", "nowhere", "--out", "nowhere")
+
+
+def run_training(*command: str, blocked: tuple[str, ...] = (), **environment: str) -> str:
+    """Run a command of the trainer that must fail with one line; return that line."""
+    program = f"""
+import sys
+sys.modules |= dict.fromkeys({blocked!r})
+from training.cli import main
+sys.exit(main({list(command)!r}))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | environment,
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+    )
+    lines = run.stderr.splitlines()
+    assert (run.returncode, len(lines)) == (1, 1), run.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        (FIT, "keras"),
+        (("speed",), "tensorflow"),
+        (("export", "--weights", "nowhere", "--out", "new"), "keras"),
+    ],
+)
+def test_packages_of_training_that_are_missing_are_told_in_one_line(command: tuple[str, ...], missing: str) -> None:
+    line = run_training(*command, blocked=(missing,))
+    assert line.startswith(f"error: {missing} is not installed")
+    assert "pip install '.[training]'" in line
+
+
+@pytest.mark.parametrize(
+    ("backend", "reason"),
+    [("openvino", "KERAS_BACKEND=openvino cannot train"), ("theano", "with KERAS_BACKEND=theano")],
+)
+def test_a_backend_that_cannot_train_is_refused_before_anything_is_read(backend: str, reason: str) -> None:
+    line = run_training(*FIT, KERAS_BACKEND=backend)
+    assert reason in line
+    assert "Unset KERAS_BACKEND" in line
+
+
+def test_a_backend_whose_package_is_missing_is_named() -> None:
+    assert "KERAS_BACKEND=torch needs torch" in run_training(*FIT, blocked=("torch",), KERAS_BACKEND="torch")
+
+
+def test_other_settings_of_keras_are_put_right(tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text(
+        json.dumps(
+            {"floatx": "float16", "epsilon": 1e-7, "backend": "tensorflow", "image_data_format": "channels_first"}
+        )
+    )
+    program = (
+        "from training.network.keras_start import start_keras; start_keras(); import keras; "
+        "print(keras.config.floatx(), keras.config.image_data_format())"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment | {"KERAS_HOME": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+    )
+    assert run.stdout.split() == ["float32", "channels_last"], run.stderr
+
+
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs Unix' signals")
+@pytest.mark.parametrize("program", ["agent", "training"])
+def test_ctrl_c_while_the_program_is_imported_is_no_traceback(program: str, tmp_path: Path) -> None:
+    slow = tmp_path / "slow.py"
+    imported = tmp_path / "imported"
+    slow.write_text(
+        "import sys, pathlib, time, types\n"
+        "class Slow:\n"
+        f"    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == '{program}.commands.options' or name == 'agent.commands.options':\n"
+        f"            pathlib.Path({str(imported)!r}).touch()\n"
+        "            time.sleep(60)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "import runpy\n"
+        f"runpy.run_module('{program}', run_name='__main__')\n"
+    )
+    running = subprocess.Popen(
+        [sys.executable, str(slow)],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heed_ctrl_c,
+    )
+    deadline = time.monotonic() + 60
+    while not imported.exists():
+        assert time.monotonic() < deadline
+        assert running.poll() is None
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert (running.returncode, errors) == (130, "interrupted\n")
