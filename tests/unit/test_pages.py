@@ -124,6 +124,18 @@ def test_every_python_example_of_a_page_is_python(page):
             ast.parse(code)
 
 
+def test_the_map_shows_every_room():
+    rooms = {
+        f"`{path.parent.relative_to(ROOT).as_posix()}/`"
+        for package in ("agent", "training")
+        for path in (ROOT / package).glob("*/*.py")
+        if path.name != "__init__.py"
+    }
+    page = _text(Path("docs/architecture.md"))
+    assert len(rooms) >= 15
+    assert not {room for room in rooms if room not in page}
+
+
 def test_the_readme_is_one_page():
     assert (ROOT / "README.md").stat().st_size <= README_BYTES
 
