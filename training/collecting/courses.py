@@ -9,9 +9,10 @@ from typing import Protocol
 from agent.contract.errors import TrainingError
 from agent.contract.profile import GameProfile
 from agent.games.base import Expert, Simulator
+from agent.games.registry import Game, find_game
 from training.data.held_out import HELD_OUT_TRACK, VALIDATION_TRACKS
 
-GAMES = ("carracing", "supertuxkart")
+GAMES = ("carracing", "supertuxkart", "roads")
 """The games that episodes can be collected from."""
 
 
@@ -79,7 +80,7 @@ def find_course(game: str) -> Course:
     Raises:
         TrainingError: If nothing can be collected from it, or its library is missing.
     """
-    makers = dict(zip(GAMES, (_carracing, _supertuxkart), strict=True))
+    makers = dict(zip(GAMES, (_carracing, _supertuxkart, _roads), strict=True))
     return makers[check_game(game)]()
 
 
@@ -95,6 +96,19 @@ def check_game(game: str) -> str:
             "person's driving instead (`python -m agent record`)."
         )
     return game
+
+
+def find_trained_game(name: str) -> Game:
+    """Return the game of that name or of the profile at that path, the trainer's own among them.
+
+    Raises:
+        GameError: If there is none, or its profile is faulty.
+    """
+    if name != "roads":
+        return find_game(name)
+    from training.collecting.roads.simulator import PROFILE, Roads
+
+    return Game(PROFILE, Roads)
 
 
 def make_expert(simulator: Simulator) -> Labeller:
@@ -165,3 +179,18 @@ def _supertuxkart() -> Course:
 
     experts = {"road": make_road_follower, "built-in": make_built_in}
     return Course(PROFILE, TRACKS[PROFILE.name], make_simulator, experts, hold_ticks, 1500, disguise)
+
+
+def _roads() -> Course:
+    from training.collecting.roads.expert import RoadsExpert
+    from training.collecting.roads.simulator import HOLD_TICKS, PROFILE, Roads
+
+    def make_simulator(tracks: Sequence[str], limit_s: float) -> Simulator:
+        return Roads("anywhere", length_m=500.0, limit_s=limit_s)
+
+    def make_expert(simulator: Simulator) -> Labeller:
+        assert isinstance(simulator, Roads)
+        return RoadsExpert(simulator)
+
+    # Short: a seed is a road, a landscape and a light, and those are what there cannot be too many of.
+    return Course(PROFILE, (), make_simulator, {"middle": make_expert}, HOLD_TICKS, decisions=120)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.contract.errors import AgentError, TrainingError
-from agent.games.registry import find_game
+from training.collecting.courses import find_trained_game
 from training.fitting.config import FitSettings
 from training.network.keras_start import start_keras
 
@@ -52,7 +52,7 @@ def train(
     from training.fitting.distribution import ALONE, Team, local_team
     from training.fitting.fit import fit
 
-    game = find_game(settings.game)
+    game = find_trained_game(settings.game)
     if settings.tracks and game.make_simulator is None:
         raise TrainingError(f"--tracks drives a game that waits, and {game.name} waits for nobody: leave it out.")
     config = settings.config(init=weights_file(settings.init))
