@@ -10,9 +10,9 @@ from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
+from deferred import Deferred
 
 from agent.contract.controls import Controls
 from agent.contract.episodes.columns import EpisodeRow
@@ -20,7 +20,6 @@ from agent.contract.episodes.reading import Episode
 from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import EngineError, EpisodeError, TrainingError
 from agent.contract.spec import ModelSpec
-from agent.engines.openvino import OpenVinoEngine
 from agent.games.carracing import PROFILE, CarRacing
 from training.collecting import collect as module
 from training.collecting.collect import SETTINGS, CollectConfig, collect, record_episode
@@ -29,8 +28,10 @@ from training.collecting.disturbances import disturb
 from training.collecting.experts.carracing import CarRacingExpert
 from training.data.held_out import HELD_OUT_SEED
 from training.data.worker_pool import worker_pool
-from training.exporting.export import export_model
-from training.network.build import build_network
+
+keras = Deferred("keras")
+export_model = Deferred("training.exporting.export:export_model")
+build_network = Deferred("training.network.build:build_network")
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +128,8 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_network_drives_in_bfloat16_where_the_processor_can(
     model: Path, monkeypatch: pytest.MonkeyPatch, can: bool, driving: str
 ) -> None:
+    from agent.engines.openvino import OpenVinoEngine
+
     class Processor(OpenVinoEngine):
         def __init__(self, folder: Path, precision: str = "f32", threads: int | None = None) -> None:
             if precision == "bf16" and not can:

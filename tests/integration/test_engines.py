@@ -11,21 +11,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import pytest
+from deferred import Deferred
 
 from agent.contract.controls import Controls
 from agent.contract.errors import AgentError, EngineError, SpecError, WeightsError
 from agent.contract.spec import GRAPH_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec, OutputSpec
 from agent.engines.base import Engine
 from agent.engines.constant import ConstantEngine
-from agent.engines.openvino import OpenVinoEngine
-from training.engines.keras_network import TensorFlowEngine
-from training.exporting.export import export_model
-from training.network.build import build_network
-from training.network.weights_file import named_variables
+
+keras = Deferred("keras")
+OpenVinoEngine = Deferred("agent.engines.openvino:OpenVinoEngine")
+TensorFlowEngine = Deferred("training.engines.keras_network:TensorFlowEngine")
+export_model = Deferred("training.exporting.export:export_model")
+build_network = Deferred("training.network.build:build_network")
+named_variables = Deferred("training.network.weights_file:named_variables")
 
 Pictures = npt.NDArray[np.uint8]
 

@@ -2,23 +2,26 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
-import onnx
 import pytest
+from deferred import Deferred
 from safetensors.numpy import load_file
 
 from agent.contract.errors import TrainingError, WeightsError
 from agent.contract.spec import GRAPH_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec, OutputSpec
-from agent.engines.openvino import OpenVinoEngine
-from training.engines.keras_network import TensorFlowEngine
-from training.exporting.export import export_model
-from training.network.build import build_network
-from training.network.weights_file import named_variables
+
+keras = Deferred("keras")
+onnx = Deferred("onnx")
+OpenVinoEngine = Deferred("agent.engines.openvino:OpenVinoEngine")
+TensorFlowEngine = Deferred("training.engines.keras_network:TensorFlowEngine")
+export_model = Deferred("training.exporting.export:export_model")
+build_network = Deferred("training.network.build:build_network")
+named_variables = Deferred("training.network.weights_file:named_variables")
 
 FILES = {WEIGHTS_FILE, GRAPH_FILE, SPEC_FILE}
 
@@ -216,21 +219,23 @@ def one_layer_model(layer: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("layer", "message"),
+    ("make_layer", "message"),
     [
-        (keras.layers.AveragePooling2D(2, name="odd"), "'odd' is a AveragePooling2D, which cannot be exported"),
-        (keras.layers.Conv2D(6, 3, groups=3, name="odd"), r"'odd' \(Conv2D\) uses groups"),
-        (keras.layers.Conv2D(6, 3, activation="gelu", name="odd"), "'odd' has the activation 'gelu'"),
-        (keras.layers.DepthwiseConv2D(3, depth_multiplier=2, name="odd"), "'odd'.*depth multiplier"),
-        (keras.layers.BatchNormalization(scale=False, name="odd"), "'odd'.*no scale"),
-        (keras.layers.ReLU(negative_slope=0.1, name="odd"), "'odd'.*negative slope"),
-        (keras.layers.Dense(4, name="odd"), "'odd'.*an input of 4 axes"),
+        (lambda: keras.layers.AveragePooling2D(2, name="odd"), "'odd' is a AveragePooling2D, which cannot be exported"),
+        (lambda: keras.layers.Conv2D(6, 3, groups=3, name="odd"), r"'odd' \(Conv2D\) uses groups"),
+        (lambda: keras.layers.Conv2D(6, 3, activation="gelu", name="odd"), "'odd' has the activation 'gelu'"),
+        (lambda: keras.layers.DepthwiseConv2D(3, depth_multiplier=2, name="odd"), "'odd'.*depth multiplier"),
+        (lambda: keras.layers.BatchNormalization(scale=False, name="odd"), "'odd'.*no scale"),
+        (lambda: keras.layers.ReLU(negative_slope=0.1, name="odd"), "'odd'.*negative slope"),
+        (lambda: keras.layers.Dense(4, name="odd"), "'odd'.*an input of 4 axes"),
     ],
 )
-def test_layers_that_cannot_be_exported_are_named_and_nothing_is_left(tmp_path: Path, layer: Any, message: str) -> None:
+def test_layers_that_cannot_be_exported_are_named_and_nothing_is_left(
+    tmp_path: Path, make_layer: Callable[[], Any], message: str
+) -> None:
     spec = spec_for("odd", 27, 48, outputs=(OutputSpec("steering", -1.0, 1.0),))
     with pytest.raises(TrainingError, match=message):
-        export_model(one_layer_model(layer), spec, tmp_path)
+        export_model(one_layer_model(make_layer()), spec, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,9 +8,9 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
+from deferred import Deferred
 from safetensors.numpy import load_file
 
 from agent.contract.controls import Controls
@@ -19,7 +19,9 @@ from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import TrainingError
 from agent.contract.observation import Frame
 from training.cli import main
-from training.fitting.distribution import Team
+
+keras = Deferred("keras")
+Team = Deferred("training.fitting.distribution:Team")
 
 STEPS = ["--steps", "6", "--steps-per-round", "2", "--warmup-steps", "2", "--batch", "8", "--float32"]
 SIZE = ["--backbone", "pilotnet", "--width", "120", "--height", "68", "--validation-episodes", "1", "--quiet"]

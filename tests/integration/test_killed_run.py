@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from deferred import Deferred
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
@@ -23,10 +24,13 @@ from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import TrainingError
 from agent.contract.observation import Frame
 from agent.games.carracing import PROFILE
-from training.fitting import run as module
 from training.fitting.config import FitConfig
-from training.fitting.fit import fit
-from training.fitting.run import FitResult
+
+if TYPE_CHECKING:
+    from training.fitting.run import FitResult
+
+module = Deferred("training.fitting.run")
+fit = Deferred("training.fitting.fit:fit")
 
 # Small buffers: a resumed run starts in the middle of an epoch of each of v3's three feeds.
 SETTINGS = {"steps": 9, "steps_per_round": 3, "balance": "v3", "buffer_size": 10, "batch_size": 6}
@@ -83,7 +87,7 @@ def silently(line: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[FitConfig, FitResult]:
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[FitConfig, "FitResult"]:
     config = make_config(data, tmp_path_factory.mktemp("whole"))
     return config, fit(config, PROFILE, report=silently, verbose=0)
 
@@ -104,7 +108,7 @@ def kill_run(data: Path, out: Path, kill: str, when: Callable[[list[str]], bool]
 
 @pytest.mark.slow
 def test_a_run_killed_within_a_round_and_within_a_checkpoint_ends_as_an_uninterrupted_one(
-    data: Path, whole: tuple[FitConfig, FitResult], tmp_path: Path
+    data: Path, whole: tuple[FitConfig, "FitResult"], tmp_path: Path
 ) -> None:
     steps = random.randint(4, 8)  # in round 2 or 3: what is gone on from is a checkpoint
 
@@ -131,7 +135,7 @@ def read_history(out: Path) -> list[dict[str, float]]:
     return history
 
 
-def assert_same(resumed: FitResult, out: Path, whole: tuple[FitConfig, FitResult]) -> None:
+def assert_same(resumed: "FitResult", out: Path, whole: tuple[FitConfig, "FitResult"]) -> None:
     """Compare losses and weights: equal but for the order in which threads add up."""
     finished, result = whole
     for row, expected_row in zip(resumed.history, result.history, strict=True):
@@ -161,7 +165,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(data: Path, tmp_path: Path, monke
 
 
 def test_a_log_that_a_kill_left_behind_its_checkpoint_is_made_up_for(
-    data: Path, whole: tuple[FitConfig, FitResult]
+    data: Path, whole: tuple[FitConfig, "FitResult"]
 ) -> None:
     config, _ = whole
     log = config.out / "log.csv"
@@ -171,7 +175,7 @@ def test_a_log_that_a_kill_left_behind_its_checkpoint_is_made_up_for(
     assert log.read_text() == complete
 
 
-def test_a_row_says_what_an_experiment_asks(whole: tuple[FitConfig, FitResult]) -> None:
+def test_a_row_says_what_an_experiment_asks(whole: tuple[FitConfig, "FitResult"]) -> None:
     config, result = whole
     row = result.history[-1]
     assert row["samples"] == 3 * 6

@@ -4,17 +4,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from deferred import Deferred
 from safetensors.numpy import load_file, save_file
 
 from agent.contract.errors import TrainingError, WeightsError
 from agent.contract.spec import STEERING_THROTTLE_BRAKE, OutputSpec
-from training.network.build import build_network
-from training.network.fast_layers import FusedBatchNormalization, MatmulSeparableConv2D
-from training.network.weights_file import load_weights, named_variables, save_weights
+
+keras = Deferred("keras")
+tf = Deferred("tensorflow")
+build_network = Deferred("training.network.build:build_network")
+fast_layers = Deferred("training.network.fast_layers")
+load_weights = Deferred("training.network.weights_file:load_weights")
+named_variables = Deferred("training.network.weights_file:named_variables")
+save_weights = Deferred("training.network.weights_file:save_weights")
 
 TINY = {"backbone": "pilotnet", "height_px": 27, "width_px": 48}
 
@@ -92,7 +96,7 @@ def test_floats_do_as_well_as_bytes() -> None:
 def batch_norms() -> tuple[Any, Any]:
     """A plain and a fused layer with the same random variables."""
     generator = np.random.default_rng(2)
-    plain, fused = keras.layers.BatchNormalization(), FusedBatchNormalization()
+    plain, fused = keras.layers.BatchNormalization(), fast_layers.FusedBatchNormalization()
     values = [generator.uniform(0.5, 1.5, 5).astype(np.float32) for _ in range(4)]
     for layer in (plain, fused):
         layer.build((None, None, None, 5))
@@ -152,7 +156,7 @@ def test_fused_batch_norm_keeps_its_statistics_in_float32(bfloat16: None) -> Non
 def test_matmul_separable_convolution_trains_as_keras_does(settings: dict[str, Any]) -> None:
     generator = np.random.default_rng(4)
     features = tf.constant(generator.normal(0.0, 1.0, (2, 9, 7, 5)), tf.float32)
-    plain, ours = (kind(6, 3, **settings) for kind in (keras.layers.SeparableConv2D, MatmulSeparableConv2D))
+    plain, ours = (kind(6, 3, **settings) for kind in (keras.layers.SeparableConv2D, fast_layers.MatmulSeparableConv2D))
     for layer in (plain, ours):
         layer.build(features.shape)
     values = [generator.normal(0.0, 0.5, variable.shape).astype(np.float32) for variable in plain.variables]
@@ -165,14 +169,14 @@ def test_matmul_separable_convolution_trains_as_keras_does(settings: dict[str, A
 
 def test_fast_xception_has_no_slow_layer_left() -> None:
     kinds = {type(layer) for layer in build_network(height_px=90, width_px=160, fast_layers=True)._flatten_layers()}
-    assert {FusedBatchNormalization, MatmulSeparableConv2D} <= kinds
+    assert {fast_layers.FusedBatchNormalization, fast_layers.MatmulSeparableConv2D} <= kinds
     assert not {keras.layers.BatchNormalization, keras.layers.SeparableConv2D} & kinds
 
 
 def test_fused_networks_differ_in_nothing_but_the_kernel(tmp_path: Path) -> None:
     plain, fused = build_network(**TINY), build_network(**TINY, fast_layers=True)
     kinds = {type(layer) for layer in fused._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)}
-    assert kinds == {FusedBatchNormalization}
+    assert kinds == {fast_layers.FusedBatchNormalization}
     save_weights(plain, tmp_path / "weights.safetensors")
     load_weights(fused, tmp_path / "weights.safetensors")
     pictures = pixels(4, 27, 48)

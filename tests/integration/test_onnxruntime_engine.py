@@ -8,11 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import pytest
+from deferred import Deferred
 
 from agent.contract.errors import EngineError, WeightsError
 from agent.contract.spec import (
@@ -25,10 +24,13 @@ from agent.contract.spec import (
     WEIGHTS_FILE,
     ModelSpec,
 )
-from agent.engines.onnxruntime import OnnxRuntimeEngine
-from agent.engines.openvino import OpenVinoEngine
-from training.exporting.export import export_model
-from training.exporting.quantize import quantize_model
+
+keras = Deferred("keras")
+onnxruntime = Deferred("onnxruntime")
+OnnxRuntimeEngine = Deferred("agent.engines.onnxruntime:OnnxRuntimeEngine")
+OpenVinoEngine = Deferred("agent.engines.openvino:OpenVinoEngine")
+export_model = Deferred("training.exporting.export:export_model")
+quantize_model = Deferred("training.exporting.quantize:quantize_model")
 
 HEIGHT_PX, WIDTH_PX = 40, 64
 

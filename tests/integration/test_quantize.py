@@ -10,12 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
-import onnx
-import openvino
 import pytest
+from deferred import Deferred
 from safetensors.numpy import load_file
 
 from agent.contract.errors import EngineError, SpecError, TrainingError, WeightsError
@@ -31,10 +29,15 @@ from agent.contract.spec import (
     Quantization,
 )
 from agent.engines.choice import candidates
-from agent.engines.onnxruntime import OnnxRuntimeEngine
-from agent.engines.openvino import OpenVinoEngine
-from training.exporting.export import export_model
-from training.exporting.quantize import approve_int8, quantize_model
+
+keras = Deferred("keras")
+onnx = Deferred("onnx")
+openvino = Deferred("openvino")
+OnnxRuntimeEngine = Deferred("agent.engines.onnxruntime:OnnxRuntimeEngine")
+OpenVinoEngine = Deferred("agent.engines.openvino:OpenVinoEngine")
+export_model = Deferred("training.exporting.export:export_model")
+approve_int8 = Deferred("training.exporting.quantize:approve_int8")
+quantize_model = Deferred("training.exporting.quantize:quantize_model")
 
 ROOT = Path(__file__).parents[2]
 HEIGHT_PX, WIDTH_PX = 40, 64

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from deferred import Deferred
 from safetensors import safe_open
 
 from agent.cli import main
@@ -13,10 +14,11 @@ from agent.contract.episodes.reading import Episode
 from agent.contract.errors import EngineError
 from agent.contract.spec import ModelSpec
 from agent.engines.base import Engine
-from agent.engines.onnxruntime import OnnxRuntimeEngine
-from agent.engines.openvino import OpenVinoEngine
 from agent.sessions.replay import compare_with_reference, replay
-from training.engines.keras_network import TensorFlowEngine
+
+OnnxRuntimeEngine = Deferred("agent.engines.onnxruntime:OnnxRuntimeEngine")
+OpenVinoEngine = Deferred("agent.engines.openvino:OpenVinoEngine")
+TensorFlowEngine = Deferred("training.engines.keras_network:TensorFlowEngine")
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "model_weights" / "carracing"

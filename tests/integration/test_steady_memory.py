@@ -11,18 +11,20 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
+from deferred import Deferred
 
 from agent.contract.controls import Controls
 from agent.contract.spec import ModelSpec
 from agent.controllers.memory import MemoryController
 from agent.engines.base import Engine
-from agent.engines.onnxruntime import OnnxRuntimeEngine
-from agent.engines.openvino import OpenVinoEngine
-from training.exporting.export import export_model
-from training.network.build import build_network
+
+keras = Deferred("keras")
+OnnxRuntimeEngine = Deferred("agent.engines.onnxruntime:OnnxRuntimeEngine")
+OpenVinoEngine = Deferred("agent.engines.openvino:OpenVinoEngine")
+export_model = Deferred("training.exporting.export:export_model")
+build_network = Deferred("training.network.build:build_network")
 
 SPEC = ModelSpec(name="tiny", backbone="pilotnet", game="carracing", width_px=97, height_px=54)
 LOADERS: dict[str, Callable[[Path], Engine]] = {"openvino": OpenVinoEngine, "onnxruntime": OnnxRuntimeEngine}

@@ -2,15 +2,17 @@
 
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import pytest
+from deferred import Deferred
 
 from agent.contract.spec import STEERING_THROTTLE_BRAKE
 from training.data.samples import AUXILIARY
-from training.network.build import build_network
-from training.network.helper_step import HelperTrained
+
+keras = Deferred("keras")
+build_network = Deferred("training.network.build:build_network")
+HelperTrained = Deferred("training.network.helper_step:HelperTrained")
 
 NAMES = ("steering", "throttle", "brake")
 LOSS_WEIGHTS = {"steering": 2.0, "throttle": 1.0, "brake": 5.0}
@@ -18,11 +20,11 @@ HEIGHT_PX, WIDTH_PX = 32, 48
 
 
 @pytest.fixture
-def network() -> HelperTrained:
+def network() -> Any:
     return make_network(())
 
 
-def make_network(auxiliary: tuple[str, ...]) -> HelperTrained:
+def make_network(auxiliary: tuple[str, ...]) -> Any:
     keras.utils.set_random_seed(1)
     keras.mixed_precision.set_dtype_policy("float32")
     plain = build_network("pilotnet", HEIGHT_PX, WIDTH_PX, STEERING_THROTTLE_BRAKE, auxiliary=auxiliary)
@@ -45,7 +47,7 @@ def make_batch(auxiliary: int = 0) -> tuple[npt.NDArray[np.uint8], dict[str, Any
     return pictures, targets, weights
 
 
-def test_the_helpers_share_the_very_variables_of_the_main_model(network: HelperTrained) -> None:
+def test_the_helpers_share_the_very_variables_of_the_main_model(network: Any) -> None:
     main = {id(variable) for variable in network.variables}
     used: set[int] = set()
     for name, helper in zip(NAMES, network.helpers, strict=True):
@@ -56,7 +58,7 @@ def test_the_helpers_share_the_very_variables_of_the_main_model(network: HelperT
     assert used == main
 
 
-def test_the_summed_gradient_is_that_of_the_sum_of_losses(network: HelperTrained) -> None:
+def test_the_summed_gradient_is_that_of_the_sum_of_losses(network: Any) -> None:
     import tensorflow as tf
 
     for layer in network._flatten_layers():
@@ -77,7 +79,7 @@ def test_the_summed_gradient_is_that_of_the_sum_of_losses(network: HelperTrained
         assert float(losses[name]) == pytest.approx(float(own[name]), rel=1e-5)
 
 
-def test_a_step_moves_the_main_models_predictions_and_lowers_the_loss(network: HelperTrained) -> None:
+def test_a_step_moves_the_main_models_predictions_and_lowers_the_loss(network: Any) -> None:
     pictures, targets, weights = make_batch()
     before = network(pictures, training=True)
     logs = [network.train_step((pictures, targets, weights)) for _ in range(5)]

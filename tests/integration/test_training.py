@@ -5,10 +5,11 @@ import math
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from deferred import Deferred
 from safetensors.numpy import load_file
 
 from agent.contract.controls import Controls
@@ -33,8 +34,14 @@ from training.data.samples import (
     preprocess_episodes,
 )
 from training.fitting.config import FitConfig
-from training.fitting.fit import fit
-from training.fitting.run import LEAST_VARIANCE, FitResult, _scores_since_best, loss_scales
+
+if TYPE_CHECKING:
+    from training.fitting.run import FitResult
+
+fit = Deferred("training.fitting.fit:fit")
+run = Deferred("training.fitting.run")
+_scores_since_best = Deferred("training.fitting.run:_scores_since_best")
+loss_scales = Deferred("training.fitting.run:loss_scales")
 
 GENTLY = Controls(0.1, 0.2, 0.0)
 
@@ -86,7 +93,7 @@ def test_an_output_that_hardly_ever_changes_does_not_outweigh_the_others() -> No
     labels[:3, 1] = 1.0
     steering, throttle, brake = loss_scales(labels)
     assert steering == pytest.approx(0.25)
-    assert throttle == brake == pytest.approx(LEAST_VARIANCE)
+    assert throttle == brake == pytest.approx(run.LEAST_VARIANCE)
     assert 1.0 / throttle < 100 / steering, "one moment in 300 is not to be all that a step learns from"
 
 
@@ -302,7 +309,7 @@ def test_labels_are_those_of_the_networks_outputs(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(episodes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[FitConfig, FitResult]:
+def whole(episodes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[FitConfig, "FitResult"]:
     """Two rounds of four steps."""
     config = replace(
         FitConfig.debug((episodes,), tmp_path_factory.mktemp("whole")), steps=8, steps_per_round=4, keep_stages=True
@@ -310,13 +317,13 @@ def whole(episodes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fit
     return config, fit(config, PROFILE, report=silently, verbose=0)
 
 
-def test_a_run_learns_and_exports(whole: tuple[FitConfig, FitResult]) -> None:
+def test_a_run_learns_and_exports(whole: tuple[FitConfig, "FitResult"]) -> None:
     _, result = whole
     assert [row["step"] for row in result.history] == [4, 8]
     assert ModelSpec.load(result.model).sha256.keys() == {"weights.safetensors", "network.onnx"}
 
 
-def test_the_model_of_every_round_is_kept_when_asked_for(whole: tuple[FitConfig, FitResult]) -> None:
+def test_the_model_of_every_round_is_kept_when_asked_for(whole: tuple[FitConfig, "FitResult"]) -> None:
     config, _ = whole
     stages = sorted((config.out / "stages").iterdir())
     assert [stage.name for stage in stages] == ["000004", "000008"]
@@ -326,7 +333,7 @@ def test_the_model_of_every_round_is_kept_when_asked_for(whole: tuple[FitConfig,
 
 
 def test_a_checkpoint_holds_the_weights_themselves_and_the_export_their_average(
-    whole: tuple[FitConfig, FitResult],
+    whole: tuple[FitConfig, "FitResult"],
 ) -> None:
     config, _ = whole
     weights = load_file(config.out / "checkpoint" / "weights.safetensors")
@@ -337,7 +344,7 @@ def test_a_checkpoint_holds_the_weights_themselves_and_the_export_their_average(
         assert np.abs(weights[name] - average[name]).max() > 5e-4, name
 
 
-def test_an_interrupted_run_goes_on_as_if_it_never_was(whole: tuple[FitConfig, FitResult], tmp_path: Path) -> None:
+def test_an_interrupted_run_goes_on_as_if_it_never_was(whole: tuple[FitConfig, "FitResult"], tmp_path: Path) -> None:
     finished, result = whole
     config = replace(finished, out=tmp_path)
     with pytest.raises(KeyboardInterrupt):
@@ -402,7 +409,7 @@ def test_a_run_with_other_settings_is_not_overwritten(episodes: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["history.json", "weights.safetensors", "optimizer.safetensors"])
-def test_a_damaged_checkpoint_is_told_in_one_line(whole: tuple[FitConfig, FitResult], name: str) -> None:
+def test_a_damaged_checkpoint_is_told_in_one_line(whole: tuple[FitConfig, "FitResult"], name: str) -> None:
     config, _ = whole
     path = config.out / "checkpoint" / name
     content = path.read_bytes()

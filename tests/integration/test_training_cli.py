@@ -5,9 +5,9 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
+from deferred import Deferred
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
@@ -18,11 +18,13 @@ from agent.contract.observation import Frame
 from agent.contract.spec import ModelSpec
 from training.cli import main
 from training.data.samples import pick_pictures
-from training.exporting.export import export_model
-from training.fitting import fit
-from training.network import weights_file
-from training.network.build import build_network
-from training.network.weights_file import load_weights
+
+keras = Deferred("keras")
+export_model = Deferred("training.exporting.export:export_model")
+fit = Deferred("training.fitting.fit")
+weights_file = Deferred("training.network.weights_file")
+build_network = Deferred("training.network.build:build_network")
+load_weights = Deferred("training.network.weights_file:load_weights")
 
 FIT = ("fit", "--data", "data", "--out", "run")
 COLLECT = ("collect", "--out", "data")

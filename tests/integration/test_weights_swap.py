@@ -7,19 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
+from deferred import Deferred
 
 from agent.contract.errors import AgentError
 from agent.contract.spec import WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Engine
 from agent.engines.model_folder.weights import check_weights
-from agent.engines.onnxruntime import OnnxRuntimeEngine
-from agent.engines.openvino import OpenVinoEngine
-from training.engines.keras_network import TensorFlowEngine
-from training.exporting.export import export_model
-from training.network.build import build_network
+
+keras = Deferred("keras")
+OnnxRuntimeEngine = Deferred("agent.engines.onnxruntime:OnnxRuntimeEngine")
+OpenVinoEngine = Deferred("agent.engines.openvino:OpenVinoEngine")
+TensorFlowEngine = Deferred("training.engines.keras_network:TensorFlowEngine")
+export_model = Deferred("training.exporting.export:export_model")
+build_network = Deferred("training.network.build:build_network")
 
 SPEC = ModelSpec(name="tiny", backbone="pilotnet", game="carracing", width_px=97, height_px=54)
 PICTURE = np.random.default_rng(0).integers(0, 256, (SPEC.height_px, SPEC.width_px, 3), np.uint8)

@@ -5,6 +5,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from deferred import Deferred
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,9 +17,10 @@ from agent.games.carracing import PROFILE, CarRacing
 from training.data.augment import change_colours, erase_parts, flip_picture, flip_signs
 from training.data.balancing.registry import balancing_rule
 from training.data.buffers import make_buffers
-from training.data.dataset import Batches
 from training.data.samples import Samples
 from training.fitting.metrics import measure
+
+Batches = Deferred("training.data.dataset:Batches")
 
 WIDTH, HEIGHT = 48, 28
 
@@ -42,7 +44,7 @@ def make_samples(count: int) -> Samples:
     )
 
 
-def batches(samples: Samples, rule: str = "none", batch_size: int = 4, seed: int = 0, **settings: object) -> Batches:
+def batches(samples: Samples, rule: str = "none", batch_size: int = 4, seed: int = 0, **settings: object) -> Any:
     buffers = make_buffers(balancing_rule(rule).feeds(samples.labels, STEERING_THROTTLE_BRAKE), seed)
     return Batches(samples, buffers, batch_size, steps=5, seed=seed, **settings)  # type: ignore[arg-type]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deferred import Deferred
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -26,6 +26,8 @@ from agent.contract.episodes.sealing import recover
 from agent.contract.episodes.writing import EpisodeWriter, encode_row
 from agent.contract.errors import EpisodeError
 from agent.contract.observation import Frame
+
+pd = Deferred("pandas")
 
 HEADER = EpisodeHeader(game="carracing", driver="expert", rate_hz=10.0, seed=7, profile_notes="a small game")
 
