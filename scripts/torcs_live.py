@@ -38,7 +38,6 @@ from agent.contract.controls import NEUTRAL, Controls  # noqa: E402
 from agent.contract.episodes.columns import EpisodeHeader  # noqa: E402
 from agent.contract.errors import AgentError, BlindError, GameError  # noqa: E402
 from agent.contract.observation import Frame, Pixels  # noqa: E402
-from agent.contract.preprocess import preprocess  # noqa: E402
 from agent.controllers.keyboard import Keyboard  # noqa: E402
 from agent.driving.rate import warm_up  # noqa: E402
 from agent.engines.registry import EngineChoices  # noqa: E402
@@ -51,8 +50,8 @@ from agent.inputs.base import Input  # noqa: E402
 from agent.inputs.keyboard import KeyboardInput  # noqa: E402
 from agent.inputs.sampling import KEYS_AVERAGED_S, ControlTrack, Sampler  # noqa: E402
 from agent.inputs.wheels import GameWheel  # noqa: E402
-from agent.policies.stacked import policy_for  # noqa: E402
-from agent.sessions.opening import open_engine  # noqa: E402
+from agent.policies.base import untimed  # noqa: E402
+from agent.sessions.opening import open_policy  # noqa: E402
 from agent.sessions.record_person import Demonstration  # noqa: E402
 from agent.settings.checks import not_negative  # noqa: E402
 from agent.settings.shared import EngineSettings  # noqa: E402
@@ -159,17 +158,18 @@ def _correct(arguments: argparse.Namespace, session: Session, progress: Progress
     player, hands = Player(), _Intention()
     program_until_s, taken_over = 0.0, 0
     with (
-        closing(open_engine(_engine_settings(arguments), "torcs", note)) as engine,
+        closing(open_policy(_engine_settings(arguments), "torcs", note)) as policy,
         Keyboard(profile.keys) as keyboard,
         _recording(arguments, session, hands, progress) as recording,
     ):
-        warm_up(policy_for(engine))
+        warm_up(policy)
+        policy.reset()
 
         def play(picture: Pixels) -> None:
             nonlocal program_until_s, taken_over
             hands.controls = player.decide(picture)
-            observation = preprocess(Frame(picture, clock_ns()), engine.spec)
-            driven = Controls.from_prediction(engine.infer(observation)).arbitrate()
+            prediction, _ = policy.decide(Frame(picture, clock_ns()), untimed)
+            driven = Controls.from_prediction(prediction, policy.spec.output_names).arbitrate()
             now_s = time.monotonic()
             recording.demonstration.paused = player.is_lost
             if player.is_lost and now_s > program_until_s:

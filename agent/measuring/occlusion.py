@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.contract.episodes.reading import Episode
-from agent.contract.errors import EpisodeError, ReportError
+from agent.contract.errors import EpisodeError, ReportError, SpecError
 from agent.contract.observation import Observation, Pixels
 from agent.contract.preprocess import preprocess
 from agent.contract.profile import Rectangle
@@ -69,8 +69,14 @@ def study(
 
     Raises:
         EpisodeError: If a frame cannot be read.
+        SpecError: If the network sees several pictures at once.
         EngineError: If the runtime fails.
     """
+    if engine.spec.stack is not None:
+        raise SpecError(
+            f"{engine.spec.name} sees {engine.spec.stack.pictures} pictures at once, expected one: covering a part of "
+            "one of several says little. Study a network that sees one."
+        )
     rows = [(episode, row) for episode in episodes for row in range(len(episode))]
     chosen = [rows[int(index)] for index in np.linspace(0, len(rows) - 1, min(pictures, len(rows)))]
     outputs = len(engine.spec.outputs)

@@ -7,8 +7,12 @@
                                   "ready"            ------------>  swapped in before the next decision, or at swap()
     swap(), back()  ----------------------------------------------> before the next decision
 
-The loop decides by one network or by the other, never by half of each, and waits for nothing. The network that drove
-before stays loaded, one call of :meth:`HotSwapPolicy.back` away.
+The loop decides by one network or by the other, never by half of each, and takes no lock while it drives by one. The
+network that drove before stays loaded, one call of :meth:`HotSwapPolicy.back` away.
+
+Loading costs the drive something all the same: it takes processor time, and parts of it hold Python's global lock.
+Compiling, the longest part, does not; reading graph and weights does (0.9 s at a time for the full network on OpenVINO,
+on two cores that twenty processes waited for; 0.05 s without loading).
 """
 
 import logging

@@ -1,6 +1,7 @@
 """What a network goes by is found, on one that goes by a known part of the picture."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,9 @@ from agent.contract.controls import Controls
 from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
 from agent.contract.episodes.reading import Episode
 from agent.contract.episodes.writing import EpisodeWriter
+from agent.contract.errors import SpecError
 from agent.contract.observation import Frame, Observation
-from agent.contract.spec import ModelSpec
+from agent.contract.spec import ModelSpec, Stack
 from agent.engines.base import Prediction
 from agent.measuring.occlusion import COLUMNS, ROWS, cover, part, study
 
@@ -46,6 +48,13 @@ def path(tmp_path: Path) -> Path:
             pixels[24:28, 52:56] = 200 + 4 * index
             writer.write(EpisodeRow(Frame(pixels, 1000 * index, index), Controls(), executed=Controls()))
     return path
+
+
+def test_a_network_of_several_pictures_is_refused(path: Path) -> None:
+    engine = CornerEngine()
+    engine.spec = replace(SPEC, stack=Stack(4))
+    with pytest.raises(SpecError, match="test sees 4 pictures at once, expected one"):
+        study([Episode.open(path)], engine, 5)
 
 
 def test_the_part_that_the_network_reads_is_the_brightest(path: Path) -> None:

@@ -19,10 +19,11 @@ from agent.contract.episodes.columns import RECORDING_SUFFIX, EpisodeHeader, Epi
 from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import EngineError, EpisodeError, TrainingError
 from agent.contract.observation import Frame
-from agent.contract.preprocess import preprocess
 from agent.contract.spec import WEIGHTS_FILE
 from agent.engines.base import Engine
 from agent.engines.registry import load_engine
+from agent.policies.base import untimed
+from agent.policies.stacked import policy_for
 from training.collecting.config import CollectConfig
 from training.collecting.courses import find_course
 from training.collecting.disturbances import disturb
@@ -107,11 +108,11 @@ def record_episode(config: CollectConfig, seed: int) -> float:
     rng = np.random.default_rng([seed, int(config.noise * 1000), config.weights is not None])
     disturbances = disturb(rng, config.noise, course.profile.rate_hz)
     driver = "expert"
-    policy: _Policy | None = None
+    wheel: _SharedWheel | None = None
     if config.weights is not None:
         checksum = settings["weights_sha256"]
         engine = _engine(config.weights, checksum, config.engine_threads)
-        policy = _Policy(engine, config.expert_share, round(course.profile.rate_hz), rng)
+        wheel = _SharedWheel(engine, config.expert_share, round(course.profile.rate_hz), rng)
         driver = f"dagger:{checksum[:12]}"
     path, unfinished = _path(config, seed), _unfinished(config, seed)
     _discard_unfinished(config, seed)  # a killed worker's; recorded anew below
@@ -136,7 +137,7 @@ def record_episode(config: CollectConfig, seed: int) -> float:
                         break
                     frame = Frame(game.render(), captured_ns=round(index * period_s * 1e9), index=index)
                     label = expert.decide()
-                    wanted, intervention = (label, False) if policy is None else policy.decide(frame, label)
+                    wanted, intervention = (label, False) if wheel is None else wheel.decide(frame, label)
                     executed = next(disturbances)(wanted)
                     state = game.state
                     telemetry = state.telemetry | expert.telemetry()
@@ -205,11 +206,11 @@ def _engine(weights: Path, checksum: str, threads: int) -> Engine:
     return engine
 
 
-class _Policy:
+class _SharedWheel:
     """A network at the wheel, relieved by the expert for whole stretches of one second."""
 
     def __init__(self, engine: Engine, expert_share: float, stretch: int, rng: np.random.Generator) -> None:
-        self._engine = engine
+        self._network = policy_for(engine)  # a new one an episode, so that it remembers nothing of the last
         self._expert_share = expert_share
         self._stretch = stretch  # decisions a second
         self._rng = rng
@@ -224,8 +225,8 @@ class _Policy:
         self._left -= 1
         if self._expert_drives:
             return label, True
-        prediction = self._engine.infer(preprocess(frame, self._engine.spec))
-        return Controls.from_prediction(prediction, self._engine.spec.output_names).clip().arbitrate(), False
+        prediction, _ = self._network.decide(frame, untimed)
+        return Controls.from_prediction(prediction, self._network.spec.output_names).clip().arbitrate(), False
 
 
 def _path(config: CollectConfig, seed: int) -> Path:
