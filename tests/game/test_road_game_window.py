@@ -56,9 +56,12 @@ def window_of(width_px: int, log: Path) -> Window:
 
     def found() -> list[Window]:
         those = windows()
-        return those if [window.region.width for window in those] == [width_px] and rows(log)[-1]["focused"] else []
+        return those if [window.region.width for window in those] == [width_px] else []
 
-    return wait_for(f"a window {width_px} px wide", found)[0]
+    (window,) = wait_for(f"a window {width_px} px wide", found)
+    shown = len(rows(log))  # the lines before may be of the window before
+    wait_for("its keyboard", lambda: any(row["focused"] for row in rows(log)[shown + 2 :]))
+    return window
 
 
 def rows(log: Path) -> list[dict[str, Any]]:
