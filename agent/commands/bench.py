@@ -82,7 +82,7 @@ def _run(settings: BenchSettings, invocation: Invocation) -> int:
 
 COMMAND = Command(
     name="bench",
-    summary="time every stage and every engine here, taking turns, and the machine's limit",
+    summary="time every stage and every engine here, taking turns, and the best that OpenVINO reaches",
     settings=BenchSettings,
     run=_run,
     example="python -m agent bench --with-keras --plot bench.png",

@@ -20,7 +20,6 @@ STAGES = ("capture", "preprocess", "infer", "map", "send")
 SCREEN_WIDTH_PX, SCREEN_HEIGHT_PX = 1280, 720
 
 _PLOTTED = (("capture", "preprocess"), ("infer",), ("map", "send"))
-_CHAIN = "the fastest pass of OpenVINO over 1 x 1 convolutions in the cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,8 @@ class EngineTimes:
         startup_s: From the start of a process to its first decision: Python, imports, loading, a forward pass.
         peak_memory_mb: Largest resident memory of that process; None where the system does not tell.
         installed_mb: Of the packages it runs on, with all they require; None where none of them is installed.
-        limit_share: Multiply-adds a second of the median forward pass as a share of this machine's peak in the engine's
-            precision; None where the peak is unknown.
+        limit_share: Multiply-adds a second of the median forward pass as a share of OpenVINO's best in the engine's
+            precision, see ``agent.measuring.peak``; None where that is unknown.
         game_frames_per_s: What the game beside it could draw; None without one.
     """
 
@@ -72,7 +71,7 @@ class BenchReport:
     Attributes:
         model: Name of the weights.
         multiply_adds: Of one forward pass.
-        peak_per_s: Multiply-adds a second this machine reaches at best, by precision.
+        peak_per_s: Multiply-adds a second that OpenVINO reaches here at best, by precision.
         rounds: Turns of each engine.
         passes: Timed decisions of one turn.
         threads: Asked for; None left it to the engines.
@@ -94,7 +93,7 @@ class BenchReport:
     game_alone_frames_per_s: float | None
 
     def floor_s(self, precision: str) -> float:
-        """Return how long the multiply-adds of a forward pass take at the machine's peak."""
+        """Return how long the multiply-adds of a forward pass take at OpenVINO's best."""
         return self.multiply_adds / self.peak_per_s[precision]
 
     def times_faster(self, name: str) -> dict[str, float]:
@@ -123,8 +122,8 @@ class BenchReport:
         yield speed
 
         beside_game = self.game_alone_frames_per_s is not None
-        cost = Table("engine", title="share of this machine's limit, cost")
-        for heading in ["of\nlimit", "start-up\ns", "memory\nMB", "installed\nMB"] + ["game\nframes/s"] * beside_game:
+        cost = Table("engine", title="share of OpenVINO's best here, cost")
+        for heading in ["of\nbest", "start-up\ns", "memory\nMB", "installed\nMB"] + ["game\nframes/s"] * beside_game:
             cost.add_column(heading, justify="right")
         for engine in self.engines:
             cells = [
@@ -156,14 +155,17 @@ class BenchReport:
             f"end to end: {SCREEN_WIDTH_PX} x {SCREEN_HEIGHT_PX} px to three controls with {best.name}: "
             f"{best.decisions_per_s:.1f} decisions a second"
         )
-        yield f"this machine's limit for {self.multiply_adds / 1e9:.2f} billion multiply-adds, by {_CHAIN}:"
+        yield (
+            f"OpenVINO's best here for {self.multiply_adds / 1e9:.2f} billion multiply-adds, by its fastest pass over "
+            "1 x 1 convolutions in the cache (another library's kernels may do better):"
+        )
         for precision, peak in self.peak_per_s.items():
             yield f"  {precision}: {self.floor_s(precision) * 1e3:.1f} ms, at {peak / 1e9:.0f} billion a second"
         if self.game_alone_frames_per_s is not None:
             yield f"the game alone: {self.game_alone_frames_per_s:.1f} frames a second"
 
     def plot(self, path: Path) -> None:
-        """Draw each engine's decision as a bar of its stages, with the machine's limit in the engine's precision.
+        """Draw each engine's decision as a bar of its stages, with OpenVINO's best in the engine's precision.
 
         Whiskers end at the 90th percentile: further out, one busy moment of the machine would flatten all bars.
 
@@ -200,7 +202,7 @@ class BenchReport:
             rows + 0.4,
             colors="black",
             linestyles="dotted",
-            label="this machine's limit in that precision",
+            label="OpenVINO's best here in that precision",
         )
         axes.set_xlim(0, 1.1 * float(ends.max()))
         axes.invert_yaxis()

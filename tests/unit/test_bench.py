@@ -386,3 +386,14 @@ def test_engines_that_cannot_be_had_are_told_of_and_left_out() -> None:
 def test_no_engine_at_all_is_an_error() -> None:
     with pytest.raises(EngineError, match="no engine is left"):
         run_bench("tiny", 1, [(named("broken"), make_broken)], 1)
+
+
+def test_a_library_s_best_is_not_called_the_machine_s_limit() -> None:
+    # 0.83 trillion 8-bit multiply-adds a second were called the limit of a processor that reaches 2.3 to 2.7.
+    console = Console(width=80, record=True, force_terminal=False)
+    for part in report().render():
+        console.print(part)
+    text = " ".join(console.export_text().split())
+    assert "limit" not in text
+    assert "OpenVINO's best here for 0.00 billion multiply-adds" in text
+    assert "another library's kernels may do better" in text
