@@ -46,6 +46,7 @@ _CONTENTS = {
 
 docs/your-own-game
 docs/commands
+docs/python
 docs/games
 docs/supertuxkart
 docs/troubleshooting

@@ -124,6 +124,12 @@ def test_every_python_example_of_a_page_is_python(page):
             ast.parse(code)
 
 
+@pytest.mark.parametrize("page", [page.stem for page in PAGES if page.parent == Path("docs")])
+def test_every_page_is_in_the_contents_of_the_site(page):
+    contents = (ROOT / "docs/conf.py").read_text(encoding="utf-8")
+    assert f"\ndocs/{page}\n" in contents, f"docs/conf.py lists no docs/{page}: the site would be built with a warning"
+
+
 def test_the_map_shows_every_room():
     rooms = {
         f"`{path.parent.relative_to(ROOT).as_posix()}/`"
