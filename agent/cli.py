@@ -1,47 +1,31 @@
 """The driver's command line: the program itself. The commands are in ``agent.commands``."""
 
-import logging
 import sys
 from collections.abc import Sequence
 
-from agent.commands import (
-    bench,
-    compare,
-    doctor,
-    drive,
-    episodes,
-    evaluate,
-    faults,
-    film,
-    games,
-    occlusion,
-    pace,
-    play,
-    record,
-    replay,
-)
-from agent.commands.options import Invocation, make_parser
+from agent.commands.options import Entry, Invocation, make_parser
 from agent.commands.program import run_program
 
 COMMANDS = tuple(
-    module.COMMAND
-    for module in (
-        drive,
-        play,
-        record,
-        doctor,
-        games,
-        evaluate,
-        film,
-        compare,
-        replay,
-        occlusion,
-        episodes,
-        bench,
-        pace,
-        faults,
+    Entry(name, summary, f"agent.commands.{name}")
+    for name, summary in (
+        ("drive", "drive in real time, the game running beside the agent"),
+        ("play", "drive the embedded game yourself, in a window, or let an agent drive it there"),
+        ("record", "record yourself driving a game in a window, or the network driving the embedded one"),
+        ("doctor", "look at screen, window, gamepad and network, and say what to do about each"),
+        ("games", "list the games that there is a profile for, or write a profile for another"),
+        ("evaluate", "drive many tracks and sum up: mean, spread, worst"),
+        ("film", "film several models on one track, side by side: the stages of a training, say"),
+        ("compare", "compare two drivers on the tracks that both drove, with a confidence interval"),
+        ("replay", "run the network over a recording: errors, correlations, stage times"),
+        ("occlusion", "what the network looks at: parts of pictures covered in turn, drawn as a map"),
+        ("episodes", "look through recorded episodes, check them, and put them right"),
+        ("bench", "time every stage and every engine here, taking turns, and the best that OpenVINO reaches"),
+        ("pace", "measure how evenly the loop keeps its rate, with the processor at rest and with every core busy"),
+        ("faults", "harm a drive in every way we know, and measure how soon the gamepad is neutral"),
     )
 )
+"""In the order of the help; a command's module is imported once it is asked for."""
 
 _EXAMPLES = """\
 examples:
@@ -75,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _set_up_logging(invocation: Invocation) -> None:
+    import logging
+
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("agent")

@@ -2,13 +2,21 @@
 
 from collections.abc import Sequence
 
-from safetensors import SafetensorError
-
-from agent.commands.options import make_parser
+from agent.commands.options import Entry, make_parser
 from agent.commands.program import run_program
-from training.commands import balance, collect, export, fit, report, speed
 
-COMMANDS = tuple(module.COMMAND for module in (collect, balance, fit, report, speed, export))
+COMMANDS = tuple(
+    Entry(name, summary, f"training.commands.{name}")
+    for name, summary in (
+        ("collect", "record the expert's driving, or label the network's (DAgger)"),
+        ("balance", "show what each balancing rule would feed, before training on it"),
+        ("fit", "train a network; the same command goes on with an interrupted run"),
+        ("report", "lay the curves of several runs over each other, and list their last and best rounds"),
+        ("speed", "time a training step here: plain, ours, and the helper step, taking turns"),
+        ("export", "make int8 weights, average models, or write one at another picture size or under another name"),
+    )
+)
+"""In the order of the help; a command's module is imported once it is asked for."""
 
 _EXTRA = ("keras", "matplotlib", "nncf", "onnx", "onnxruntime", "tensorboard", "tensorflow")
 
@@ -36,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _explain(exc: Exception) -> str | None:
+    from safetensors import SafetensorError
+
     if isinstance(exc, OSError | SafetensorError):  # a disk may fill up, or a folder be read-only, at any write
         return (
             f"{exc}: a file could not be read or written, expected readable data and an --out with room. Free space or "

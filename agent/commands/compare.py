@@ -6,10 +6,9 @@ from agent.settings.compare import CompareSettings
 
 
 def _run(settings: CompareSettings, invocation: Invocation) -> int:
-    from agent.sessions.comparison import compare_reports, load_report
+    from agent.sessions.comparison import compare
 
-    sides = settings.first, settings.second
-    comparison = compare_reports(*([load_report(path) for path in side] for side in sides))
+    comparison = compare(settings)
     if invocation.json:
         say(comparison.to_json().rstrip())
     else:
@@ -20,8 +19,6 @@ def _run(settings: CompareSettings, invocation: Invocation) -> int:
 
 
 COMMAND = Command(
-    name="compare",
-    summary="compare two drivers on the tracks that both drove, with a confidence interval",
     settings=CompareSettings,
     run=_run,
     example="python -m agent compare float.json --with int8.json",

@@ -30,8 +30,6 @@ def _run(settings: DoctorSettings, invocation: Invocation) -> int:
 
 
 COMMAND = Command(
-    name="doctor",
-    summary="look at screen, window, gamepad and network, and say what to do about each",
     settings=DoctorSettings,
     run=_run,
     example="python -m agent doctor --game gta5 --picture seen.png",

@@ -88,8 +88,6 @@ def _describe_timing(stats: "TickStats") -> str:
 
 
 COMMAND = Command(
-    name="drive",
-    summary="drive in real time, the game running beside the agent",
     settings=DriveSettings,
     run=_run,
     example="python -m agent drive --laps 3 --video lap.mp4",

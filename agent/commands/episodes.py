@@ -1,11 +1,11 @@
 """``episodes``: what was recorded, whether it is sound, and putting it right."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.commands.options import JSON, Command, Invocation
+from agent.commands.options import JSON, Command, Entry, Invocation
 from agent.commands.wiring import EXIT_DONE, EXIT_ERROR, progress_bar, say, say_json
 from agent.settings.episodes import EpisodesSettings
 
@@ -23,48 +23,44 @@ _COLOURS = {
 
 
 def _info(settings: EpisodesSettings, invocation: Invocation) -> int:
-    _show(invocation, _examine_all(settings.paths, thorough=False))
+    _show(invocation, _examine(settings, thorough=False))
     return EXIT_DONE
 
 
 def _verify(settings: EpisodesSettings, invocation: Invocation) -> int:
-    found = _examine_all(settings.paths, thorough=True)
+    found = _examine(settings, thorough=True)
     _show(invocation, found)
     bad = [each for each in found if each.verdict not in ("sound", "being recorded")]
     return EXIT_ERROR if bad else EXIT_DONE
 
 
 def _repair(settings: EpisodesSettings, invocation: Invocation) -> int:
-    from agent.sessions.repair_episodes import find_episodes, repair
+    from agent.sessions.repair_episodes import repair_all
 
-    repairs = []
-    paths = find_episodes(settings.paths)
-    with progress_bar("files") as bar:
-        task = bar.add_task("", total=len(paths))
-        for path in paths:
-            repairs.append(repair(path))
-            bar.advance(task)
+    with _counted() as progress:
+        repairs = repair_all(settings, progress)
     done = [each for each in repairs if each.deed]
     if invocation.json:
-        say_json({"files": len(paths), "repairs": [{**asdict(each), "path": str(each.path)} for each in done]})
+        say_json({"files": len(repairs), "repairs": [{**asdict(each), "path": str(each.path)} for each in done]})
     else:
         for each in done:
             say(f"{each.path}: {each.deed}")
-        say(f"{len(paths)} files, {len(paths) - len(done)} of them as they should be")
+        say(f"{len(repairs)} files, {len(repairs) - len(done)} of them as they should be")
     return EXIT_ERROR if any(each.failed for each in repairs) else EXIT_DONE
 
 
-def _examine_all(paths: Iterable[Path], thorough: bool) -> "list[Examination]":
-    from agent.sessions.repair_episodes import examine, find_episodes
+def _examine(settings: EpisodesSettings, thorough: bool) -> "list[Examination]":
+    from agent.sessions.repair_episodes import examine_all
 
-    found = find_episodes(paths)
+    with _counted() as progress:
+        return examine_all(settings, thorough, progress)
+
+
+@contextmanager
+def _counted() -> Iterator[Callable[[int], None]]:
     with progress_bar("files") as bar:
-        task = bar.add_task("", total=len(found))
-        examined = []
-        for path in found:
-            examined.append(examine(path, thorough))
-            bar.advance(task)
-    return examined
+        task = bar.add_task("", total=None)
+        yield lambda files: bar.update(task, advance=1, total=files)
 
 
 def _show(invocation: Invocation, found: "list[Examination]") -> None:
@@ -107,47 +103,52 @@ def _show(invocation: Invocation, found: "list[Examination]") -> None:
 
 
 COMMAND = Command(
-    name="episodes",
-    summary="look through recorded episodes, check them, and put them right",
     settings=EpisodesSettings,
     run=None,
     actions=(
-        Command(
-            name="info",
-            summary="list episodes: how long, how large, whether complete",
-            settings=EpisodesSettings,
-            run=_info,
-            notes="Decodes no picture but the first of each.",
-            example="python -m agent episodes info episodes",
-            json=JSON,
-        ),
-        Command(
-            name="verify",
-            summary="read every byte and decode every picture",
-            settings=EpisodesSettings,
-            run=_verify,
-            notes=(
-                "Names each file that is not sound, what is wrong and where: cut off (a recording that was killed;\n"
-                "`repair` seals it), odd (it can be read, but what it says cannot be), damaged, foreign (another "
-                "format).\n"
-                "exit code: 0 if all are sound or being recorded at present, 1 otherwise."
+        Entry(
+            "info",
+            "list episodes: how long, how large, whether complete",
+            Command(
+                settings=EpisodesSettings,
+                run=_info,
+                notes="Decodes no picture but the first of each.",
+                example="python -m agent episodes info episodes",
+                json=JSON,
             ),
-            example="python -m agent episodes verify episodes data/expert",
-            json=JSON,
         ),
-        Command(
-            name="repair",
-            summary="seal what a kill cut off, and keep what can be read of damaged files",
-            settings=EpisodesSettings,
-            run=_repair,
-            notes=(
-                "A sound episode is not touched, nor one that is being recorded. A damaged file is set aside under "
-                "another\n"
-                "name (.damaged), never deleted. Doing it again changes nothing.\n"
-                "exit code: 0 if all is as it should be afterwards, 1 if something could not be put right."
+        Entry(
+            "verify",
+            "read every byte and decode every picture",
+            Command(
+                settings=EpisodesSettings,
+                run=_verify,
+                notes=(
+                    "Names each file that is not sound, what is wrong and where: cut off (a recording that was "
+                    "killed;\n"
+                    "`repair` seals it), odd (it can be read, but what it says cannot be), damaged, foreign (another "
+                    "format).\n"
+                    "exit code: 0 if all are sound or being recorded at present, 1 otherwise."
+                ),
+                example="python -m agent episodes verify episodes data/expert",
+                json=JSON,
             ),
-            example="python -m agent episodes repair episodes",
-            json=JSON,
+        ),
+        Entry(
+            "repair",
+            "seal what a kill cut off, and keep what can be read of damaged files",
+            Command(
+                settings=EpisodesSettings,
+                run=_repair,
+                notes=(
+                    "A sound episode is not touched, nor one that is being recorded. A damaged file is set aside under "
+                    "another\n"
+                    "name (.damaged), never deleted. Doing it again changes nothing.\n"
+                    "exit code: 0 if all is as it should be afterwards, 1 if something could not be put right."
+                ),
+                example="python -m agent episodes repair episodes",
+                json=JSON,
+            ),
         ),
     ),
 )

@@ -41,8 +41,6 @@ def _run(settings: EvaluateSettings, invocation: Invocation) -> int:
 
 
 COMMAND = Command(
-    name="evaluate",
-    summary="drive many tracks and sum up: mean, spread, worst",
     settings=EvaluateSettings,
     run=_run,
     example="python -m agent evaluate --tracks 100 --seed-start 500000 --json",

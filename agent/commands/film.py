@@ -22,8 +22,6 @@ def _run(settings: FilmSettings, invocation: Invocation) -> int:
 
 
 COMMAND = Command(
-    name="film",
-    summary="film several models on one track, side by side: the stages of a training, say",
     settings=FilmSettings,
     run=_run,
     example="python -m agent film runs/mine/stages/* --seed 7 --out stages.webp",

@@ -5,7 +5,7 @@ import json
 import re
 from pathlib import Path
 
-from agent.commands.options import Command, Invocation
+from agent.commands.options import Command, Entry, Invocation
 from agent.commands.wiring import EXIT_DONE, EXIT_ERROR, note, say
 from agent.contract.errors import AgentError, GameError
 from agent.contract.profile import CONTROLLERS, MAX_DEAD_ZONE, GameProfile, PadMap, Region
@@ -186,19 +186,18 @@ def _write(path: Path, text: str) -> None:
 
 
 COMMAND = Command(
-    name="games",
-    summary="list the games that there is a profile for, or write a profile for another",
     settings=GamesSettings,
     run=_list,
     example="python -m agent games new",
     actions=(
-        Command(
-            name="new",
-            summary="write a profile by asking: window, region, controller, dead zone",
-            settings=GamesSettings,
-            run=_new,
+        Entry(
+            "new",
+            "write a profile by asking: window, region, controller, dead zone",
+            Command(
+                settings=GamesSettings,
+                run=_new,
+            ),
         ),
     ),
     actions_title="further",
-    action_required=False,
 )

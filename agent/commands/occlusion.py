@@ -50,8 +50,6 @@ def _name_of(row: int, column: int, shape: tuple[int, ...]) -> str:
 
 
 COMMAND = Command(
-    name="occlusion",
-    summary="what the network looks at: parts of pictures covered in turn, drawn as a map",
     settings=OcclusionSettings,
     run=_run,
     example="python -m agent occlusion episodes/carracing-0.parquet --out seen.png",

@@ -3,12 +3,14 @@
 import argparse
 import difflib
 import functools
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass
 from typing import Any, Generic, TypeVar
 
 from agent.contract.errors import AgentError
 from agent.settings.base import Option, Settings, default_of, options_of
+from agent.system.interrupts import ending_at_once
 
 S = TypeVar("S", bound=Settings)
 
@@ -35,28 +37,45 @@ class Command(Generic[S]):
     """One command of a program.
 
     Attributes:
-        name: What it is called by.
-        summary: What it does, in a line.
         settings: What it can be told.
-        run: Does it and returns the exit code.
+        run: Does it and returns the exit code; None where one of its actions has to be named.
         example: A command line that works.
         notes: What else the help has to say, above the example; ends without a line break.
-        json: Whether ``--json`` is there; what it does, where it is not the usual.
+        json: What ``--json`` does; empty where there is none.
         actions: Commands below this one, whose names follow its own.
         actions_title: Their heading in the help.
-        action_required: Whether one of them has to be named.
     """
 
-    name: str
-    summary: str
     settings: type[S]
     run: Callable[[S, Invocation], int] | None
     example: str = ""
     notes: str = ""
     json: str = ""
-    actions: "tuple[Command[Any], ...]" = ()
+    actions: "tuple[Entry, ...]" = ()
     actions_title: str = "actions"
-    action_required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command as a program lists it.
+
+    Attributes:
+        name: What it is called by.
+        summary: What it does, in a line.
+        command: The command; or its module, which is imported once the command is asked for and has it as ``COMMAND``.
+    """
+
+    name: str
+    summary: str
+    command: Command[Any] | str
+
+    def load(self) -> Command[Any]:
+        """Return the command."""
+        if isinstance(self.command, Command):
+            return self.command
+        with ending_at_once():
+            command: Command[Any] = importlib.import_module(self.command).COMMAND
+        return command
 
 
 JSON = "print one JSON object instead of text; units are in names"
@@ -93,7 +112,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser(
-    prog: str, description: str, epilog: str, commands: Sequence[Command[Any]], verbose_first: bool = False
+    prog: str, description: str, epilog: str, commands: Sequence[Entry], verbose_first: bool = False
 ) -> argparse.ArgumentParser:
     """Return a program's parser.
 
@@ -110,24 +129,25 @@ def make_parser(
     if verbose_first:
         parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
     choices = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in commands:
-        _add(choices, command)
+    for entry in commands:
+        _add(choices, entry)
     return parser
 
 
-def _add(choices: Any, command: Command[Any]) -> None:
-    notes = [part for part in (command.notes, command.example and f"example: {command.example}") if part]
+def _add(choices: Any, entry: Entry) -> None:
     parser: Parser = choices.add_parser(
-        command.name,
-        help=command.summary.replace("%", "%%"),
-        description=f"{command.summary[0].upper()}{command.summary[1:]}.",
-        epilog="\n".join(notes) or None,
+        entry.name,
+        help=entry.summary.replace("%", "%%"),
+        description=f"{entry.summary[0].upper()}{entry.summary[1:]}.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.fill = functools.partial(_fill, parser, command)
+    parser.fill = functools.partial(_fill, parser, entry)
 
 
-def _fill(parser: Parser, command: Command[Any]) -> None:
+def _fill(parser: Parser, entry: Entry) -> None:
+    command = entry.load()
+    notes = [part for part in (command.notes, command.example and f"example: {command.example}") if part]
+    parser.epilog = "\n".join(notes) or None
     if command.run is not None:
         parser.set_defaults(command=command, parser=parser)
         parser.add_argument(
@@ -140,8 +160,9 @@ def _fill(parser: Parser, command: Command[Any]) -> None:
         if command.json:
             parser.add_argument("--json", action="store_true", help=command.json)
     if command.actions:
-        names = "ACTION" if command.action_required else "|".join(action.name for action in command.actions)
-        below = parser.add_subparsers(title=command.actions_title, required=command.action_required, metavar=names)
+        must = command.run is None
+        names = "ACTION" if must else "|".join(action.name for action in command.actions)
+        below = parser.add_subparsers(title=command.actions_title, required=must, metavar=names)
         for action in command.actions:
             _add(below, action)
 

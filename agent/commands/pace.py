@@ -41,8 +41,6 @@ def _print_table(paces: "list[Pace]") -> None:
 
 
 COMMAND = Command(
-    name="pace",
-    summary="measure how evenly the loop keeps its rate, with the processor at rest and with every core busy",
     settings=PaceSettings,
     run=_run,
     example="python -m agent pace --with-others",

@@ -21,8 +21,6 @@ def _run(settings: PlaySettings, invocation: Invocation) -> int:
 
 
 COMMAND = Command(
-    name="play",
-    summary="drive the embedded game yourself, in a window, or let an agent drive it there",
     settings=PlaySettings,
     run=_run,
     example="python -m agent play carracing --seed 7",

@@ -12,8 +12,6 @@ from agent.commands.options import Command, Invocation, read_settings
 from agent.commands.wiring import EXIT_ERROR, EXIT_INTERRUPTED, note
 from agent.contract.errors import AgentError
 from agent.settings.base import SettingsError
-from agent.system.pacing import clock_ns
-from agent.system.process import age_s
 
 
 def run_program(
@@ -36,7 +34,6 @@ def run_program(
         What the command returned; 1 after an error, told in one line; 130 when interrupted. For bad usage argparse
         raises ``SystemExit(2)``.
     """
-    started_ns = _started_ns(argv)
     if argv is None:
         _end_like_ctrl_c()
     verbose = False
@@ -47,7 +44,7 @@ def run_program(
         invocation = Invocation(
             json=getattr(arguments, "json", False),
             verbose=verbose,
-            started_ns=started_ns,
+            started_ns=_started_ns(argv),
             arguments=tuple(sys.argv[1:] if argv is None else argv),
         )
         set_up(invocation)
@@ -78,6 +75,9 @@ def _started_ns(argv: Sequence[str] | None) -> int | None:
 
     With arguments of its own, a program is called inside another one, and the call is the start.
     """
+    from agent.system.pacing import clock_ns  # not for a --help that needs neither
+    from agent.system.process import age_s
+
     if argv is not None:
         return clock_ns()
     age = age_s()

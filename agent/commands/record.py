@@ -82,8 +82,6 @@ class _StatusLine:
 
 
 COMMAND = Command(
-    name="record",
-    summary="record yourself driving a game in a window, or the network driving the embedded one",
     settings=RecordSettings,
     run=_run,
     example="python -m agent record --game gta5 --out episodes",

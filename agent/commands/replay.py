@@ -39,8 +39,6 @@ def _describe_replay(report: "ReplayReport") -> str:
 
 
 COMMAND = Command(
-    name="replay",
-    summary="run the network over a recording: errors, correlations, stage times",
     settings=ReplaySettings,
     run=_run,
     example="python -m agent replay episodes/carracing-0.parquet --reference before.json",

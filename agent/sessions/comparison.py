@@ -12,6 +12,7 @@ from rich.table import Table
 from agent.contract.errors import GameError, ReportError
 from agent.contract.profile import ReturnMarks
 from agent.sessions.evaluation import EvaluationReport, TrackResult
+from agent.settings.compare import CompareSettings
 
 CONFIDENCE = 0.95
 _RESAMPLES = 10_000
@@ -152,3 +153,13 @@ def _returns(reports: Sequence[EvaluationReport]) -> dict[int, float]:
                 raise ReportError(f"track {track.seed} comes twice in one driver's reports, expected once. Drop one.")
             returns[track.seed] = track.episode_return
     return returns
+
+
+def compare(settings: CompareSettings) -> Comparison:
+    """Do what ``python -m agent compare`` does.
+
+    Raises:
+        ReportError: If a report cannot be read, or the two drivers cannot be compared.
+    """
+    first, second = ([load_report(path) for path in side] for side in (settings.first, settings.second))
+    return compare_reports(first, second)

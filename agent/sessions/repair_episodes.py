@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from agent.contract.episodes.reading import Episode
 from agent.contract.episodes.sealing import recover, salvage
 from agent.contract.errors import AgentError, EpisodeError, ForeignEpisodeError
 from agent.contract.locks import claimed, is_claimed
+from agent.settings.episodes import EpisodesSettings
+
+_Done = TypeVar("_Done")
 
 Verdict = Literal["sound", "being recorded", "cut off", "odd", "damaged", "foreign"]
 """``cut off``: a recording that was killed; ``odd``: it can be read, but what it says cannot be; ``foreign``: of
@@ -316,3 +319,32 @@ def _oddities(episode: Episode) -> Iterator[str]:
             if beyond.size:
                 found = f"{controls[beyond[0], column]:g} at row {beyond[0]} ({beyond.size} times)"
                 yield f"{name} ({whose}) is {found}, expected {low:g} to {high:g}"
+
+
+def examine_all(
+    settings: EpisodesSettings, thorough: bool, progress: Callable[[int], None] = lambda files: None
+) -> list[Examination]:
+    """Look through every file that the settings name; ``progress`` is told after each how many there are.
+
+    Raises:
+        EpisodeError: If a path does not exist, or is a file of another kind.
+    """
+    return _each(settings, lambda path: examine(path, thorough), progress)
+
+
+def repair_all(settings: EpisodesSettings, progress: Callable[[int], None] = lambda files: None) -> list[Repair]:
+    """Put right every file that the settings name; ``progress`` is told after each how many there are.
+
+    Raises:
+        EpisodeError: If a path does not exist, or is a file of another kind.
+    """
+    return _each(settings, repair, progress)
+
+
+def _each(settings: EpisodesSettings, do: Callable[[Path], _Done], progress: Callable[[int], None]) -> list[_Done]:
+    paths = find_episodes(settings.paths)
+    done = []
+    for path in paths:
+        done.append(do(path))
+        progress(len(paths))
+    return done

@@ -251,7 +251,8 @@ def test_a_disguise_belongs_to_three_seeds_and_is_gone_afterwards(
         painted.append((folder, tuple(tracks), seed))
 
     course = replace(find_course("carracing"), disguise=disguise, tracks=("here", "there"))
-    monkeypatch.setattr(module, "find_course", lambda game: course)
+    for name in ("collect", "config"):
+        monkeypatch.setattr(f"training.collecting.{name}.find_course", lambda game: course)
     config = CollectConfig(tmp_path, 100, 2, decisions=3, disguise=True)
     assert config.settings()["disguise"] is True
     if ends == "failed":

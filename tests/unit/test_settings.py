@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent import cli
-from agent.commands.options import Command, Parser, add_options, make_parser, read_settings
+from agent.commands.options import Command, Entry, Parser, add_options, make_parser, read_settings
 from agent.contract.errors import GameError, TrainingError
 from agent.contract.profile import Capture, Region
 from agent.games.registry import find_game
@@ -132,13 +132,14 @@ def test_a_mistyped_option_gets_its_own_commands_usage_and_a_guess(capsys: pytes
         assert told.splitlines()[-1].endswith(f"unrecognized arguments: {word} (did you mean {meant}?)")
 
 
-def all_commands() -> list[Command[Any]]:
-    commands = [*cli.COMMANDS, *training_cli.COMMANDS]
-    return commands + [action for command in commands for action in command.actions]
+def all_commands() -> list[tuple[str, Command[Any]]]:
+    entries = [*cli.COMMANDS, *training_cli.COMMANDS]
+    loaded = [(entry.name, entry.load()) for entry in entries]
+    return loaded + [(action.name, action.load()) for _, command in loaded for action in command.actions]
 
 
-@pytest.mark.parametrize("command", all_commands(), ids=lambda command: command.name)
-def test_every_default_passes_its_own_check(command: Command[Any]) -> None:
+@pytest.mark.parametrize(("name", "command"), all_commands())
+def test_every_default_passes_its_own_check(name: str, command: Command[Any]) -> None:
     for each, described in options_of(command.settings):
         default = default_of(each)
         if isinstance(default, bool | int | float | str | tuple):
@@ -146,7 +147,7 @@ def test_every_default_passes_its_own_check(command: Command[Any]) -> None:
 
 
 def test_every_command_has_settings_of_its_own() -> None:
-    commands = [command for command in all_commands() if command.name not in ("games", "new")]
+    commands = [command for name, command in all_commands() if name not in ("games", "new")]
     assert all(options_of(command.settings) for command in commands)
     assert len({command.settings for command in commands}) == len(commands) - 3, "episodes' actions share theirs"
 
@@ -174,8 +175,7 @@ def test_the_options_of_other_commands_are_not_even_made(monkeypatch: pytest.Mon
     made = []
     monkeypatch.setattr("agent.commands.options.add_options", lambda parser, settings: made.append(settings))
     commands = [
-        Command(name=name, summary="move", settings=Wheels, run=lambda settings, invocation: 0)
-        for name in ("go", "stop")
+        Entry(name, "move", Command(settings=Wheels, run=lambda settings, invocation: 0)) for name in ("go", "stop")
     ]
     make_parser("cart", "A cart.", "", commands).parse_args(["go"])
     assert made == [Wheels]
@@ -197,3 +197,13 @@ def test_a_runs_record_holds_what_decides_its_outcome_alone() -> None:
     assert "workers" not in config.to_json()
     with pytest.raises(TrainingError, match="go together"):
         FitSettings((Path("d"),), Path("o"), worker=1)
+
+
+@pytest.mark.parametrize("room", ["agent/sessions", "agent/measuring", "training/sessions"])
+def test_what_a_command_runs_prints_nothing_itself(room: str) -> None:
+    for file in sorted((ROOT / room).rglob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        spoken = {call.id for call in calls if isinstance(call, ast.Name)} & {"print", "input"}
+        streams = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} & {"stdout", "stderr"}
+        assert not spoken | streams, file

@@ -1,9 +1,7 @@
 """``collect``: record an expert, or label a network's driving."""
 
-import sys
-
 from agent.commands.options import Command, Invocation
-from agent.commands.wiring import EXIT_DONE
+from agent.commands.wiring import EXIT_DONE, note, say
 from training.collecting.config import CollectConfig
 from training.commands.common import progress_bar
 
@@ -19,18 +17,16 @@ def _run(settings: CollectConfig, invocation: Invocation) -> int:
             returns.append(episode_return)
             progress.advance(task)
             if not progress.console.is_terminal:
-                print(f"track {seed}: return {episode_return:.1f}", file=sys.stderr)  # noqa: T201
+                note(f"track {seed}: return {episode_return:.1f}")
 
         paths = collect(settings, done)
     progress_text = f"{len(paths)} episodes in {settings.folder}, {len(returns)} of them new"
     mean = f", mean return of the new ones {sum(returns) / len(returns):.1f}" if returns else ""
-    print(progress_text + mean)  # noqa: T201
+    say(progress_text + mean)
     return EXIT_DONE
 
 
 COMMAND = Command(
-    name="collect",
-    summary="record the expert's driving, or label the network's (DAgger)",
     settings=CollectConfig,
     run=_run,
     example="python -m training collect --out data/expert --episodes 60",

@@ -1,6 +1,5 @@
-"""What the trainer's commands share: talking to the user."""
+"""What the trainer's commands share."""
 
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +13,3 @@ def progress_bar() -> "Progress":
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     return Progress(*columns, console=console, disable=not console.is_terminal)
-
-
-def tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201

@@ -3,8 +3,7 @@
 import os
 
 from agent.commands.options import Command, Invocation
-from agent.commands.wiring import EXIT_DONE, say
-from training.commands.common import tell
+from agent.commands.wiring import EXIT_DONE, note, say
 from training.exporting.config import ExportSettings
 from training.network.keras_start import start_keras
 
@@ -14,13 +13,11 @@ def _run(settings: ExportSettings, invocation: Invocation) -> int:
     start_keras()
     from training.sessions.export import export
 
-    export(settings, say, tell)
+    export(settings, say, note)
     return EXIT_DONE
 
 
 COMMAND = Command(
-    name="export",
-    summary="make int8 weights, average models, or write one at another picture size or under another name",
     settings=ExportSettings,
     run=_run,
     example="python -m training export --weights runs/first/best --int8 --data data/expert",

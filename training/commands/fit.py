@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from agent.commands.options import Command, Invocation
-from agent.commands.wiring import EXIT_DONE, say
-from training.commands.common import progress_bar, tell
+from agent.commands.wiring import EXIT_DONE, note, say
+from training.commands.common import progress_bar
 from training.fitting.config import FitSettings
 
 
@@ -17,7 +17,7 @@ def _run(settings: FitSettings, invocation: Invocation) -> int:
     from training.sessions.fit import train
 
     with _preprocessing_bar() as preprocessed:
-        result = train(settings, tell, preprocessed, 2 if settings.quiet else 1, invocation.arguments)
+        result = train(settings, note, preprocessed, 2 if settings.quiet else 1, invocation.arguments)
     if not settings.worker:
         last = {key: value for key, value in result.history[-1].items() if math.isfinite(value)}
         say(json.dumps({"model": str(result.model), "last": last}))
@@ -44,8 +44,6 @@ def _preprocessing_bar() -> Iterator[Callable[[int, int], None]]:
 
 
 COMMAND = Command(
-    name="fit",
-    summary="train a network; the same command goes on with an interrupted run",
     settings=FitSettings,
     run=_run,
     example="python -m training fit --data data/expert --out runs/first --width 240 --height 135",

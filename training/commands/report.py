@@ -3,8 +3,7 @@
 import json
 
 from agent.commands.options import Command, Invocation
-from agent.commands.wiring import EXIT_DONE
-from training.commands.common import tell
+from agent.commands.wiring import EXIT_DONE, note, say
 from training.fitting.config import ReportSettings
 
 
@@ -17,17 +16,15 @@ def _run(settings: ReportSettings, invocation: Invocation) -> int:
     if settings.out is not None:
         write_report(runs, settings.out, settings.by)
     if invocation.json:
-        print(json.dumps(to_dict(runs), indent=2, allow_nan=False))  # noqa: T201
+        say(json.dumps(to_dict(runs), indent=2, allow_nan=False))
     else:
         print_report(runs, Console(highlight=False))
     if settings.out is not None:
-        tell(f"wrote {settings.out}")
+        note(f"wrote {settings.out}")
     return EXIT_DONE
 
 
 COMMAND = Command(
-    name="report",
-    summary="lay the curves of several runs over each other, and list their last and best rounds",
     settings=ReportSettings,
     run=_run,
     example="python -m training report runs/*/ --out report.html --by seconds",

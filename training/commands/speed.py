@@ -4,7 +4,7 @@ import json
 import os
 
 from agent.commands.options import Command, Invocation
-from agent.commands.wiring import EXIT_DONE
+from agent.commands.wiring import EXIT_DONE, say
 from training.measuring.config import SpeedSettings
 from training.network.keras_start import start_keras
 
@@ -19,7 +19,7 @@ def _run(settings: SpeedSettings, invocation: Invocation) -> int:
 
     speeds = measure_steps(settings.backbone, settings.height, settings.width, settings.batch, settings.rounds)
     if invocation.json:
-        print(json.dumps(speeds_to_dict(speeds), indent=2))  # noqa: T201
+        say(json.dumps(speeds_to_dict(speeds), indent=2))
     else:
         title = f"{settings.backbone}, {settings.width} x {settings.height}, batches of {settings.batch}"
         Console().print(speed_table(speeds, title))
@@ -27,8 +27,6 @@ def _run(settings: SpeedSettings, invocation: Invocation) -> int:
 
 
 COMMAND = Command(
-    name="speed",
-    summary="time a training step here: plain, ours, and the helper step, taking turns",
     settings=SpeedSettings,
     run=_run,
     example="python -m training speed --width 240 --height 135",

@@ -1,0 +1,29 @@
+"""What balancing rules would feed, from settings to a report: what ``python -m training balance`` does."""
+
+from collections.abc import Callable
+
+from agent.contract.spec import STEERING_THROTTLE_BRAKE
+from training.data.balance_report import BalanceReport, read_labels, report_balance
+from training.data.balancing.registry import RULE_NAMES
+from training.data.config import BalanceSettings
+from training.data.samples import find_episodes
+
+
+def measure_balance(
+    settings: BalanceSettings, progress: Callable[[int], None] = lambda episodes: None
+) -> BalanceReport:
+    """Measure what each rule would feed the network; drawing it is left to the caller.
+
+    Args:
+        settings: Which episodes, which rule.
+        progress: Is told after every episode how many there are.
+
+    Raises:
+        AgentError: If an episode cannot be read, or its labels cannot be balanced.
+    """
+    paths = [
+        path for entry in settings.data for path in ([entry] if entry.suffix == ".parquet" else find_episodes([entry]))
+    ]
+    labels = read_labels(paths, lambda: progress(len(paths)))
+    rule_names = RULE_NAMES if settings.rule == "all" else (settings.rule,)
+    return report_balance(labels, STEERING_THROTTLE_BRAKE, rule_names, len(paths))
