@@ -95,6 +95,52 @@ def open_desktop() -> Desktop:
     return X11Desktop()
 
 
+def why_no_screen(problem: Exception) -> str:
+    """Say why the screen cannot be read, and what to do: no display, somebody else's, or one of another depth.
+
+    Args:
+        problem: What the library that reads it said.
+    """
+    said = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
+    owner = owner_of_the_desktop()
+    if owner is not None:
+        return (
+            f"the screen cannot be opened ({said}), expected to be run by {owner}, whose desktop this is. Leave sudo "
+            "out; for /dev/uinput see docs/your-own-game.md."
+        )
+    depth = _depth_of_the_screen()
+    if depth not in (None, 24, 32):
+        return (
+            f"the screen has {depth} bits a pixel, expected 24. Set `DefaultDepth 24` in xorg.conf, or start "
+            "`Xvfb -screen 0 1280x1024x24`."
+        )
+    return (
+        f"the screen cannot be opened ({said}), expected a desktop. Run it where the game is shown; on a Linux server, "
+        "under Xvfb."
+    )
+
+
+def owner_of_the_desktop() -> str | None:
+    """Return who is logged in where this runs as root through sudo or su: X lets root in only where it is told to."""
+    user = os.environ.get("SUDO_USER")
+    return user if user and user != "root" and hasattr(os, "geteuid") and os.geteuid() == 0 else None
+
+
+def _depth_of_the_screen() -> int | None:
+    """Return X11's bits a pixel; None where there is no X server to ask."""
+    if sys.platform != "linux":
+        return None
+    from Xlib import display
+
+    try:
+        connection = display.Display()
+    except Exception:  # no display, or one that refuses us: the caller says so
+        return None
+    depth = int(connection.screen().root_depth)
+    connection.close()
+    return depth
+
+
 def is_wayland() -> bool:
     """Return whether the session is Wayland's, where X programs see only each other."""
     return bool(os.environ.get("WAYLAND_DISPLAY")) or os.environ.get("XDG_SESSION_TYPE") == "wayland"

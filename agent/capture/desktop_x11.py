@@ -22,8 +22,9 @@ class X11Desktop:
             self._display: Any = display.Display()
         except (error.DisplayError, OSError) as exc:
             raise CaptureError(
-                f"the display {os.environ.get('DISPLAY')!r} cannot be opened ({exc}), expected a running X server. "
-                "Run it where the game is shown."
+                f"the display {os.environ.get('DISPLAY')!r} cannot be opened ({' '.join(str(exc).split())}), expected "
+                "an X server that runs and lets this user in. Run it where the game is shown, as the user who is "
+                "logged in (without sudo)."
             ) from exc
         self._root = self._display.screen().root
         intern = self._display.intern_atom

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from agent.capture.desktop import why_no_screen
 from agent.contract.errors import CaptureError
 from agent.contract.observation import Pixels
 from agent.contract.profile import Region
@@ -26,10 +27,7 @@ class MssGrabber:
                 for monitor in self._mss.monitors
             ]
         except Exception as exc:  # mss' own, xcb's, or a missing library's
-            raise CaptureError(
-                f"the screen cannot be opened ({type(exc).__name__}: {exc}), expected a desktop. Run it where the game "
-                "is shown; on a Linux server, under Xvfb."
-            ) from exc
+            raise CaptureError(why_no_screen(exc)) from exc
 
     @property
     def monitors(self) -> list[Region]:

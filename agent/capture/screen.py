@@ -127,6 +127,16 @@ class ScreenSource:
             self._desktop.close()
         self._grabber = self._desktop = None
 
+    def covering(self) -> list[str]:
+        """Return the titles of the windows that lie on top of this one: what they show is taken for the game's.
+
+        Raises:
+            CaptureError: If the desktop has gone.
+        """
+        if self._desktop is None:
+            return []
+        return [plain_title(window.title) for window in self._desktop.covering(self._handle)]
+
     def region(self) -> Region:
         """Return what is captured now, in desktop pixels.
 

@@ -93,7 +93,7 @@ COMMAND = Command(
     example="python -m agent drive --laps 3 --video lap.mp4",
     notes=(
         "A lap ends when it is finished, the car has left the field or the game's time is up. A game in a window is\n"
-        "driven until Ctrl-C, or for --seconds; F8 hands it to you and your keys, and back.\n"
+        "driven until Ctrl-C, or for --seconds; F8, or the profile's key, hands it to you and your keys, and back.\n"
         "exit codes: 0 done, 1 an error, 3 a fault ended the drive, 130 Ctrl-C; controls are neutral in the end."
     ),
     json=JSON,

@@ -2,19 +2,25 @@
 
 import contextlib
 import json
+import os
 import re
+import sys
+import tempfile
 from pathlib import Path
 
 from agent.commands.options import Command, Entry, Invocation
 from agent.commands.wiring import EXIT_DONE, EXIT_ERROR, note, say
+from agent.contract.durable import replace_file
 from agent.contract.errors import AgentError, GameError
-from agent.contract.profile import CONTROLLERS, MAX_DEAD_ZONE, GameProfile, PadMap, Region
+from agent.contract.profile import CONTROLLERS, MAX_DEAD_ZONE, GameProfile, KeyMap, PadMap, Region
+from agent.contract.untrusted import is_plain_text
 from agent.games.registry import find_game, game_names
 from agent.sessions.opening import shipped_weights
 from agent.settings.checks import region
 from agent.settings.games import GamesSettings
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
+_TITLE_CHARACTERS = 100
 _SWEEP_STEP = 0.01
 _SWEEP_STEP_S = 0.25
 
@@ -62,20 +68,23 @@ def _new(settings: GamesSettings, invocation: Invocation) -> int:
 
 
 def _interview() -> int:
-    from rich.prompt import Confirm, FloatPrompt, Prompt
+    from rich.prompt import Confirm, Prompt
 
-    from agent.games.profile_files import load_profile, user_folder
+    from agent.controllers.gamepad import UINPUT
+    from agent.games.profile_files import user_folder
 
     name = Prompt.ask("Short name of the game, for the command line (letters, digits, hyphens)")
     while not _NAME.fullmatch(name) or (name in game_names() and not Confirm.ask(f"Replace your profile {name}?")):
         name = Prompt.ask("Small letters, digits and hyphens, please")
     title = Prompt.ask("Its title", default=name)
-    window = _choose_window()
+    window, place_on_screen = _choose_window()
     place = f"window = {_quoted(window)}" if window else "monitor = 1"
-    part = _ask_region()
-    rate_hz = FloatPrompt.ask("Decisions a second", default=20.0)
-    controller = Prompt.ask("What moves the car", choices=list(CONTROLLERS), default="gamepad")
+    part = _ask_region(place_on_screen)
+    rate_hz = _ask_rate()
+    usual = "gamepad" if sys.platform != "linux" or os.access(UINPUT, os.W_OK) else "keyboard"
+    controller = Prompt.ask("What moves the car", choices=list(CONTROLLERS), default=usual)
     dead_zone = 0.0
+    keys = _ask_keys() if controller == "keyboard" else []
     if controller == "gamepad":
         say("Most games ignore the first part of a stick's travel. Finding out how much makes small corrections count.")
         if Confirm.ask("Move the stick slowly now, while you watch the wheels in the game?", default=True):
@@ -93,49 +102,92 @@ def _interview() -> int:
         lines.append(f"region = [{part}]")
     if dead_zone:
         lines += ["", "[pad]", f"steering_dead_zone = {dead_zone:.2f}"]
+    # A car against a wall reverses, three times in a row: what most road games need. Edit it to press a rescue key.
+    lines += [*keys, "", "[stuck]", 'action = "reverse"', "after_s = 4.0", "for_s = 1.5"]
     path = user_folder() / f"{name}.toml"
     _write(path, "\n".join(lines) + "\n")
-    load_profile(path)
-    say(f"wrote {path}")
+    say(f"wrote {path}; every key that it may have: docs/profiles.md")
     say(f"next: python -m agent doctor --game {name} --picture {name}.png")
     say(f"then: python -m agent record --game {name} --out episodes    # drive it yourself")
     return EXIT_DONE
 
 
-def _choose_window() -> str:
-    """Return a part of a window's title, or nothing for the whole monitor."""
+def _choose_window() -> tuple[str, Region | None]:
+    """Return a part of a window's title, empty for the whole monitor, and where the window is, if that is known."""
     from rich.prompt import IntPrompt, Prompt
 
-    from agent.capture.desktop import open_desktop
+    from agent.capture.desktop import open_desktop, plain_title
 
     try:
         desktop = open_desktop()
     except AgentError as exc:
         note(f"{exc}")
-        return Prompt.ask("A part of its window's title (empty: the whole monitor)", default="")
-    windows = sorted(desktop.windows(), key=lambda window: -window.region.width * window.region.height)[:15]
+        asked = Prompt.ask("A part of its window's title (empty: the whole monitor)", default="")
+        return plain_title(asked)[:_TITLE_CHARACTERS].strip(), None
+    windows = sorted(desktop.windows(), key=lambda window: -window.region.width * window.region.height)
+    windows = [window for window in windows if plain_title(window.title)][:15]
     desktop.close()
     for number, window in enumerate(windows, 1):
-        say(f"{number:3}  {window.title}  ({window.region.width} x {window.region.height} px)")
+        say(f"{number:3}  {plain_title(window.title)}  ({window.region.width} x {window.region.height} px)")
     say("  0  none of them: the whole monitor")
     choices = [str(number) for number in range(len(windows) + 1)]
     number = IntPrompt.ask("Which window is the game", choices=choices, show_choices=False)
     if number == 0:
-        return ""
-    chosen = windows[number - 1].title
+        return "", None
+    chosen = windows[number - 1]
+    title = plain_title(chosen.title)[:_TITLE_CHARACTERS].strip()
+    alike = sum(title.casefold() in plain_title(window.title).casefold() for window in windows)
+    if alike > 1:
+        say(f"{alike} windows have that title: the one in use is taken. Close the others, or keep a longer part.")
     say("Titles change with levels and versions: keep the part that stays.")
-    return Prompt.ask("Part of the title", default=chosen)
+    while not is_plain_text(part := plain_title(Prompt.ask("Part of the title", default=title)), _TITLE_CHARACTERS):
+        note(f"a title has 1 to {_TITLE_CHARACTERS} characters")
+    return part, chosen.region
 
 
-def _ask_region() -> Region | None:
+def _ask_region(window: Region | None) -> Region | None:
+    """Return the part to look at; None for all.
+
+    Args:
+        window: Where the window is; None if that is not known.
+    """
     from rich.prompt import Prompt
 
     while text := Prompt.ask("Only a part of it? left,top,width,height in pixels (empty: all)", default=""):
         try:
-            return region(text)
-        except ValueError as exc:
+            part = region(text)
+            if window is not None:
+                part.within(window)
+            return part
+        except (ValueError, GameError) as exc:
             note(str(exc))
     return None
+
+
+def _ask_rate() -> float:
+    from rich.prompt import FloatPrompt
+
+    while not 1.0 <= (rate_hz := FloatPrompt.ask("Decisions a second", default=20.0)) <= 100.0:
+        note("expected a number from 1 to 100; 10 to 30 is usual")
+    return rate_hz
+
+
+def _ask_keys() -> list[str]:
+    """Return the profile's lines that say which keys drive; none for the arrow keys."""
+    from rich.prompt import Confirm, Prompt
+
+    usual = KeyMap()
+    if Confirm.ask("Do the arrow keys drive it?", default=True):
+        return []
+    while True:
+        names = ("left", "right", "throttle", "brake")
+        keys = {name: Prompt.ask(f"Key for {name}", default=getattr(usual, name)) for name in names}
+        try:
+            KeyMap(keys["left"], keys["right"], keys["throttle"], keys["brake"])
+        except GameError as exc:
+            note(str(exc))
+            continue
+        return ["", "[keys]", *(f"{name} = {_quoted(key)}" for name, key in keys.items())]
 
 
 def _sweep() -> float:
@@ -178,9 +230,20 @@ def _quoted(text: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
+    """Write a profile, once it has been seen to load: a faulty one would be in the way of every other.
+
+    Raises:
+        GameError: If it does not load, or cannot be written; a profile of that name is unchanged then.
+    """
+    from agent.games.profile_files import load_profile
+
     try:
+        with tempfile.TemporaryDirectory() as folder:
+            draft = Path(folder) / path.name
+            draft.write_text(text, encoding="utf-8")
+            load_profile(draft)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        replace_file(path, text)
     except OSError as exc:
         raise GameError(f"{path} cannot be written ({exc.strerror}), expected a folder that can be.") from exc
 

@@ -1,7 +1,7 @@
 """A game's facts as plain data: where its picture is, what to hide of it, how fast to drive, what its pad does."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
 from agent.contract.controls import STANDARD_AXES
@@ -235,6 +235,36 @@ class KeyMap:
 
 
 @dataclass(frozen=True, slots=True)
+class HotkeyMap:
+    """The keys that a person gives orders with, whatever window has the focus; names as pynput knows them.
+
+    Attributes:
+        takeover: Takes the wheel while the network drives, and gives it back.
+        start: Starts and stops an episode of ``record``.
+        pause: Lets recording rest, and go on.
+        discard: Takes back the last five seconds.
+        mark: Marks a moment.
+    """
+
+    takeover: str = "f8"
+    start: str = "f9"
+    pause: str = "f10"
+    discard: str = "f11"
+    mark: str = "f12"
+
+    def __post_init__(self) -> None:
+        """Refuse one key for two orders.
+
+        Raises:
+            GameError: Naming the key.
+        """
+        keys = [getattr(self, entry.name).lower() for entry in fields(self)]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise GameError(f"the key {twice[0]!r} gives two orders, expected a key of its own for each in [hotkeys].")
+
+
+@dataclass(frozen=True, slots=True)
 class Stuck:
     """When a car counts as stuck, and what is done about it.
 
@@ -300,6 +330,7 @@ class GameProfile:
         axes: What its car can do: names from the table in ``agent.contract.controls``. A network for it has an output
             for each unless it is told otherwise.
         returns: By what returns count as good or poor; None for a game that has no such marks.
+        hotkeys: The keys that a person gives orders with.
     """
 
     name: str
@@ -316,6 +347,7 @@ class GameProfile:
     stuck: Stuck | None = None
     axes: tuple[str, ...] = STANDARD_AXES
     returns: ReturnMarks | None = None
+    hotkeys: HotkeyMap = field(default_factory=HotkeyMap)
 
     @property
     def model_name(self) -> str:

@@ -26,14 +26,20 @@ class Takeover:
         pad: Open; None without one.
         keys: Those that drive the game; None if they cannot be heard.
         wants_back: Asked every time: whether the person gives the wheel back by a button.
+        hotkey: What calls :meth:`change_hands`, to be told.
 
     Attributes:
         by: What the person drives with; None while nobody has taken over.
     """
 
     def __init__(
-        self, pad: Input | None = None, keys: Input | None = None, wants_back: Callable[[], bool] = lambda: False
+        self,
+        pad: Input | None = None,
+        keys: Input | None = None,
+        wants_back: Callable[[], bool] = lambda: False,
+        hotkey: str = "f8",
     ) -> None:
+        self._key = hotkey.upper()
         self.by: Input | None = None
         self._pad = pad
         self._keys = keys
@@ -83,11 +89,11 @@ class Takeover:
 
     def _take(self, hands: Input) -> None:
         self.by = hands
-        _log.warning("taken over; give the wheel back with F8, or with the pad's Back button")
+        _log.warning("taken over; give the wheel back with %s, or with the pad's Back button", self._key)
 
 
 @contextmanager
-def open_takeover(keys: KeyMap) -> Iterator[Takeover]:
+def open_takeover(keys: KeyMap, hotkey: str = "f8") -> Iterator[Takeover]:
     """Open what a person may take over with: the pads that are plugged in now, and the keys.
 
     Of pads that come later only one of a model that has gone is listened to: SDL cannot tell the others from the
@@ -95,6 +101,7 @@ def open_takeover(keys: KeyMap) -> Iterator[Takeover]:
 
     Args:
         keys: Which drive the game.
+        hotkey: Takes the wheel for them, and gives it back.
     """
     with ExitStack() as stack:
         pad: GamepadInput | None = None
@@ -110,7 +117,7 @@ def open_takeover(keys: KeyMap) -> Iterator[Takeover]:
             by_keys = stack.enter_context(KeyboardInput(keys))
         except ControllerError as exc:
             _log.info("nobody can take over with the keys: %s", exc)
-        takeover = Takeover(pad, by_keys, (lambda: False) if pad is None else pad.back_pressed)
+        takeover = Takeover(pad, by_keys, (lambda: False) if pad is None else pad.back_pressed, hotkey)
         if by_keys is not None:
-            stack.enter_context(Hotkeys({"f8": takeover.change_hands}))
+            stack.enter_context(Hotkeys({hotkey: takeover.change_hands}))
         yield takeover

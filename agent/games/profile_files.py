@@ -24,6 +24,7 @@ from agent.contract.profile import (
     STUCK_ACTIONS,
     Capture,
     GameProfile,
+    HotkeyMap,
     KeyMap,
     PadMap,
     Rectangle,
@@ -87,6 +88,7 @@ def _profile(top: "_Table", name: str) -> GameProfile:
     keys = top.table("keys")
     stuck = top.table("stuck")
     returns = top.table("returns")
+    hotkeys = top.table("hotkeys")
     defaults, default_keys = PadMap(), KeyMap()
     profile = GameProfile(
         name=name,
@@ -120,9 +122,10 @@ def _profile(top: "_Table", name: str) -> GameProfile:
         model=top.name("model"),
         stuck=_stuck(stuck) if "stuck" in top else None,
         returns=_returns(returns) if "returns" in top else None,
+        hotkeys=_hotkeys(hotkeys),
     )
     profile = replace(profile, axes=_axes(top, profile))
-    for table in (top, capture, pad, keys, stuck, returns):
+    for table in (top, capture, pad, keys, stuck, returns, hotkeys):
         table.refuse_unknown()
     _check_stuck(stuck, profile)
     _check_places(pad, profile.pad)
@@ -204,6 +207,15 @@ def _returns(table: "_Table") -> ReturnMarks:
     if poor > good:
         table.refuse("poor", f"is {poor:g}", f"a number of at most good, {good:g}")
     return ReturnMarks(good, poor)
+
+
+def _hotkeys(table: "_Table") -> HotkeyMap:
+    defaults = HotkeyMap()
+    names = ("takeover", "start", "pause", "discard", "mark")
+    try:
+        return HotkeyMap(*(table.line(name, getattr(defaults, name)) for name in names))
+    except GameError as exc:
+        raise GameError(f"{table.where()}: {exc}") from exc
 
 
 def _check_stuck(table: "_Table", profile: GameProfile) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Self
 
@@ -186,8 +187,14 @@ def import_keyboard() -> Any:
     try:
         from pynput import keyboard
     except ImportError as exc:
+        said = " ".join(str(exc).split())[:120]
+        if find_spec("pynput") is not None:  # it is installed, and finds no desktop to press keys on
+            raise ControllerError(
+                f"keys cannot be pressed or heard ({said}), expected a desktop that lets this user in. Run it "
+                "where the game is shown, as the user who is logged in (without sudo); on a Linux server, under Xvfb."
+            ) from exc
         raise ControllerError(
-            f"pynput cannot be used ({' '.join(str(exc).split())[:120]}), expected it and a desktop for everything "
-            "with keys. Install it: `pip install '.[keyboard]'`; on Linux run under X11 or Xvfb."
+            f"pynput cannot be used ({said}), expected it and a desktop for everything with keys. Install it: "
+            "`pip install '.[keyboard]'`."
         ) from exc
     return keyboard

@@ -1,7 +1,6 @@
 """What stands between this machine and a car that drives: each thing looked at, with what to do about it."""
 
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -19,12 +18,14 @@ from agent.capture.screen import ScreenSource
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import AgentError, BlindError, CaptureError
 from agent.contract.observation import Pixels
-from agent.contract.profile import MSS, Capture, GameProfile, PadMap
+from agent.contract.profile import MSS, Capture, GameProfile, KeyMap, PadMap
 from agent.controllers.gamepad import Gamepad
+from agent.controllers.keyboard import Keyboard
 from agent.driving.rate import sustainable_rate, warm_up
 from agent.engines.base import Engine
 from agent.games.registry import find_game
 from agent.inputs.gamepad import GamepadInput
+from agent.inputs.keyboard import Hotkeys
 from agent.policies.stacked import policy_for
 from agent.sessions.opening import Note, ignore, open_engine, shipped_weights
 from agent.settings.doctor import DoctorSettings
@@ -34,6 +35,7 @@ from agent.system.pacing import clock_ns
 Verdict = Literal["OK", "warning", "failed"]
 
 _LIBRARIES = ("numpy", "opencv-python-headless", "openvino", "mss", "vgamepad", "pygame-ce")
+_HARMLESS_KEY = "shift"  # alone it writes nothing
 _LOOK_S = 2.0
 _ROUND_TRIP_S = 2.0
 _REPEATED_SHARE = 0.9
@@ -78,7 +80,9 @@ def examine(
         yield from _game(profile, capture, picture, save)
     if test_pad:
         yield from _gamepad(profile)
-    yield _keys(needed=profile is not None and profile.controller == "keyboard")
+    yield from _keys(profile)
+    if profile is not None and profile.capture is not None:
+        yield _person(profile)
     if load_engine is not None:
         yield from _network(load_engine)
 
@@ -125,8 +129,13 @@ def _game(
         except AgentError as exc:
             yield Finding("window", "failed", f"{exc}. Bring it to the front, wholly on the screen.")
             return
-        where = capture.window or f"monitor {capture.monitor}"
-        yield Finding("window", "OK", f"{where!r} at {region} (left,top,width,height)")
+        where = repr(source.title) if capture.window else f"monitor {capture.monitor}"
+        covering = ", ".join(map(repr, source.covering()))
+        if covering:
+            advice = f"{covering} on top of it: what is shown there is taken for the game's. Move it aside."
+            yield Finding("window", "warning", f"{where} at {region} (left,top,width,height), with {advice}")
+        else:
+            yield Finding("window", "OK", f"{where} at {region} (left,top,width,height)")
         if source.focused is False:
             yield Finding(
                 "focus", "warning", "the window is not the one in use: `drive` waits until you click into it."
@@ -158,9 +167,13 @@ def _pictures(
     if newest is None:
         yield Finding("picture", "failed", f"{blind}, expected the game's. Show it, unlocked and not minimised.")
         return
-    if picture is not None:
-        save(picture, newest.pixels)
     written = "" if picture is None else f"; look at {picture}"
+    if picture is not None:
+        try:
+            save(picture, newest.pixels)
+        except AgentError as exc:
+            yield Finding("picture", "failed", str(exc))
+            written = ""
     if counts.repeated > _REPEATED_SHARE * counts.grabbed:
         yield Finding("picture", "warning", f"it stands still: {speed}. Fine in a menu; else the game hangs{written}.")
     elif len(indices) / _LOOK_S < profile.rate_hz:
@@ -211,15 +224,46 @@ def _until(happened: Callable[[], object]) -> bool:
     return True
 
 
-def _keys(needed: bool) -> Finding:
+def _keys(profile: GameProfile | None) -> Iterator[Finding]:
+    """Press a key that does nothing, hear it, and look up those that drive."""
+    needed = profile is not None and profile.controller == "keyboard"
+    verdict: Verdict = "failed" if needed else "warning"
+    keys = profile.keys if profile is not None else KeyMap()
+    further = () if profile is None or profile.stuck is None else (profile.stuck.press,) * needed
+    heard: set[str] = set()
     try:
-        from pynput import keyboard  # noqa: F401
-    except ImportError as exc:
-        advice = "only driving by keys and hotkeys need it: `pip install '.[keyboard]'`, and a desktop"
-        return Finding("keys", "failed" if needed else "warning", f"pynput cannot be used ({_line(exc)}); {advice}.")
-    return Finding(
-        "keys", "OK", "pynput can press and hear keys" + (" once allowed to" if sys.platform == "darwin" else "")
-    )
+        with (
+            Hotkeys({_HARMLESS_KEY: lambda: heard.add(_HARMLESS_KEY)}),
+            Keyboard(keys, further=[name for name in further if name]) as keyboard,
+        ):
+            keyboard.hold(_HARMLESS_KEY)
+            arrived = _until(lambda: heard)
+            keyboard.release(_HARMLESS_KEY)
+    except AgentError as exc:
+        yield Finding("keys", verdict, str(exc))
+        return
+    except Exception as exc:  # the desktop's own, such as a server without XTEST
+        yield Finding("keys", verdict, f"keys cannot be pressed ({_line(exc)}), expected a desktop that takes them.")
+        return
+    if arrived:
+        driving = ", ".join(f"{key} for {axis}" for axis, key, _ in keys.pressed)
+        yield Finding("keys", "OK", "pressed one and heard it" + (f"; {driving}" if needed else ""))
+    else:
+        advice = "On macOS allow it under Privacy; under Wayland log in on Xorg."
+        yield Finding("keys", verdict, f"a key was pressed and not heard. {advice}")
+
+
+def _person(profile: GameProfile) -> Finding:
+    """Look at what a person would drive with, to record themselves or to take over."""
+    with GamepadInput() as pad:
+        unheard = pad.unheard()
+        if unheard is None:
+            more = len(pad.instances()) - 1
+            others = f" ({more} more; the one that you move is heard)" if more > 0 else ""
+            return Finding("you", "OK", f"can drive with the {pad.name}{others}")
+    by_keys = f"you can drive with the keys ({', '.join(key for _, key, _ in profile.keys.pressed)})"
+    is_unknown = unheard.startswith("SDL")
+    return Finding("you", "warning" if is_unknown else "OK", f"{unheard}; {by_keys}" + ("." if is_unknown else ""))
 
 
 def _network(load_engine: Callable[[], Engine]) -> Iterator[Finding]:

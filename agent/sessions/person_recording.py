@@ -9,7 +9,7 @@ from pathlib import Path
 from agent.capture.screen import ScreenSource
 from agent.contract.episodes.columns import EpisodeHeader
 from agent.contract.errors import AgentError, ControllerError
-from agent.contract.profile import GameProfile
+from agent.contract.profile import GameProfile, HotkeyMap
 from agent.games.registry import find_game
 from agent.inputs.base import Input
 from agent.inputs.gamepad import GamepadInput
@@ -18,7 +18,7 @@ from agent.inputs.sampling import KEYS_AVERAGED_S, ControlTrack, Sampler
 from agent.inputs.wheels import GameWheel
 from agent.sessions.opening import Note, ignore
 from agent.sessions.record_person import Demonstration, DemonstrationCounts
-from agent.settings.record import KEYS, RecordSettings
+from agent.settings.record import RecordSettings
 from agent.system.pacing import Pacer, Timing, clock_ns
 
 
@@ -71,7 +71,7 @@ def record_person(
             opened = stack.enter_context(
                 Demonstration(source, track, header, settings.out, started=not settings.wait, averaged_s=averaged_s)
             )
-            stack.enter_context(_hotkeys(opened, settings.wait, note))
+            stack.enter_context(_hotkeys(opened, profile.hotkeys, settings.wait, note))
             # From when something can be recorded, however long the opening took.
             stop_ns = math.inf if settings.seconds is None else clock_ns() + settings.seconds * 1e9
             session = opened
@@ -94,17 +94,23 @@ def record_person(
 
 
 @contextmanager
-def _hotkeys(session: Demonstration, are_needed: bool, note: Note) -> Iterator[None]:
+def _hotkeys(session: Demonstration, keys: HotkeyMap, are_needed: bool, note: Note) -> Iterator[None]:
     """Let the hotkeys act on the recording; say so where keys cannot be heard.
 
     Raises:
         ControllerError: If they cannot, and nothing can be recorded without them.
     """
-    actions = (session.start_or_stop, session.pause_or_go_on, session.discard, session.mark)
+    actions = {
+        keys.start: session.start_or_stop,
+        keys.pause: session.pause_or_go_on,
+        keys.discard: session.discard,
+        keys.mark: session.mark,
+    }
     with ExitStack() as stack:
         try:
-            stack.enter_context(Hotkeys(dict(zip((key.lower() for key in KEYS.values()), actions, strict=True))))
-            note(", ".join(f"{key} {what}" for what, key in KEYS.items()) + "; Ctrl-C ends")
+            stack.enter_context(Hotkeys(actions))
+            orders = ("start", "pause", "discard", "mark")
+            note(", ".join(f"{getattr(keys, what).upper()} {what}" for what in orders) + "; Ctrl-C ends")
         except ControllerError as exc:
             if are_needed:
                 raise

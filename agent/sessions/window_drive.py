@@ -167,7 +167,7 @@ def _make_controller(settings: DriveSettings, profile: GameProfile) -> Controlle
         return MemoryController()
     from agent.driving.takeover import open_takeover
 
-    make_hands = functools.partial(open_takeover, profile.keys) if settings.takeover else None
+    make_hands = functools.partial(open_takeover, profile.keys, profile.hotkeys.takeover) if settings.takeover else None
     if (settings.controller or profile.controller) == "keyboard":
         from agent.controllers.keyboard import Keyboard, release_keys
 

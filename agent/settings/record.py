@@ -8,9 +8,6 @@ from agent.settings.base import Group, option
 from agent.settings.checks import at_least_one, path, positive, track_seed
 from agent.settings.shared import DRIVER_HELP, DRIVERS, CaptureSettings, EngineSettings, GameSettings
 
-KEYS = {"start": "F9", "pause": "F10", "discard": "F11", "mark": "F12"}
-"""Keys that games and desktops leave alone; they work whatever window has the focus."""
-
 _PERSON = Group("you drive (games in a window)")
 _SIMULATOR = Group("somebody else drives (the embedded game, which waits)")
 
@@ -30,7 +27,7 @@ class RecordSettings(GameSettings, EngineSettings, CaptureSettings):
         default=None, metadata=option("end after T seconds (default: Ctrl-C)", positive, metavar="T", group=_PERSON)
     )
     wait: bool = field(
-        default=False, metadata=option(f"record nothing until {KEYS['start']} is pressed", group=_PERSON)
+        default=False, metadata=option("record nothing until F9 (or the profile's own key) is pressed", group=_PERSON)
     )
     driver: Literal["policy", "expert"] | None = field(
         default=None,

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from agent.cli import main
+from agent.commands.games import _write
+from agent.contract.errors import GameError
 from agent.controllers import gamepad
 from agent.games import profile_files
 from agent.games.profile_files import load_profile
@@ -108,7 +110,9 @@ def answer(monkeypatch: pytest.MonkeyPatch, *answers: str) -> None:
 def test_a_profile_is_written_by_asking(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    answer(monkeypatch, "My Game", "my-game", 'The "Game"', "Game - Level", "1,2", "0,30,1280,690", "30", "keyboard")
+    answer(
+        monkeypatch, "My Game", "my-game", 'The "Game"', "Game - Level", "1,2", "0,30,1280,690", "30", "keyboard", "y"
+    )
     assert main(["games", "new"]) == 0
     profile = load_profile(tmp_path / "own" / "my-game.toml")
     assert (profile.title, profile.rate_hz, profile.controller) == ('The "Game"', 30.0, "keyboard")
@@ -128,14 +132,14 @@ def test_titles_are_shown_as_they_are(capsys: pytest.CaptureFixture[str], tmp_pa
 
 
 def test_a_title_beyond_the_basic_plane_is_written_as_toml(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    answer(monkeypatch, "racer", "Racer \N{RACING CAR}", "", "", "20", "keyboard")
+    answer(monkeypatch, "racer", "Racer \N{RACING CAR}", "", "", "20", "keyboard", "y")
     assert main(["games", "new"]) == 0
     assert load_profile(tmp_path / "own" / "racer.toml").title == "Racer \N{RACING CAR}"
 
 
 def test_a_name_that_is_a_path_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     paths = ("../outside", str(tmp_path / "outside"), "a/b", r"a\b", "..", "C:outside", "a\x00b", "")
-    answer(monkeypatch, *paths, "inside", "", "", "", "20", "keyboard")
+    answer(monkeypatch, *paths, "inside", "", "", "", "20", "keyboard", "y")
     assert main(["games", "new"]) == 0
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["own", "own/inside.toml"]
 
@@ -151,6 +155,31 @@ def test_a_profile_without_a_pad_to_sweep_has_no_dead_zone(monkeypatch: pytest.M
     assert profile.pad.steering_dead_zone == 0.0
     assert profile.capture is not None
     assert profile.capture.window is None
+
+
+def test_what_no_profile_may_say_is_asked_for_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answers = ("racer", "", "Racer\u3000\u200bEX", "", "0", "1e9", "20", "keyboard", "n")
+    answer(monkeypatch, *answers, "a", "a", "w", "s", "a", "d", "w", "s")
+    assert main(["games", "new"]) == 0
+    profile = load_profile(tmp_path / "own" / "racer.toml")
+    assert profile.capture is not None
+    assert (profile.capture.window, profile.rate_hz) == ("Racer EX", 20.0)
+    assert [key for _, key, _ in profile.keys.pressed] == ["a", "d", "w", "s"]
+    assert profile.stuck is not None
+    assert profile.stuck.action == "reverse"
+    assert "the key 'a' drives two things" in capsys.readouterr().err
+
+
+def test_a_profile_that_does_not_load_replaces_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "own" / "racer.toml"
+    path.parent.mkdir()
+    path.write_text("good")
+    with pytest.raises(GameError, match="rate_hz"):
+        _write(path, 'title = "x"\nrate_hz = 0\nnotes = "none"\n')
+    assert path.read_text() == "good"
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_an_interrupted_interview_writes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
