@@ -21,7 +21,9 @@ import pytest
 from agent.contract.controls import AXES, NEUTRAL, Controls
 from agent.contract.errors import ControllerError
 from agent.controllers.base import EXPIRY_S, expiry_for
+from agent.controllers.guard import client, service
 from agent.controllers.guard.client import SILENCE_S, GuardedController
+from agent.controllers.guard.messages import CONTROLS, HEAD, IS_CONTROLS, IS_END, IS_TAP, TAP, clock_s
 from agent.controllers.guard.service import Hands
 
 FULL = Controls(1.0, 1.0, 0.0)
@@ -303,10 +305,73 @@ def test_a_guard_that_does_not_answer_is_killed_and_what_it_held_is_let_go_of(lo
     controller = GuardedController(functools.partial(LoggingController, log), None, lambda: let_go.append(True))
     with controller:
         stop_the_guard_with_the_pad_pressed(controller, log)
-        with pytest.raises(ControllerError, match=r"has not answered for .* It was killed"):
+        with pytest.raises(ControllerError, match=r"has not answered for 80 ms, .* It was killed"):
             send_for_ever(controller)
         assert let_go == [True]
         assert not controller._process.is_alive()
+
+
+def test_a_stopped_guard_is_found_out_within_what_is_promised() -> None:
+    """Neutral within 200 ms where the loop looks at its guard once a tick, 17 times a second."""
+    assert 1 / 17 + SILENCE_S + client._LAST_CHANCE_S <= 0.2
+    assert EXPIRY_S <= 0.15
+
+
+class PreferredController(LoggingController):
+    """Writes down how the system treats the guard's process."""
+
+    def __enter__(self) -> Self:
+        self._path.write_text(f"{os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK} {os.nice(0)}")
+        return self
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux' scheduling")
+def test_the_guard_is_preferred_by_the_system_as_far_as_it_allows(log: Path) -> None:
+    ask = "import os; from agent.system.process import raise_priority; raise_priority(realtime=True); "
+    tell = "print(os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, os.nice(0))"
+    allowed = subprocess.run([sys.executable, "-c", ask + tell], capture_output=True, text=True, check=True).stdout
+    if allowed.split() == [str(os.sched_getscheduler(0)), str(os.nice(0))]:
+        pytest.skip("the system prefers no process of this user: allow it in /etc/security/limits.conf")
+    with GuardedController(functools.partial(PreferredController, log)):
+        assert log.read_text().split() == allowed.split()
+
+
+class Pressed:
+    """A controller that stays as it was told: it is not left, so that nothing but the guard's service lets go."""
+
+    def __init__(self) -> None:
+        self.sent: list[Controls] = []
+        self.held: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def send(self, controls: Controls) -> None:
+        self.sent.append(controls)
+
+    def hold(self, name: str) -> None:
+        self.held.add(name)
+
+    def release(self, name: str) -> None:
+        self.held.remove(name)
+
+
+def test_the_guard_lets_go_before_it_says_so_whatever_it_holds() -> None:
+    ours, theirs = multiprocessing.Pipe()
+    controller = Pressed()
+    ours.send_bytes(HEAD.pack(IS_CONTROLS, 0) + CONTROLS.pack(clock_s(), *FULL.values, 60.0))
+    ours.send_bytes(HEAD.pack(IS_TAP, 0) + TAP.pack(clock_s(), 60.0, 60.0) + b"y")
+    ours.send_bytes(HEAD.pack(IS_END, 0))
+    service._Service(theirs, controller, None).run()
+    assert controller.sent[0] == FULL
+    assert (controller.sent[-1], controller.held) == (NEUTRAL, set())
+    told = []
+    while ours.poll():
+        told.append(ours.recv()[0])
+    assert told[-1] == "neutral"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")

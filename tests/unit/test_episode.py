@@ -613,3 +613,23 @@ def test_axes_that_make_no_columns_are_refused(axes: tuple[str, ...]) -> None:
 def test_an_axis_that_is_not_in_the_table_cannot_be_recorded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no axis 'clutch' to record"):
         EpisodeWriter(tmp_path / "a.parquet", replace(HEADER, axes=(*STANDARD_AXES, "clutch")))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows syncs no folders")
+def test_an_episodes_names_are_on_the_disk_as_soon_as_it_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is synced is lost in a power cut all the same while its folder does not know its name."""
+    held: list[set[str]] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        if os.fstat(descriptor).st_ino == tmp_path.stat().st_ino:
+            held.append({path.name for path in tmp_path.iterdir()})
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with EpisodeWriter(tmp_path / "race.parquet", HEADER) as writer:
+        assert held == [{"race.recording"}]
+        writer.write(make_row(0))
+    assert "race.parquet" in held[1]

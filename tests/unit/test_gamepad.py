@@ -14,6 +14,7 @@ class Device:
 
     def __init__(self) -> None:
         self.left_x = 0
+        self.buttons: set[object] = set()
 
     def left_joystick(self, x_value: int, y_value: int) -> None:
         self.left_x = x_value
@@ -26,6 +27,12 @@ class Device:
 
     def right_trigger(self, value: int) -> None:
         pass
+
+    def press_button(self, button: object) -> None:
+        self.buttons.add(button)
+
+    def release_button(self, button: object) -> None:
+        self.buttons.remove(button)
 
     def update(self) -> None:
         pass
@@ -45,3 +52,16 @@ def test_letting_go_knows_no_slew_limit(monkeypatch: pytest.MonkeyPatch) -> None
         clock.sleep(0.1)
         pad.send(Controls(1.0, 1.0))
         assert device.left_x == pytest.approx(0.1 * STICK_MAX, abs=1), "the limit begins again from the middle"
+
+
+def test_a_button_that_is_held_comes_up_when_the_pad_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel lets go of an unplugged pad's buttons; a game that keeps a pad's last state does not."""
+    device = Device()
+    monkeypatch.setattr(gamepad, "_plug_in", lambda: device)
+    monkeypatch.setattr(gamepad, "_button", lambda name: name)
+    with gamepad.Gamepad(PadMap()) as pad:
+        pad.hold("y")
+        pad.send(Controls(1.0, 1.0))
+        assert device.buttons == {"y"}
+        assert device.left_x == STICK_MAX
+    assert (device.buttons, device.left_x) == (set(), 0)
