@@ -10,6 +10,7 @@ from agent.contract.profile import KeyMap
 from agent.inputs.base import Input
 from agent.inputs.gamepad import GamepadInput
 from agent.inputs.keyboard import Hotkeys, KeyboardInput
+from agent.inputs.wheels import Wheel
 
 _log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ class Takeover:
 
 
 @contextmanager
-def open_takeover(keys: KeyMap, hotkey: str = "f8") -> Iterator[Takeover]:
+def open_takeover(keys: KeyMap, wheel: Wheel | None = None, hotkey: str = "f8") -> Iterator[Takeover]:
     """Open what a person may take over with: the pads that are plugged in now, and the keys.
 
     Of pads that come later only one of a model that has gone is listened to: SDL cannot tell the others from the
@@ -101,6 +102,8 @@ def open_takeover(keys: KeyMap, hotkey: str = "f8") -> Iterator[Takeover]:
 
     Args:
         keys: Which drive the game.
+        wheel: What they turn. Of a game that keys drive, the game's own wheel, as a person's recordings have it: the
+            corrections are trained on with those. None: a steady hand, for a game that a pad drives.
         hotkey: Takes the wheel for them, and gives it back.
     """
     with ExitStack() as stack:
@@ -114,7 +117,7 @@ def open_takeover(keys: KeyMap, hotkey: str = "f8") -> Iterator[Takeover]:
                 _log.warning("nobody can take over with a gamepad: %s", exc)
         by_keys: KeyboardInput | None = None
         try:
-            by_keys = stack.enter_context(KeyboardInput(keys))
+            by_keys = stack.enter_context(KeyboardInput(keys, wheel=wheel))
         except ControllerError as exc:
             _log.info("nobody can take over with the keys: %s", exc)
         takeover = Takeover(pad, by_keys, (lambda: False) if pad is None else pad.back_pressed, hotkey)

@@ -17,6 +17,7 @@ from agent.driving.loop import drive
 from agent.driving.stuck import StuckWatch
 from agent.driving.summary import DriveSummary
 from agent.games.registry import find_game
+from agent.inputs.wheels import GameWheel
 from agent.observers.base import TickRecord
 from agent.sessions.drive_outputs import Watch, describe_health, health_log, no_watch, output_observers, startup_s
 from agent.sessions.opening import Note, claim_cores, claim_priority, ignore, open_policy, settle_rate
@@ -167,8 +168,12 @@ def _make_controller(settings: DriveSettings, profile: GameProfile) -> Controlle
         return MemoryController()
     from agent.driving.takeover import open_takeover
 
-    make_hands = functools.partial(open_takeover, profile.keys, profile.hotkeys.takeover) if settings.takeover else None
-    if (settings.controller or profile.controller) == "keyboard":
+    by_keys = (settings.controller or profile.controller) == "keyboard"
+    wheel = GameWheel(profile.keys.steering_ramp) if by_keys else None
+    make_hands = None
+    if settings.takeover:
+        make_hands = functools.partial(open_takeover, profile.keys, wheel, profile.hotkeys.takeover)
+    if by_keys:
         from agent.controllers.keyboard import Keyboard, release_keys
 
         pressed = () if profile.stuck is None or not profile.stuck.press else (profile.stuck.press,)

@@ -208,7 +208,7 @@ class _TwoHands:
         self._desk = desk
         self._period_ns = round(period_s * 1e9)
         self._keyboard = _StillKeyboard(keys, _NoKeys, desk.clock)
-        self._person = KeyboardInput(keys, desk.clock)
+        self._person = KeyboardInput(keys, desk.clock, GameWheel(keys.steering_ramp))
         self.takeover = Takeover(keys=self._person)
         self._driver = Driver(desk.game.track, CAREFUL, 0)
         self._patience = Patience()

@@ -1,12 +1,20 @@
 """A person takes the wheel by moving it, and gives it back by a key or a button."""
 
+from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Literal, Self
 
 import pytest
 
 from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.errors import ControllerError
+from agent.contract.profile import KeyMap
 from agent.driving.takeover import THRESHOLD, Takeover
+from agent.games.registry import find_game
+from agent.inputs.gamepad import GamepadInput
+from agent.inputs.keyboard import Hotkeys, KeyboardInput
+from agent.sessions import window_drive
+from agent.settings.drive import DriveSettings
 
 
 class Hands:
@@ -120,3 +128,28 @@ def test_who_has_no_gamepad_is_not_told_that_it_has_gone(caplog: pytest.LogCaptu
     takeover = Takeover(hands)
     assert takeover() is None
     assert not caplog.messages
+
+
+@pytest.mark.parametrize(("controller", "heard"), [("keyboard", 1.0), ("gamepad", 0.0)])
+def test_a_correction_by_keys_is_heard_as_a_recording_hears_them(
+    controller: Literal["keyboard", "gamepad"], heard: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A steady hand's steering was half of what the same keys are in a recording, and 150 ms late."""
+    opened: list[Any] = []
+    monkeypatch.setattr(window_drive, "GuardedController", lambda make, make_hands, *others: opened.append(make_hands))
+    monkeypatch.setattr(KeyboardInput, "__enter__", lambda keys: keys)  # no desktop
+    monkeypatch.setattr(Hotkeys, "__enter__", lambda keys: keys)
+    monkeypatch.setattr(GamepadInput, "__enter__", without_pads)
+    profile = replace(find_game("torcs").profile, controller=controller, keys=KeyMap())
+    window_drive._make_controller(DriveSettings(), profile)
+    with opened[0]() as takeover:
+        takeover.change_hands()
+        keys = takeover.by
+        keys.press("right")
+        assert takeover().steering == heard
+        keys.release("right")
+        assert takeover().steering == 0.0
+
+
+def without_pads(pad: GamepadInput) -> GamepadInput:
+    raise ControllerError("there is none")
