@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from agent.contract.observation import Pixels
 from training.collecting.roads.course import Ground, Map, Road, read_map
-from training.collecting.roads.scenery import Rail, Scenery, Surface
-from training.collecting.roads.textures import TEXTURE_PX, Colour, Sprite
+from training.collecting.roads.scenery import Band, Rail, Scenery, Surface
+from training.collecting.roads.textures import TEXTURE_PX, Sprite
 
 _NEAREST_M, _FARTHEST_M, _STEPS = 1.0, 300.0, 96
 _RAILS_M = 90.0  # how far rails are drawn
@@ -23,11 +23,24 @@ _MOST_THINGS = 40
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Of a rail: how far away, its corners in eighths of a pixel, int32, shape (4, 2), and its colour."""
+    """Of a rail: how far away, its corners in eighths of a pixel, int32, shape (4, 2), and its colour from here."""
 
     distance_m: float
     corners: npt.NDArray[np.int32]
-    colour: Colour
+    colour: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The ground in the picture, pixel by pixel: where it lies, and how much of it a pixel covers; metres.
+
+    All have the shape (pixels,).
+    """
+
+    s: Map
+    lateral: Map
+    across: Map
+    along: Map
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +82,13 @@ class Painter:
         self._things_x, self._things_y = x, y
         self._things_z = self._heights(x, y)
         self._overlay = cv2.resize(scenery.overlay, (width_px, height_px), interpolation=cv2.INTER_LINEAR)
-        self._vignette = self._draw_vignette()
+        covered = self._overlay[..., 3] > 0
+        self._overlaid = covered, self._overlay[covered][:, 3:].astype(np.uint16)
+        light = scenery.light
+        self._gain = light.gain * self._draw_vignette()
+        self._curve = np.round(255.0 * (np.arange(256) / 255.0) ** light.gamma).astype(np.uint8)
+        noise = np.random.default_rng(scenery.seed).normal(0.0, light.noise, (2 * height_px, 2 * width_px, 1))
+        self._noise: Map = noise.astype(np.float32)  # every picture has a part of it
 
     def draw(self, x: float, y: float, heading: float, time_s: float = 0.0) -> Pixels:
         """Return the picture from a car at a place: uint8, shape (height_px, width_px, 3), BGR.
@@ -88,13 +107,18 @@ class Painter:
     def _draw_land(self, view: "_View") -> tuple[Map, Map]:
         """Return the picture of the ground and the sky, float32 BGR, and every pixel's distance in metres."""
         depth = view.depths()
-        picture = self._look_up_sky(view)
-        sky = depth >= _FARTHEST_M
-        top = int(np.argmin(sky.all(axis=1)))  # above it there is no land
-        if not sky.all():
-            below = (slice(top, None), slice(None))
-            land = self._look_at_land(view, depth[below], self._rows[top:])
-            picture[below] = np.where(sky[below][..., None], picture[below], land)
+        sky = np.asarray(depth >= _FARTHEST_M)
+        with_land = np.flatnonzero(np.logical_not(sky).any(axis=1))
+        with_sky = np.flatnonzero(sky.any(axis=1))
+        top = int(with_land[0]) if len(with_land) else self._height
+        end = int(with_sky[-1]) + 1 if len(with_sky) else 0
+        picture: Map = np.empty((self._height, self._width, 3), np.float32)
+        if top < self._height:
+            picture[top:] = self._look_at_land(view, depth[top:], self._rows[top:])
+        if end:
+            above = self._look_up_sky(view, self._rows[:end])
+            picture[:top] = above[:top]
+            picture[top:end] = np.where(sky[top:end, :, None], above[top:end], picture[top:end])
         return picture, depth
 
     def _look_at_land(self, view: "_View", reach: Map, rows: Map) -> Map:
@@ -106,13 +130,11 @@ class Painter:
         blur_across = reach / self._focal + 1e-3  # metres of ground that a pixel covers, across and along
         blur_along = blur_across * np.maximum(1.0, reach / self._scenery.eye.height_m)
         colours = self._fill(self._scenery.land, x, y, blur_along)
-        width = self._road.half_width
-        on_road = _cover(lateral, -width, width, blur_across)[..., None]
-        surface = self._fill(self._scenery.road, lateral, s, blur_along)
-        if self._scenery.light.wet:
-            self._mirror_sky(surface, view, rows[:, 0])
-        colours += on_road * (surface - colours)
-        self._paint_bands(colours, s, lateral, blur_across, blur_along)
+        flat = colours.reshape(-1, 3)
+        seen = _Seen(s.ravel(), lateral.ravel(), blur_across.ravel(), blur_along.ravel())
+        self._pave(flat, seen, view, np.broadcast_to(rows, s.shape).ravel())
+        for band in self._scenery.bands:
+            self._paint(flat, seen, band)
         if self._scenery.shadows:
             dark = self._sample(self._scenery.patches, x, y, 45.0)
             colours *= 1.0 - self._scenery.shadows * np.clip(dark * 3.0, 0.0, 1.0)[..., None]
@@ -136,44 +158,58 @@ class Painter:
         scale = np.float32(TEXTURE_PX / size_m)
         return read_map(texture, np.remainder(x * scale, TEXTURE_PX - 1.0), np.remainder(y * scale, TEXTURE_PX - 1.0))
 
-    def _paint_bands(self, colours: Map, s: Map, lateral: Map, across: Map, along: Map) -> None:
-        for band in self._scenery.bands:
-            share = _cover(lateral, band.inner_m, band.outer_m, across)
-            if band.least_curvature:
-                bend = np.interp(s, np.arange(len(self._road.curvature)), np.abs(self._road.curvature))
-                share = share * (bend > band.least_curvature)
-            colour = band.colour
-            if band.gap_m:
-                period = band.dash_m + band.gap_m
-                place = np.remainder(s, period)
-                dash = _cover(place, 0.0, band.dash_m, np.minimum(along, band.dash_m)) + _cover(
-                    place, period, period + band.dash_m, np.minimum(along, band.dash_m)
-                )
-                far = np.clip(along / period - 0.5, 0.0, 1.0)
-                dash = dash + far * (band.dash_m / period - dash)
-                if band.second is None:
-                    share = share * dash
-                else:
-                    colour = band.second + dash[..., None] * (band.colour - band.second)
-            colours += share[..., None] * (colour - colours)
+    def _pave(self, colours: Map, seen: "_Seen", view: "_View", rows: Map) -> None:
+        """Lay the road over the land, where there is road: colours have the shape (pixels, 3)."""
+        width = self._road.half_width
+        share = _cover(seen.lateral, -width, width, seen.across)
+        where = np.flatnonzero(share)
+        if len(where) == 0:
+            return
+        s, lateral, along = (values[where, None] for values in (seen.s, seen.lateral, seen.along))
+        surface = self._fill(self._scenery.road, lateral, s, along)[:, 0]
+        if self._scenery.light.wet:
+            self._mirror_sky(surface, view, rows[where])
+        colours[where] += share[where, None] * (surface - colours[where])
+
+    def _paint(self, colours: Map, seen: "_Seen", band: Band) -> None:
+        """Paint a stripe onto the colours, of the shape (pixels, 3)."""
+        share = _cover(seen.lateral, band.inner_m, band.outer_m, seen.across)
+        where = np.flatnonzero(share)
+        if len(where) == 0:
+            return
+        share, s, along = share[where], seen.s[where], seen.along[where]
+        if band.least_curvature:
+            share = share * (self._road.at(np.abs(self._road.curvature), s) > band.least_curvature)
+        colour: Map = band.colour
+        if band.gap_m:
+            period = band.dash_m + band.gap_m
+            place, blur = np.remainder(s, period), np.minimum(along, band.dash_m)
+            dash = _cover(place, 0.0, band.dash_m, blur) + _cover(place, period, period + band.dash_m, blur)
+            far = np.clip(along / period - 0.5, 0.0, 1.0)
+            dash = dash + far * (band.dash_m / period - dash)
+            if band.second is None:
+                share = share * dash
+            else:
+                colour = band.second + dash[:, None] * (band.colour - band.second)
+        colours[where] += share[:, None] * (colour - colours[where])
 
     def _mirror_sky(self, surface: Map, view: "_View", rows: Map) -> None:
-        """Let a wet road show the sky that lies as far above the horizon as it lies below."""
+        """Let a wet road, shape (pixels, 3), show the sky as far above the horizon as it lies below."""
         sky = self._scenery.sky
         mirrored = np.clip(2.0 * view.horizon - rows, 0, self._height - 1)
         above = np.clip(63.0 - (view.horizon - mirrored) / self._focal * 45.0, 0, 63).astype(int)
         column = int(view.heading / (2.0 * math.pi) * sky.shape[1]) % sky.shape[1]
         grazing = np.clip(1.0 - (rows - view.horizon) / (self._height * 0.7), 0.1, 1.0)
-        share = (self._scenery.light.wet * grazing).astype(np.float32)[:, None, None]
-        surface += share * (sky[above, column][:, None, :] - surface)
+        share = (self._scenery.light.wet * grazing).astype(np.float32)[:, None]
+        surface += share * (sky[above, column] - surface)
 
-    def _look_up_sky(self, view: "_View") -> Map:
+    def _look_up_sky(self, view: "_View", rows: Map) -> Map:
         sky = self._scenery.sky
         bearing = np.arctan(self._across) + np.float32(view.heading % (2.0 * math.pi))
         columns = np.remainder(bearing / (2.0 * math.pi) * sky.shape[1], sky.shape[1] - 1.0)
-        rows = 63.0 - (view.horizon - self._rows) / self._focal * 45.0
-        shape = (self._height, self._width)
-        return read_map(sky, np.broadcast_to(columns, shape), np.broadcast_to(rows, shape))
+        places = 63.0 - (view.horizon - rows) / self._focal * 45.0
+        shape = (len(rows), self._width)
+        return read_map(sky, np.broadcast_to(columns, shape), np.broadcast_to(places, shape))
 
     def _shine(self, colours: Map, distance: Map) -> None:
         """Put lamps and fog onto colours, in place."""
@@ -193,7 +229,7 @@ class Painter:
         standing += self._visible_things(view)
         for one in sorted(standing, key=lambda one: -one.distance_m):
             if isinstance(one, _Piece):
-                self._draw_piece(picture, one)
+                cv2.fillConvexPoly(picture, one.corners, one.colour, shift=3)
             else:
                 self._draw_thing(picture, depth, view, one)
 
@@ -205,28 +241,14 @@ class Painter:
         columns, foot, away = view.project(x, y, self._heights(x, y))
         low = foot - self._focal * rail.low_m / away
         high = foot - self._focal * rail.high_m / away
-        pieces = []
-        for k in range(len(s) - 1):
-            near, far = away[k], away[k + 1]
-            if max(near, far) < 0.6 or min(near, far) > _RAILS_M:
-                continue
-            corners = (
-                (columns[k], low[k]),
-                (columns[k], high[k]),
-                (columns[k + 1], high[k + 1]),
-                (columns[k + 1], low[k + 1]),
-            )
-            points = np.clip(np.array(corners), -2000, 2000)
-            if points[:, 0].max() < 0 or points[:, 0].min() > self._width:
-                continue
-            colour = rail.colours[int(numbers[k]) % len(rail.colours)]
-            pieces.append(_Piece(float(max(near, far)), (points * 8).astype(np.int32), colour))
-        return pieces
-
-    def _draw_piece(self, picture: Map, piece: "_Piece") -> None:
-        shone = piece.colour.reshape(1, 1, 3).copy()
-        self._shine(shone, np.full((1, 1), piece.distance_m, np.float32))
-        cv2.fillConvexPoly(picture, piece.corners, shone.ravel().tolist(), shift=3)
+        across = np.stack((columns[:-1], columns[:-1], columns[1:], columns[1:]), axis=1)
+        down = np.stack((low[:-1], high[:-1], high[1:], low[1:]), axis=1)
+        corners = (np.clip(np.dstack((across, down)), -2000, 2000) * 8).astype(np.int32)
+        nearer, farther = np.minimum(away[:-1], away[1:]), np.maximum(away[:-1], away[1:])
+        seen = (farther >= 0.6) & (nearer <= _RAILS_M) & (across.max(axis=1) > 0) & (across.min(axis=1) < self._width)
+        colours = np.array(rail.colours, np.float32)[numbers[:-1] % len(rail.colours)]
+        self._shine(colours, farther.astype(np.float32))
+        return [_Piece(float(farther[k]), corners[k], tuple(colours[k].tolist())) for k in np.flatnonzero(seen)]
 
     def _visible_things(self, view: "_View") -> "list[_Thing]":
         ahead = (self._things_x - view.x) * view.sine + (self._things_y - view.y) * view.cosine
@@ -259,24 +281,24 @@ class Painter:
         in_front = depth[first_row:last_row, first_column:last_column] > distance - 3.0
         share = (part[..., 3] * in_front).astype(np.float32)[..., None] / 255.0
         colours = part[..., :3].astype(np.float32)
-        self._shine(colours, np.full(colours.shape[:2], distance, np.float32))
+        self._shine(colours, np.full((1, 1), distance, np.float32))
         under += share * (colours - under)
 
     def _finish(self, picture: Map, time_s: float) -> Pixels:
         """Put lens and sensor onto the picture, and the overlay."""
         light = self._scenery.light
-        picture *= light.gain * self._vignette
+        picture *= self._gain
         if light.blur_px:
             picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), light.blur_px), np.float32)
         if light.noise:
             rng = np.random.default_rng([self._scenery.seed, round(time_s * 1000.0)])
-            picture = picture + rng.normal(0.0, light.noise, picture.shape[:2]).astype(np.float32)[..., None]
-        pixels = np.clip(picture, 0, 255).astype(np.uint8)
-        curve = np.round(255.0 * (np.arange(256) / 255.0) ** light.gamma).astype(np.uint8)
-        pixels = curve[pixels]
-        share = self._overlay[..., 3:].astype(np.uint16)
-        over = (pixels * (255 - share) + self._overlay[..., :3] * share) // 255
-        finished: Pixels = over.astype(np.uint8)
+            row, column = rng.integers(0, self._height), rng.integers(0, self._width)
+            picture += self._noise[row : row + self._height, column : column + self._width]
+        pixels = self._curve[np.clip(picture, 0, 255).astype(np.uint8)]
+        where, share = self._overlaid
+        covered = pixels[where].astype(np.uint16)
+        pixels[where] = ((covered * (255 - share) + self._overlay[where][:, :3] * share) // 255).astype(np.uint8)
+        finished: Pixels = pixels
         return finished
 
     def _draw_vignette(self) -> Map:
