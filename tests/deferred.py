@@ -11,6 +11,13 @@ class Deferred:
     itself: ``isinstance`` and ``==`` want ``module.Class``, with the module deferred.
     """
 
+    __slots__ = ("_place",)  # no dictionary of its own, in whose place stands:
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+        """What ``monkeypatch`` looks into for what it has to put back; without it, it would delete what it replaced."""
+        return vars(self._resolve())
+
     def __init__(self, place: str) -> None:
         """Name what is meant.
 
