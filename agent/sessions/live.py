@@ -170,9 +170,7 @@ def drive_live(
     if settings.seconds is None:
         seeds = itertools.islice(seeds, settings.laps or 1)
     health = health_log(settings)
-    laps: list[Lap] = []
     files: dict[int, list[Path]] = {}  # by seed
-    interrupted, fault = False, None
     with ExitStack() as stack:
         # The game starts up while the network is being loaded, and has all cores to itself.
         running = stack.enter_context(RealTimeGame(game.simulator_maker(), settings.seed))
@@ -190,17 +188,8 @@ def drive_live(
 
         controller = MemoryController() if settings.dry_run else None
         stuck = None if settings.dry_run else game.profile.stuck
-        try:
-            for lap in drive_laps(running, policy, rate_hz, seeds, controller, observers_for, settings.seconds, stuck):
-                laps.append(replace(lap, files=tuple(_left_behind(lap, files[lap.seed]))))
-                on_lap(laps[-1])
-        except KeyboardInterrupt:
-            interrupted = True
-        except AgentError as exc:
-            fault = laps[-1].summary.fault if laps else None
-            if fault is None:
-                raise
-            _log.debug("the fault", exc_info=exc)
+        driven = drive_laps(running, policy, rate_hz, seeds, controller, observers_for, settings.seconds, stuck)
+        laps, interrupted, fault = _take_laps(driven, files, on_lap)
         return LiveDrive(
             game=game.name,
             model=policy.spec.name,
@@ -215,6 +204,26 @@ def drive_live(
             fault=fault,
             health=describe_health(health),
         )
+
+
+def _take_laps(
+    driven: Iterator[Lap], files: dict[int, list[Path]], on_lap: Callable[[Lap], None]
+) -> tuple[list[Lap], bool, str | None]:
+    """Return the laps with their files, whether Ctrl-C ended them, and what fault did."""
+    laps: list[Lap] = []
+    try:
+        for lap in driven:
+            laps.append(replace(lap, files=tuple(_left_behind(lap, files[lap.seed]))))
+            on_lap(laps[-1])
+    except KeyboardInterrupt:
+        return laps, True, None
+    except AgentError as exc:
+        fault = laps[-1].summary.fault if laps else None
+        if fault is None:
+            raise
+        _log.debug("the fault", exc_info=exc)
+        return laps, False, fault
+    return laps, False, None
 
 
 def _left_behind(lap: Lap, files: Sequence[Path]) -> list[Path]:

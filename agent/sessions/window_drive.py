@@ -3,6 +3,7 @@
 import functools
 import logging
 import math
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -98,7 +99,6 @@ def drive_window(settings: DriveSettings, note: Note = ignore, watch: Watch = no
     claim_priority(settings, note)  # the guard inherits it
     health = health_log(settings)
     files: list[Path] = []
-    interrupted = False
     with ExitStack() as stack:
         # Before the network is loaded: a fault in window or pad is told at once, and the game sees the pad early.
         source = stack.enter_context(ScreenSource(settings.where_to_look(profile)))
@@ -121,24 +121,8 @@ def drive_window(settings: DriveSettings, note: Note = ignore, watch: Watch = no
             watchers.append(health.of(pacer.stats))
         stop_ns = math.inf if settings.seconds is None else clock_ns() + settings.seconds * 1e9
         note(f"driving {profile.title} at {rate_hz:g} Hz; Ctrl-C ends it, controls neutral")
-        try:
-            drive(
-                source,
-                controller,
-                policy,
-                pacer,
-                watchers,
-                until=lambda: clock_ns() >= stop_ns,
-                summary=summary,
-                takeover=takeover,
-                stuck=stuck,
-            )
-        except KeyboardInterrupt:
-            interrupted = True
-        except AgentError as exc:
-            if summary.fault is None:  # it never began
-                raise
-            _log.debug("the fault", exc_info=exc)
+        loop = functools.partial(drive, source, controller, policy, pacer, watchers, lambda: clock_ns() >= stop_ns)
+        interrupted = _is_interrupted(functools.partial(loop, summary, takeover, stuck), summary)
     return WindowDrive(
         game=profile.name,
         model=policy.spec.name,
@@ -154,6 +138,19 @@ def drive_window(settings: DriveSettings, note: Note = ignore, watch: Watch = no
         files=tuple(path for path in files if path.exists()),
         health=describe_health(health),
     )
+
+
+def _is_interrupted(run: Callable[[], object], summary: DriveSummary) -> bool:
+    """Drive; return whether Ctrl-C ended it. A fault on the way is in the summary."""
+    try:
+        run()
+    except KeyboardInterrupt:
+        return True
+    except AgentError as exc:
+        if summary.fault is None:  # it never began
+            raise
+        _log.debug("the fault", exc_info=exc)
+    return False
 
 
 def _nobody() -> None:
