@@ -121,12 +121,8 @@ class Evening:
     def _describe(self) -> dict[str, Any]:
         """Answer the questions: the game's window, keys, and for all else what is proposed."""
         with self._game("describe"):
-            asked = self._interview(
-                [sys.executable, "-m", "agent", "games", "new"],
-                lambda said, question: next(
-                    (reply(said) for pattern, reply in _ANSWERS if re.search(pattern, question)), ""
-                ),
-            )
+            command = [sys.executable, "-m", "agent", "games", "new"]
+            asked = interview(command, answer_like_a_person, self._folder, self._environment)
         return {"questions": asked}
 
     def _record(self, episodes: Path) -> dict[str, Any]:
@@ -247,33 +243,54 @@ class Evening:
         if done.returncode:
             raise RuntimeError(f"`{shlex.join(command)}` ended with {done.returncode}; see {path}.")
 
-    def _interview(self, command: list[str], answer: Callable[[str, str], str]) -> list[str]:
-        """Answer what a program asks; return its questions with the answers."""
-        program = subprocess.Popen(
-            command, cwd=self._folder, env=self._environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+
+def interview(
+    command: list[str], answer: Callable[[str, str], str], folder: Path, environment: dict[str, str]
+) -> list[str]:
+    """Answer what a program asks.
+
+    Args:
+        command: The program; it asks on its standard output, and a question is a line that stays open for a second.
+        answer: Gets all that was said so far and the question; returns the answer, empty for what is proposed.
+        folder: Where it runs.
+        environment: Its.
+
+    Returns:
+        The questions with the answers.
+
+    Raises:
+        RuntimeError: If it fails.
+    """
+    said, asked, told = "", [], 0
+    with (
+        subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as program,
+        selectors.DefaultSelector() as selector,
+    ):
         assert program.stdin is not None
         assert program.stdout is not None
-        said, asked, told = "", [], 0
-        with selectors.DefaultSelector() as selector:
-            selector.register(program.stdout, selectors.EVENT_READ)
-            while True:
-                if selector.select(timeout=1.0):
-                    heard = os.read(program.stdout.fileno(), 4096).decode(errors="replace")
-                    if not heard:
-                        break
-                    said += heard
-                elif len(said) > told and not said.endswith(
-                    "\n"
-                ):  # a question: nothing more comes, and the line is open
-                    question, told = said[told:].splitlines()[-1].strip(), len(said)
-                    reply = answer(said, question)
-                    asked.append(f"{question} {reply}".strip())
-                    program.stdin.write(f"{reply}\n".encode())
-                    program.stdin.flush()
-        if program.wait():
-            raise RuntimeError(f"`{shlex.join(command[1:])}` ended with {program.returncode}: {said[-400:]}")
-        return asked
+        selector.register(program.stdout, selectors.EVENT_READ)
+        while True:
+            if selector.select(timeout=1.0):
+                heard = os.read(program.stdout.fileno(), 4096).decode(errors="replace")
+                if not heard:
+                    break
+                said += heard
+            elif len(said) > told and not said.endswith("\n"):
+                question, told = said[told:].splitlines()[-1].strip(), len(said)
+                reply = answer(said, question)
+                asked.append(f"{question} {reply}".strip())
+                program.stdin.write(f"{reply}\n".encode())
+                program.stdin.flush()
+    if program.returncode:
+        raise RuntimeError(f"`{shlex.join(command[1:])}` ended with {program.returncode}: {said[-400:]}")
+    return asked
+
+
+def answer_like_a_person(said: str, question: str) -> str:
+    """Return what somebody with this game and a keyboard answers ``games new``; empty for what it proposes."""
+    return next((reply(said) for pattern, reply in _ANSWERS if re.search(pattern, question)), "")
 
 
 def _number_of_window(said: str) -> str:
