@@ -22,6 +22,15 @@ def is_plain_text(text: object, most: int = 100) -> bool:
     return isinstance(text, str) and 0 < len(text) <= most and text.isprintable()
 
 
+def printable(text: str) -> str:
+    """Return a text with a question mark for everything that steers a terminal; lines stay lines.
+
+    File names, window titles and headers of files from elsewhere can hold escape sequences: they change the terminal's
+    title, clear it, or fill the clipboard.
+    """
+    return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
+
+
 def is_finite(value: object) -> bool:
     """Return whether this is a number, no boolean, that a float can hold."""
     return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]

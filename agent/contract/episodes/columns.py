@@ -1,7 +1,7 @@
 """What an episode's file holds: its columns, its header, and what makes a file foreign or damaged."""
 
+import io
 import json
-import math
 import re
 import time
 import zlib
@@ -17,6 +17,7 @@ import pyarrow as pa
 from agent.contract.controls import STANDARD_AXES, Controls
 from agent.contract.errors import EpisodeError, ForeignEpisodeError
 from agent.contract.observation import Frame
+from agent.contract.untrusted import is_finite, printable
 
 SEALED_SUFFIX = ".parquet"
 RECORDING_SUFFIX = ".recording"
@@ -31,6 +32,10 @@ FURTHER_AXES_VERSION = 2
 Floats = npt.NDArray[np.float32]
 """float32, shape (rows,), or (rows, axes)."""
 
+MAX_NUMBERS = 100_000_000
+"""The most numbers of an episode that are read, rows times columns: 55 hours at 25 rows a second with 20 columns."""
+_MAX_TEXT = 10_000
+_MAX_TELEMETRY = 256
 _METADATA_KEY = b"hoodcam"
 _METADATA_CHECKSUM_KEY = b"hoodcam_crc32"
 BATCH_CHECKSUM_KEY = b"crc32"
@@ -39,15 +44,15 @@ SECOND_NS = 1_000_000_000
 _EXECUTED = "executed_"
 _AXIS_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _MAX_AXES = 32
-_FRAME_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-_BEFORE_CONTROLS: dict[str, Any] = {"tick": pa.int32(), "captured_ns": pa.int64(), "frame": _FRAME_TYPE}
+FRAME_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_BEFORE_CONTROLS: dict[str, Any] = {"tick": pa.int32(), "captured_ns": pa.int64(), "frame": FRAME_TYPE}
 _AFTER_CONTROLS: dict[str, Any] = {"speed": pa.float32(), "intervention": pa.bool_()}
 _NULLABLE = {"speed", "telemetry"}
 _RESERVED = {*_BEFORE_CONTROLS, *_AFTER_CONTROLS, *_NULLABLE}
 
 # What pyarrow raises on bytes that are not what they claim to be; ArrowInvalid is a ValueError, a page that fails its
 # checksum an OSError, an absurd length in a damaged footer a MemoryError.
-READ_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError)
+READ_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError, RecursionError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +81,14 @@ class EpisodeHeader:
     def __post_init__(self) -> None:
         object.__setattr__(self, "axes", tuple(self.axes))
         _check_axes(self.axes)
-        if not (isinstance(self.rate_hz, (int, float)) and math.isfinite(self.rate_hz) and self.rate_hz > 0):
-            raise ValueError(f"rate_hz is {self.rate_hz!r}, expected a positive number of rows a second")
+        if not (is_finite(self.rate_hz) and self.rate_hz > 0):
+            raise ValueError(f"rate_hz is {_quoted(self.rate_hz)}, expected a positive number of rows a second")
+        for name in ("game", "driver", "profile_notes", "track"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or len(value) > _MAX_TEXT:
+                raise ValueError(f"{name} is {_quoted(value)}, expected a text of at most {_MAX_TEXT} characters")
+        if self.seed is not None and type(self.seed) is not int:
+            raise ValueError(f"seed is {_quoted(self.seed)}, expected a whole number")
 
 
 def _check_axes(axes: Any) -> None:
@@ -176,14 +187,14 @@ def _feature(kind: Any) -> dict[str, Any]:
 
 def parse_metadata(path: Path, schema: Any) -> tuple[EpisodeHeader, str, list[str]]:
     """Return header, creation time and telemetry names; :func:`check_schema` has seen the schema before."""
-    about = json.loads(schema.metadata[_METADATA_KEY])
     try:
+        about = json.loads(schema.metadata[_METADATA_KEY])
         # A later version may say more of an episode: the checksum tells that it is no damage.
         known = {
             entry.name: about["header"][entry.name] for entry in fields(EpisodeHeader) if entry.name in about["header"]
         }
         return EpisodeHeader(**known), about["created"], about["telemetry"]
-    except (KeyError, TypeError, ValueError) as exc:
+    except (KeyError, TypeError, ValueError, RecursionError) as exc:
         raise damaged_episode(path, f"its header cannot be understood ({one_line(exc)})") from exc
 
 
@@ -209,9 +220,23 @@ def check_schema(path: Path, schema: Any) -> None:
         )
     axes = dict(about["header"]).get("axes", STANDARD_AXES)  # what versions without a table of axes recorded
     _check_axes(axes)
-    expected = _column_types(axes, about["telemetry"])
+    telemetry = about["telemetry"]
+    are_names = isinstance(telemetry, list) and all(isinstance(name, str) for name in telemetry)
+    if not are_names or not len(set(telemetry)) == len(telemetry) <= _MAX_TELEMETRY:
+        raise damaged_episode(path, f"its telemetry is {_quoted(telemetry)}, expected names, each once")
+    expected = _column_types(axes, telemetry)
     if len(schema.names) != len(expected) or dict(zip(schema.names, schema.types, strict=True)) != expected:
         raise damaged_episode(path, f"it has columns {_shortened(schema.names)}, expected {_shortened(expected)}")
+
+
+def check_size(path: Path, rows: int, columns: int) -> None:
+    """Refuse more numbers than any drive has, before memory is asked for: 15 KB can say that they are 50 million rows.
+
+    Raises:
+        EpisodeError: If there are too many.
+    """
+    if rows * columns > MAX_NUMBERS:
+        raise damaged_episode(path, f"it says it has {rows} rows of {columns} columns, more than is read")
 
 
 def check_columns(path: Path, table: Any, rows: int) -> None:
@@ -238,6 +263,19 @@ def check_readable(path: Path) -> None:
         ) from exc
     if empty:
         raise EpisodeError(f"{path} is empty (0 bytes): nothing can be recovered. Delete it.{_beside(path)}")
+
+
+class ArrowFile(io.FileIO):
+    """A file for pyarrow, which takes no names that are not UTF-8 (from an old disk, or a zip): it gets the open file.
+
+    It is closed with whoever holds it last.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "rb")
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def refuse_existing(path: Path) -> None:
@@ -280,4 +318,4 @@ def _quoted(value: object) -> str:
 
 def _printable(text: str) -> str:
     """Return a text that may quote bytes of a file without what steers a terminal, and not too much of it."""
-    return "".join(character if character.isprintable() else "?" for character in text)[:300]
+    return printable(text).replace("\n", " ")[:300]

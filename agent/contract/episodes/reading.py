@@ -40,6 +40,7 @@ and training decodes every frame. The reader takes PNG of any such settings and 
 :mod:`agent.contract.picture`.
 """
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -53,13 +54,16 @@ import pyarrow.parquet as pq
 from agent.contract.controls import SIGNED_OUTPUTS
 from agent.contract.episodes.columns import (
     BATCH_CHECKSUM_KEY,
+    FRAME_TYPE,
     READ_ERRORS,
     RECORDING_SUFFIX,
     SECOND_NS,
+    ArrowFile,
     Floats,
     check_columns,
     check_readable,
     check_schema,
+    check_size,
     checksum_of,
     damaged_episode,
     executed_columns,
@@ -70,6 +74,10 @@ from agent.contract.episodes.columns import (
 from agent.contract.errors import EpisodeError, FrameError
 from agent.contract.observation import Frame
 from agent.contract.picture import decode_picture
+
+_PICTURES_AT_ONCE = 16
+_BYTES_AROUND_A_PICTURE = 1000  # its path and offsets, of which the file needs fewer
+_HEADER, _COMPRESSION = 2, 3  # fields of Message and RecordBatch in Arrow's Message.fbs
 
 
 class Episode:
@@ -135,9 +143,8 @@ class Episode:
     def _open_sealed(cls, path: Path) -> Self:
         check_readable(path)
         try:
-            file = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
+            file = open_parquet(path)
             schema = file.schema_arrow
-            check_schema(path, schema)
             table = file.read(columns=[name for name in schema.names if name != "frame"], use_threads=False)
             chunk_rows = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
             check_columns(path, table, sum(chunk_rows))
@@ -145,29 +152,35 @@ class Episode:
             raise damaged_episode(path, f"reading it as Parquet failed: {one_line(exc)}") from exc
 
         def read_chunk(index: int) -> Any:
-            return file.read_row_group(index, columns=["frame"], use_threads=False)["frame"].combine_chunks()
+            return pa.chunked_array(list(read_pictures(path, file, index)), FRAME_TYPE).combine_chunks()
 
         return cls(path, schema, table, chunk_rows, read_chunk)
 
     @classmethod
     def _open_recording(cls, path: Path) -> Self:
         check_readable(path)
-        with pa.memory_map(str(path)) as source:  # batches are views of the file: frames cost memory only when read
+        # Not mapped into memory: a recording that goes on is shortened too (the discard key), and a page that is gone
+        # then ends the program by SIGBUS. So pictures are read again when they are asked for.
+        numbers, places = [], []
+        with pa.PythonFile(ArrowFile(path)) as source:
             recording = RecordingFile(path, source)
-            batches = list(recording.batches())
-        if not batches:
+            for place, batch in recording.placed_batches():
+                numbers.append(batch.drop_columns(["frame"]))
+                places.append(place)
+                check_size(path, recording.rows, len(recording.schema))
+        if not numbers:
             raise EpisodeError(
                 f"{path} holds no half second of a drive that is whole ({recording.size} bytes): nothing can be "
                 "recovered. Delete it."
             )
-        table = pa.Table.from_batches(batches).drop_columns(["frame"])
+        table = pa.Table.from_batches(numbers)
         check_columns(path, table, table.num_rows)
         return cls(
             path,
             recording.schema,
             table,
-            [batch.num_rows for batch in batches],
-            lambda index: batches[index]["frame"],
+            [batch.num_rows for batch in numbers],
+            lambda index: _read_batch(path, places[index], recording.schema)["frame"],
             recording.summary(table.num_rows),
             recording.unread,
         )
@@ -247,6 +260,88 @@ class Episode:
         return (self.frame(index) for index in range(len(self)))
 
 
+def open_parquet(path: Path) -> Any:
+    """Return a sealed episode as pyarrow's file, once its description holds and it can be read in bounded memory.
+
+    Raises:
+        EpisodeError: If it is foreign, damaged, or says that it is larger than any drive.
+        READ_ERRORS: If it is no Parquet.
+    """
+    file = pq.ParquetFile(ArrowFile(path), page_checksum_verification=True, pre_buffer=False)
+    about = file.metadata
+    check_size(path, about.num_rows, about.num_columns)
+    check_schema(path, file.schema_arrow)
+    for group in range(about.num_row_groups):
+        for column in range(about.num_columns):
+            if about.row_group(group).column(column).compression != "UNCOMPRESSED":
+                raise damaged_episode(path, "it is compressed, which no recording is")
+    return file
+
+
+def read_pictures(path: Path, file: Any, group: int) -> Iterator[Any]:
+    """Yield the pictures of a row group, some at a time; their bytes stand in the file, and cannot be more than it has.
+
+    Raises:
+        EpisodeError: If they are more: a dictionary names one picture a million times.
+    """
+    size, read = path.stat().st_size, 0
+    for batch in file.iter_batches(_PICTURES_AT_ONCE, row_groups=[group], columns=["frame"], use_threads=False):
+        read += batch.nbytes
+        if read > size + _PICTURES_AT_ONCE * _BYTES_AROUND_A_PICTURE:
+            raise damaged_episode(path, f"its pictures unpack to more than the {size} bytes of the file")
+        yield batch["frame"]
+
+
+def _read_batch(path: Path, place: int, schema: Any) -> Any:
+    """Read one batch of a recording again."""
+    with pa.PythonFile(ArrowFile(path)) as source:
+        source.seek(place)
+        check_message(source)
+        try:
+            return pa.ipc.read_record_batch(pa.ipc.read_message(source), schema)
+        except EOFError as exc:
+            raise ValueError("the file has become shorter") from exc
+
+
+def check_message(source: Any) -> None:
+    """Refuse a message that is compressed, which no recording is: 81 KB unpacked to 5 GB. The place stays as it is.
+
+    Raises:
+        ValueError: If it is.
+    """
+    place = source.tell()
+    try:
+        message = pa.ipc.read_message(source)
+    except EOFError:
+        return  # the end of the stream, which the reader knows
+    finally:
+        source.seek(place)
+    try:
+        is_compressed = message.type == "record batch" and _is_compressed(message.metadata.to_pybytes())
+    except struct.error as exc:
+        raise ValueError(f"a batch's description is cut short ({exc})") from exc
+    if is_compressed:
+        raise ValueError("a batch is compressed")
+
+
+def _is_compressed(message: bytes) -> bool:
+    """Return whether a record batch's message says so: Message.header.compression of Arrow's Message.fbs."""
+
+    def field(table: int, index: int) -> int | None:
+        (back,) = struct.unpack_from("<i", message, table)
+        (size,) = struct.unpack_from("<H", message, table - back)
+        if 4 + 2 * index >= size:
+            return None
+        (offset,) = struct.unpack_from("<H", message, table - back + 4 + 2 * index)
+        return table + offset if offset else None
+
+    (root,) = struct.unpack_from("<I", message)
+    header = field(root, _HEADER)
+    if header is None:
+        raise ValueError("a batch has no header")
+    return field(header + struct.unpack_from("<I", message, header)[0], _COMPRESSION) is not None
+
+
 class RecordingFile:
     """Reads an unsealed recording up to its first incomplete or damaged batch."""
 
@@ -264,15 +359,21 @@ class RecordingFile:
 
     def batches(self) -> Iterator[Any]:
         """Yield whole batches whose checksum holds."""
+        return (batch for _, batch in self.placed_batches())
+
+    def placed_batches(self) -> Iterator[tuple[int, Any]]:
+        """Yield them with the byte at which each begins."""
         try:
             while True:
+                place = self._source.tell()
+                check_message(self._source)
                 batch, metadata = self._reader.read_next_batch_with_custom_metadata()
                 batch.validate(full=True)  # before anything follows its offsets; a checksum does not cover lengths
                 if metadata is None or metadata.get(BATCH_CHECKSUM_KEY) != checksum_of(batch):
                     return
                 self._good_size = self._source.tell()
                 self.rows += batch.num_rows
-                yield batch
+                yield place, batch
         except StopIteration:
             self._good_size = self._source.tell()
         except READ_ERRORS:

@@ -15,15 +15,15 @@ from agent.contract.episodes.columns import (
     REPAIR,
     SEALED_SUFFIX,
     SEALING_SUFFIX,
+    ArrowFile,
     check_columns,
     check_readable,
-    check_schema,
     damaged_episode,
     one_line,
     parse_metadata,
     refuse_existing,
 )
-from agent.contract.episodes.reading import Episode, RecordingFile
+from agent.contract.episodes.reading import Episode, RecordingFile, open_parquet, read_pictures
 from agent.contract.errors import EpisodeError, FrameError
 from agent.contract.picture import decode_picture
 
@@ -69,9 +69,8 @@ def salvage(damaged: Path, sealed: Path) -> tuple[int, int]:
     """
     check_readable(damaged)
     try:
-        file = pq.ParquetFile(damaged, page_checksum_verification=True, pre_buffer=False)
+        file = open_parquet(damaged)
         schema = file.schema_arrow
-        check_schema(damaged, schema)
         parse_metadata(damaged, schema)
         groups = file.num_row_groups
         rows = int(file.metadata.num_rows)
@@ -92,10 +91,11 @@ def salvage(damaged: Path, sealed: Path) -> tuple[int, int]:
 
 def _is_whole(path: Path, file: Any, index: int) -> bool:
     try:
+        for pictures in read_pictures(path, file, index):
+            for picture in pictures.field("bytes"):
+                decode_picture(picture.as_py() or b"")
         table = file.read_row_group(index, use_threads=False)
         check_columns(path, table, file.metadata.row_group(index).num_rows)
-        for picture in table["frame"].combine_chunks().field("bytes"):
-            decode_picture(picture.as_py() or b"")
     except (*READ_ERRORS, EpisodeError, FrameError):
         return False
     return True
@@ -104,7 +104,7 @@ def _is_whole(path: Path, file: Any, index: int) -> bool:
 def seal_recording(recording: Path, sealed: Path) -> tuple[int, int]:
     """Turn a recording into Parquet batch by batch; return its rows, and how many bytes could not be read."""
     check_readable(recording)
-    with pa.OSFile(str(recording)) as source:
+    with pa.PythonFile(ArrowFile(recording)) as source:
         reader = RecordingFile(recording, source)
 
         def batches() -> Iterator[Any]:

@@ -72,6 +72,7 @@ class EpisodeWriter:
         """Rows recorded so far: on the disk, or waiting for their half second to fill."""
         self._recording = path.with_suffix(RECORDING_SUFFIX)
         self._rows_per_batch = max(1, math.floor(header.rate_hz * _BATCH_NS / SECOND_NS))
+        self._safe_rows = 0  # on the disk before what is being written
         self._pending: list[dict[str, Any]] = []
         self._schema: Any = None  # known with the first row, which names the telemetry
         self._telemetry_names: set[str] = set()
@@ -222,8 +223,9 @@ class EpisodeWriter:
             columns = [pa.array([row[field.name] for row in rows], field.type) for field in self._schema]
             batch = pa.record_batch(columns, schema=self._schema)
             size = self._size
+            self._safe_rows = self.rows - len(rows)
             self._append((b"" if self._size else self._schema.serialize().to_pybytes()) + _message(batch))
-            self._batches.append((size, self.rows - len(rows), rows[-1]["captured_ns"]))
+            self._batches.append((size, self._safe_rows, rows[-1]["captured_ns"]))
         except Exception:
             self.rows -= len(rows)
             raise
@@ -240,7 +242,7 @@ class EpisodeWriter:
             self._file.truncate()
             raise EpisodeError(
                 f"{self._recording} cannot be written ({exc.strerror}): up to half a second of the drive is lost, "
-                f"{self.rows - len(self._pending)} rows before it are safe. Free space on the disk."
+                f"{self._safe_rows} rows before it are safe. Free space on the disk."
             ) from exc
         self._size += len(data)
 
