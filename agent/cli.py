@@ -1,10 +1,12 @@
 """The driver's command line: the program itself. The commands are in ``agent.commands``."""
 
+import logging
 import sys
 from collections.abc import Sequence
 
 from agent.commands.options import Entry, Invocation, make_parser
 from agent.commands.program import run_program
+from agent.contract.untrusted import printable
 
 COMMANDS = tuple(
     Entry(name, summary, f"agent.commands.{name}")
@@ -58,11 +60,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_program(parser, argv, set_up=_set_up_logging)
 
 
-def _set_up_logging(invocation: Invocation) -> None:
-    import logging
+class _Printable(logging.Formatter):
+    """Lines that quote window titles and file names, without what would steer the terminal."""
 
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def _set_up_logging(invocation: Invocation) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Printable("%(message)s"))
     logger = logging.getLogger("agent")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.DEBUG if invocation.verbose else logging.WARNING)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.commands.options import JSON, Command, Entry, Invocation
 from agent.commands.wiring import EXIT_DONE, EXIT_ERROR, progress_bar, say, say_json
+from agent.contract.untrusted import printable
 from agent.settings.episodes import EpisodesSettings
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _show(invocation: Invocation, found: "list[Examination]") -> None:
         rate = f"{(each.rows - 1) / each.seconds:.1f}" if each.seconds else "-"
         pixels = f"{each.width_px}x{each.height_px}" if each.rows else "-"
         table.add_row(
-            escape(str(each.path)),
+            escape(printable(str(each.path))),
             str(each.rows),
             f"{each.seconds:.1f}",
             rate,
@@ -88,8 +89,8 @@ def _show(invocation: Invocation, found: "list[Examination]") -> None:
             f"{each.largest_gap_s:.2f}",
             pixels,
             f"{each.size_bytes / 1e6:.1f}",
-            escape(each.game),
-            escape(each.driver),
+            escape(printable(each.game)),
+            escape(printable(each.driver)),
             f"[{_COLOURS[each.verdict]}]{each.verdict}[/]",
         )
     console = Console()

@@ -1,6 +1,7 @@
 """A program of several commands: its command line read, one command run, errors to exit codes."""
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -36,6 +37,7 @@ def run_program(
     """
     if argv is None:
         _end_like_ctrl_c()
+        _print_whatever_comes()
     verbose = False
     try:
         arguments = parser.parse_args(argv)
@@ -82,6 +84,13 @@ def _started_ns(argv: Sequence[str] | None) -> int | None:
         return clock_ns()
     age = age_s()
     return None if age is None else clock_ns() - round(age * 1e9)
+
+
+def _print_whatever_comes() -> None:
+    """Let output that is not UTF-8 (a Latin-1 terminal, a file on Windows) spell out the characters that it lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _end_like_ctrl_c() -> None:

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from agent.contract.untrusted import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
@@ -19,14 +21,14 @@ ENDINGS = {
 
 
 def say(text: str) -> None:
-    """Write a result to standard output."""
-    sys.stdout.write(text.rstrip("\n") + "\n")
+    """Write a result to standard output, without what would steer the terminal."""
+    sys.stdout.write(printable(text.rstrip("\n")) + "\n")
     sys.stdout.flush()
 
 
 def note(text: str) -> None:
-    """Write progress or a problem to standard error."""
-    sys.stderr.write(text + "\n")
+    """Write progress or a problem to standard error, without what would steer the terminal."""
+    sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()
 
 

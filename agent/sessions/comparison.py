@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
 from agent.contract.errors import GameError, ReportError
 from agent.contract.profile import ReturnMarks
+from agent.contract.untrusted import is_finite, printable
 from agent.sessions.evaluation import EvaluationReport, TrackResult
 from agent.settings.compare import CompareSettings
 
@@ -59,12 +61,13 @@ class Comparison:
         """Return two rows, and the difference below them, for a rich console."""
         table = Table("driver", "mean return", title=f"{self.tracks} tracks driven by both", show_footer=True)
         table.columns[0].footer = "second - first"
+        share = f" ({100 * self.difference / abs(self.first_mean):+.2f} %)" if self.first_mean else ""
         table.columns[1].footer = (
-            f"{self.difference:+.1f} ({100 * self.difference / abs(self.first_mean):+.2f} %), 95 % sure between "
+            f"{self.difference:+.1f}{share}, 95 % sure between "
             f"{self.low:+.1f} and {self.high:+.1f}; worst {self.worst_difference:+.1f} on {self.worst_seed}"
         )
-        table.add_row(self.first, f"{self.first_mean:.1f}")
-        table.add_row(self.second, f"{self.second_mean:.1f}")
+        table.add_row(Text(printable(self.first)), f"{self.first_mean:.1f}")
+        table.add_row(Text(printable(self.second)), f"{self.second_mean:.1f}")
         return table
 
 
@@ -117,7 +120,7 @@ def load_report(path: Path) -> EvaluationReport:
     try:
         raw: Any = json.loads(path.read_text(encoding="utf-8"))
         tracks = tuple(TrackResult(**{**track, "problems": tuple(track["problems"])}) for track in raw["tracks"])
-        if not all(isinstance(track.seed, int) and np.isfinite(track.episode_return) for track in tracks):
+        if not all(type(track.seed) is int and is_finite(track.episode_return) for track in tracks):
             raise ValueError("a track without a seed or a finite return")
         marks = raw.get("marks")  # none in reports of versions before 2026-11, which had CarRacing's for every game
         return EvaluationReport(
@@ -128,7 +131,7 @@ def load_report(path: Path) -> EvaluationReport:
             tracks,
             None if marks is None else ReturnMarks(float(marks["good"]), float(marks["poor"])),
         )
-    except (GameError, OSError, ValueError, KeyError, TypeError, RecursionError) as exc:
+    except (GameError, OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as exc:
         raise ReportError(
             f"{path} cannot be read as an evaluation ({type(exc).__name__}: {exc}), expected what `python -m agent "
             "evaluate --json` prints. Make it anew."

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from agent.contract.profile import ReturnMarks
+from agent.contract.untrusted import printable
 from agent.driving.summary import DriveSummary
 from agent.games.base import DriveState, Outcome, Simulator
 from agent.observers.base import TickObserver, TickRecord
@@ -134,7 +136,7 @@ class EvaluationReport:
         """
         named = any(track.track for track in self.tracks)
         table = Table(
-            title=f"{self.model} ({self.engine}) on {self.game}",
+            title=Text(printable(f"{self.model} ({self.engine}) on {self.game}")),
             caption=self._caption(named),
             box=box.SIMPLE_HEAD,
             padding=0,
@@ -144,7 +146,7 @@ class EvaluationReport:
             justify: Literal["left", "right"] = "left" if heading in ("outcome", "track") else "right"
             table.add_column(heading.replace(" ", "\n") if named else heading, justify=justify)
         for track in self.tracks:
-            table.add_row(*self._cells(track, named).values())
+            table.add_row(*(Text(printable(cell)) for cell in self._cells(track, named).values()))
         return table
 
     def _cells(self, track: TrackResult, named: bool) -> dict[str, str]:

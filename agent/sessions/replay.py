@@ -304,7 +304,7 @@ def _load_reference(path: Path, outputs: tuple[str, ...]) -> dict[str, Any]:
         texts = [raw[name] for name in ("episode", "frames_sha256", "model", "engine", "preprocessing")]
         if not all(isinstance(text, str) for text in [*texts, raw["weights_sha256"] or ""]):
             raise TypeError("a name or checksum that is no text")
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as exc:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError, OverflowError) as exc:
         raise EpisodeError(
             f"{path} cannot be read as a reference ({type(exc).__name__}: {exc}), expected {REFERENCE_FORMAT}. "
             "Restore it, or store a new one."
