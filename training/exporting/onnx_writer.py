@@ -243,12 +243,19 @@ def _bias(writer: _GraphWriter, layer: Any, path: str) -> list[str]:
 
 
 def _window(layer: Any) -> dict[str, Any]:
-    return {
+    window = {
         "kernel_shape": list(layer.kernel_size),
         "strides": list(layer.strides),
         "dilations": list(layer.dilation_rate),
-        "auto_pad": _padding(layer),
     }
+    auto_pad = _padding(layer)
+    if auto_pad != "SAME_UPPER" or set(layer.dilation_rate) == {1}:
+        return {**window, "auto_pad": auto_pad}
+    # ONNX Runtime (1.32) refuses auto_pad with dilations. Keras has those with strides of 1 alone, under which the
+    # padding depends on the kernel and not on the picture.
+    whole = [(size - 1) * step for size, step in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
+    before = [total // 2 for total in whole]
+    return {**window, "pads": [*before, *(total - first for total, first in zip(whole, before, strict=True))]}
 
 
 def _padding(layer: Any) -> str:
