@@ -35,6 +35,20 @@ PROTECTIONS = (
         f"{GUARD} -k waited_for_too_long",
     ),
     Protection(
+        "controls are not held for seconds, whatever the rate",
+        "expiry_for",
+        "min(LONGEST_EXPIRY_S, max(EXPIRY_S, _PERIODS * period_s))",
+        "max(EXPIRY_S, _PERIODS * period_s)",
+        f"{GUARD} -k held_for_seconds",
+    ),
+    Protection(
+        "no old picture counts as fresh, whatever the rate",
+        "stale_after",
+        "min(LONGEST_STALE_S, max(STALE_S, _STALE_PERIODS * period_s))",
+        "max(STALE_S, _STALE_PERIODS * period_s)",
+        f"{LOOP} -k counts_as_fresh",
+    ),
+    Protection(
         "the guard does not wait for an agent that reads nothing",
         "_Service._report",
         "and self._reports - self._read < _UNREAD",

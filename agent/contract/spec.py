@@ -37,6 +37,8 @@ MAX_STACK = 16
 """The most pictures in one observation."""
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 PREPROCESSING = "halve-area-then-linear/1"
+SLOWEST_HZ, FASTEST_HZ = 1.0, 1000.0
+"""Control rates. Slower is no driving: the car is not looked after between two decisions."""
 """Version of :func:`agent.contract.preprocess.preprocess`. Weights trained with another version are refused."""
 
 T = TypeVar("T")
@@ -160,7 +162,8 @@ class ModelSpec:
         game: The game profile the weights were trained on.
         width_px: Width of the observation.
         height_px: Height of the observation.
-        rate_hz: Control rate the demonstrations were recorded at; the default of ``drive``.
+        rate_hz: Control rate the demonstrations were recorded at, :data:`SLOWEST_HZ` to :data:`FASTEST_HZ`; the default
+            of ``drive``.
         outputs: The heads, in the order the network returns them.
         masks: Parts of the frame painted black before the network sees it, as fractions of the frame.
         preprocessing: Version of the preprocessing the weights were trained with.
@@ -191,8 +194,9 @@ class ModelSpec:
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= 8192:
                 raise SpecError(f"{name} is {shortened(value)}, expected a whole number of pixels from 1 to 8192.")
-        if type(self.rate_hz) not in (int, float) or not (0 < self.rate_hz <= 1000):
-            raise SpecError(f"rate_hz is {shortened(self.rate_hz)}, expected a number above 0 and at most 1000.")
+        if type(self.rate_hz) not in (int, float) or not (SLOWEST_HZ <= self.rate_hz <= FASTEST_HZ):
+            expected = f"a number from {SLOWEST_HZ:g} to {FASTEST_HZ:g}"
+            raise SpecError(f"rate_hz is {shortened(self.rate_hz)}, expected {expected}.")
         if not self.outputs or len({output.name for output in self.outputs}) != len(self.outputs):
             raise SpecError("outputs is empty or names one output twice, expected at least one, each named once.")
         if self.preprocessing != PREPROCESSING:

@@ -8,12 +8,18 @@ from agent.contract.controls import Controls
 EXPIRY_S = 0.15
 """How long controls hold without new ones, at most: with the holder's own waking up, that is neutral within 200 ms."""
 
-_PERIODS = 1.5  # a slow loop must not be taken for a dead one: controls hold for this many control periods at least
+LONGEST_EXPIRY_S = 0.5
+"""How long controls hold at most, however slow the loop: at 100 km/h a car goes 14 m in that time."""
+
+_PERIODS = 1.5  # a slow loop must not be taken for a dead one: controls hold for this many control periods
 
 
 def expiry_for(period_s: float) -> float:
-    """Return how long controls hold, in seconds: 0.15, or longer where the loop is slower than 10 a second."""
-    return max(EXPIRY_S, _PERIODS * period_s)
+    """Return how long controls hold, in seconds: 0.15; one and a half periods of a slow loop, 0.5 at most.
+
+    At less than 2 Hz the controls are neutral between two decisions.
+    """
+    return min(LONGEST_EXPIRY_S, max(EXPIRY_S, _PERIODS * period_s))
 
 
 class Controller(Protocol):

@@ -27,6 +27,9 @@ STALE_S = 0.2
 """The oldest picture whose controls are sent: what people take to react, and several times what a pass takes where the
 machine is fit for driving."""
 
+LONGEST_STALE_S = 1.0
+"""The oldest picture at any rate: one period of the slowest loop."""
+
 _STALE_PERIODS = 2.0  # where the rate is lower than 10 a second, a decision on time may be older than that
 
 
@@ -226,8 +229,8 @@ class _Driver:
 
 
 def stale_after(period_s: float) -> float:
-    """Return how old the picture behind controls may be, in seconds: 0.2, or two periods of a slow loop."""
-    return max(STALE_S, _STALE_PERIODS * period_s)
+    """Return how old the picture behind controls may be, in seconds: 0.2; two periods of a slow loop, 1 at most."""
+    return min(LONGEST_STALE_S, max(STALE_S, _STALE_PERIODS * period_s))
 
 
 class _Watcher:

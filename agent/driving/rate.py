@@ -6,6 +6,7 @@ import numpy as np
 
 from agent.contract.controls import Controls
 from agent.contract.observation import Frame
+from agent.contract.spec import SLOWEST_HZ
 from agent.policies.base import Policy, untimed
 from agent.system.pacing import clock_ns
 
@@ -52,8 +53,9 @@ def sustainable_rate(wanted_hz: float, inference_s: float) -> float:
 
     Returns:
         ``wanted_hz`` if forward passes leave a quarter of the period for the rest of a tick and for the game;
-        otherwise the highest rate at which they do, rounded down to a tenth of a hertz, at least 0.1.
+        otherwise the highest rate at which they do, rounded down to a tenth of a hertz, but no less than
+        :data:`agent.contract.spec.SLOWEST_HZ`, whether that can be held or not.
     """
     if inference_s * wanted_hz <= _INFERENCE_SHARE:
         return wanted_hz
-    return min(wanted_hz, max(0.1, math.floor(10 * _INFERENCE_SHARE / inference_s) / 10))
+    return min(wanted_hz, max(SLOWEST_HZ, math.floor(10 * _INFERENCE_SHARE / inference_s) / 10))

@@ -6,7 +6,7 @@ from agent.contract.controls import AXIS_NAMES
 from agent.contract.episodes.reading import Episode
 from agent.contract.observation import Frame
 from agent.contract.preprocess import preprocess
-from agent.contract.spec import ModelSpec, outputs_named
+from agent.contract.spec import FASTEST_HZ, SLOWEST_HZ, ModelSpec, outputs_named
 from agent.policies.base import Decision, Section
 
 
@@ -35,7 +35,7 @@ class ReplayedPolicy:
             name=episode.path.stem[:100],
             backbone="none",
             game=header.game,
-            rate_hz=min(1000.0, header.rate_hz),
+            rate_hz=min(FASTEST_HZ, max(SLOWEST_HZ, header.rate_hz)),
             outputs=outputs_named([header.axes[place] for place in known]),
         )
         self._start_ns: int | None = None

@@ -104,18 +104,29 @@ def nearest_hold_ticks(rate_hz: float, simulator: "Simulator", note: Note = igno
 
 def settle_rate(asked_hz: float | None, policy: "Policy", note: Note = ignore) -> tuple[float, float]:
     """Warm the policy up beside the waiting, drawing game; return the rate to use and seconds a forward pass."""
+    from agent.controllers.base import expiry_for
+    from agent.driving.loop import stale_after
     from agent.driving.rate import sustainable_rate, warm_up
 
     inference_s = warm_up(policy)
     wanted_hz = asked_hz if asked_hz is not None else policy.spec.rate_hz
     rate_hz = sustainable_rate(wanted_hz, inference_s)
-    if rate_hz == wanted_hz:
-        return wanted_hz, inference_s
-    found = f"a forward pass takes up to {inference_s * 1e3:.0f} ms here, good for {rate_hz:g} Hz"
-    if asked_hz is not None:
-        note(f"{found}; driving at {asked_hz:g} Hz all the same, as asked")
-        return asked_hz, inference_s
-    note(f"{found}: driving at that instead of the weights' own {wanted_hz:g} Hz (--rate HZ insists)")
+    if rate_hz != wanted_hz:
+        found = f"a forward pass takes up to {inference_s * 1e3:.0f} ms here, good for {rate_hz:g} Hz"
+        if inference_s * rate_hz > 1:
+            found = f"a forward pass takes up to {inference_s * 1e3:.0f} ms here, too long even for {rate_hz:g} Hz"
+        if asked_hz is not None:
+            note(f"{found}; driving at {asked_hz:g} Hz all the same, as asked")
+            rate_hz = asked_hz
+        else:
+            note(f"{found}: driving at that instead of the weights' own {wanted_hz:g} Hz (--rate HZ insists)")
+    if (held_s := expiry_for(1 / rate_hz)) < 1 / rate_hz:
+        note(f"controls hold for {held_s:g} s at most: at {rate_hz:g} Hz they are neutral between two decisions")
+    if inference_s > stale_after(1 / rate_hz):
+        note(
+            f"a picture older than {stale_after(1 / rate_hz):g} s is not driven by: decisions will come too late. "
+            "Close other programs, or choose a faster --engine"
+        )
     return rate_hz, inference_s
 
 

@@ -150,6 +150,11 @@ def test_a_slow_loop_is_not_taken_for_a_dead_one() -> None:
     assert expiry_for(0.2) == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize("rate_hz", [2.0, 1.1, 1.0, 0.1, 0.05])
+def test_no_loop_is_so_slow_that_controls_are_held_for_seconds(rate_hz: float) -> None:
+    assert expiry_for(1 / rate_hz) == 0.5
+
+
 FAULTS = {
     "killed": "os.kill(os.getpid(), signal.SIGKILL)",
     "stopped": "os.kill(os.getpid(), signal.SIGSTOP)",

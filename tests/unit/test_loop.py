@@ -30,6 +30,7 @@ from agent.driving.summary import DriveSummary
 from agent.engines.base import Prediction
 from agent.observers.base import DrivenTick, TickRecord
 from agent.policies.network import NetworkPolicy
+from agent.sessions.opening import settle_rate
 from agent.system import process
 from agent.system.pacing import Pacer, VirtualClock
 
@@ -327,12 +328,31 @@ def test_warm_up_finds_an_unusable_network() -> None:
         (25.0, 0.03, 25.0),
         (25.0, 0.05, 15.0),
         (30.0, 0.031, 24.1),
-        (25.0, 60.0, 0.1),
+        (25.0, 60.0, 1.0),
         (0.05, 60.0, 0.05),
     ],
 )
 def test_the_rate_is_lowered_only_as_far_as_needed(wanted_hz: float, inference_s: float, expected_hz: float) -> None:
     assert sustainable_rate(wanted_hz, inference_s) == expected_hz
+
+
+@pytest.mark.parametrize(
+    ("asked_hz", "inference_s", "rate_hz", "said"),
+    [
+        (None, 0.02, 25.0, []),
+        (None, 0.1, 7.5, ["good for 7.5 Hz"]),
+        (None, 3.0, 1.0, ["too long even for 1 Hz", "hold for 0.5 s at most", "decisions will come too late"]),
+        (0.5, 0.02, 0.5, ["hold for 0.5 s at most"]),
+    ],
+)
+def test_a_rate_too_low_to_drive_by_is_told(
+    asked_hz: float | None, inference_s: float, rate_hz: float, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.driving.rate.warm_up", lambda policy: inference_s)
+    notes: list[str] = []
+    assert settle_rate(asked_hz, NetworkPolicy(FakeEngine()), notes.append) == (rate_hz, inference_s)
+    assert len(notes) == len(said)
+    assert all(words in note for words, note in zip(said, notes, strict=True))
 
 
 class FlickeringSource(FakeSource):
@@ -472,6 +492,11 @@ def test_a_person_drives_however_late_the_network_is() -> None:
 def test_a_slow_loop_is_given_two_periods() -> None:
     assert stale_after(1 / 30) == STALE_S
     assert stale_after(0.25) == 0.5
+
+
+@pytest.mark.parametrize("period_s", [1.0, 10.0, 20.0])
+def test_no_loop_is_so_slow_that_an_old_picture_counts_as_fresh(period_s: float) -> None:
+    assert stale_after(period_s) == 1.0
 
 
 def test_what_ended_the_drive_is_in_the_summary() -> None:
