@@ -241,7 +241,7 @@ def filled_axes(outputs: Sequence[str]) -> tuple[str, ...]:
     if unknown or len(set(filled)) < len(filled):
         twice = next((name for name in filled if filled.count(name) > 1), "")
         found = f"there is no axis {unknown[0]!r}" if unknown else f"two outputs move the {twice}"
-        raise ControlsError(f"{found}, expected outputs out of: {', '.join((*AXIS_NAMES, *SIGNED_OUTPUTS))}.")
+        raise ControlsError(f"{found}, expected {', '.join((*AXIS_NAMES, *SIGNED_OUTPUTS))}, and each axis once.")
     return tuple(filled)
 
 

@@ -161,8 +161,9 @@ class _Driver:
             )
         self._summary.regain_sight()
         prediction, observation = self._policy.decide(frame, tick.section)
+        outputs = self._policy.spec.output_names
         with tick.section("send"):
-            raw = Controls.from_prediction(prediction, self._policy.spec.output_names)
+            raw = Controls.from_prediction(prediction, outputs)
             age_s = tick.age_s(frame.captured_ns)
             if age_s > self._limit_s:
                 self._summary.come_too_late(age_s, self._limit_s)
@@ -197,6 +198,7 @@ class _Driver:
             tick.started_ns,
             by_hand is not None,
             self._stuck_state,
+            outputs,
         )
 
     def _look(self, tick: Tick) -> Frame:

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 
 from agent.contract.controls import Controls
 from agent.contract.errors import ControllerError
-from agent.contract.profile import KeyMap
+from agent.contract.profile import KeyMap, PadMap
 from agent.inputs.base import Input
 from agent.inputs.gamepad import GamepadInput
 from agent.inputs.keyboard import Hotkeys, KeyboardInput
@@ -94,7 +94,9 @@ class Takeover:
 
 
 @contextmanager
-def open_takeover(keys: KeyMap, wheel: Wheel | None = None, hotkey: str = "f8") -> Iterator[Takeover]:
+def open_takeover(
+    keys: KeyMap, wheel: Wheel | None = None, hotkey: str = "f8", pad_map: PadMap | None = None
+) -> Iterator[Takeover]:
     """Open what a person may take over with: the pads that are plugged in now, and the keys.
 
     Of pads that come later only one of a model that has gone is listened to: SDL cannot tell the others from the
@@ -105,12 +107,13 @@ def open_takeover(keys: KeyMap, wheel: Wheel | None = None, hotkey: str = "f8") 
         wheel: What they turn. Of a game that keys drive, the game's own wheel, as a person's recordings have it: the
             corrections are trained on with those. None: a steady hand, for a game that a pad drives.
         hotkey: Takes the wheel for them, and gives it back.
+        pad_map: What lies where on a pad, beside steering and pedals; None: nothing.
     """
     with ExitStack() as stack:
         pad: GamepadInput | None = None
         with ExitStack() as attempt:
             try:
-                pad = attempt.enter_context(GamepadInput())
+                pad = attempt.enter_context(GamepadInput(pad=pad_map))
                 pad.keep_to_those_here()
                 stack.push(attempt.pop_all())
             except ControllerError as exc:

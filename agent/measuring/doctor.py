@@ -15,7 +15,7 @@ import numpy as np
 from agent.capture.desktop import is_wayland
 from agent.capture.registry import open_grabber
 from agent.capture.screen import ScreenSource
-from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.controls import AXIS_NAMES, NEUTRAL, Controls
 from agent.contract.errors import AgentError, BlindError, CaptureError
 from agent.contract.observation import Pixels
 from agent.contract.profile import MSS, Capture, GameProfile, KeyMap, PadMap
@@ -315,7 +315,8 @@ def diagnose(settings: DoctorSettings, note: Note = ignore) -> Iterator[Finding]
     untrained = settings.weights is None and folder is not None and not folder.exists()
     load = None
     if folder is not None and not untrained:
-        load = partial(open_engine, EngineSettings(weights=settings.weights), name, note)
+        axes = AXIS_NAMES if profile is None else profile.axes
+        load = partial(open_engine, EngineSettings(weights=settings.weights), name, note, axes)
     yield from examine(profile, capture, load, settings.picture, _save, settings.pad)
     if profile is not None and untrained:
         advice = f"Record yourself (`agent record --game {profile.name}`) and train, or pass --weights"

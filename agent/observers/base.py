@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import ClassVar, Literal, Protocol, Self
 
-from agent.contract.controls import Controls
+from agent.contract.controls import STANDARD_AXES, Controls
 from agent.contract.observation import Frame, Observation
 from agent.engines.base import Prediction
 
@@ -28,6 +28,7 @@ class DrivenTick:
         started_ns: When the tick began, on the pacer's clock.
         intervention: Whether the controls are a person's, who had taken over, and not the policy's.
         stuck: Whether the car gets on; None where nothing watches.
+        outputs: What the prediction's numbers are, in their order.
     """
 
     index: int
@@ -40,6 +41,7 @@ class DrivenTick:
     started_ns: int
     intervention: bool = False
     stuck: StuckState | None = None
+    outputs: tuple[str, ...] = STANDARD_AXES
     kind: ClassVar[Literal["driven"]] = "driven"
 
 

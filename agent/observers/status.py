@@ -3,13 +3,12 @@
 import shutil
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
 import numpy as np
 
-from agent.contract.controls import STANDARD_AXES
 from agent.observers.base import DrivenTick, TickRecord
 from agent.system.pacing import TickStats, clock_ns
 
@@ -31,20 +30,12 @@ class StatusLine:
         stats: The pacer's.
         stream: Where to write; standard error if None.
         clock: Monotonic time in nanoseconds.
-        outputs: What is predicted, in the order of the predictions.
     """
 
-    def __init__(
-        self,
-        stats: TickStats,
-        stream: TextIO | None = None,
-        clock: Callable[[], int] = clock_ns,
-        outputs: Sequence[str] = STANDARD_AXES,
-    ) -> None:
+    def __init__(self, stats: TickStats, stream: TextIO | None = None, clock: Callable[[], int] = clock_ns) -> None:
         self._stats = stats
         self._stream = stream or sys.stderr
         self._clock = clock
-        self._outputs = tuple(outputs)
         self._in_place = self._stream.isatty()
         self._period_s = _TERMINAL_PERIOD_S if self._in_place else _LOG_PERIOD_S
         self._latencies_s: deque[float] = deque(maxlen=_RECENT_TICKS)
@@ -86,7 +77,7 @@ class StatusLine:
         p50_s, p99_s = np.percentile(list(self._latencies_s), (50, 99))
         line = (
             f"{self._stats.rate_hz:.1f} Hz | FPS {frames_per_second:.0f} PPS {predictions_per_second:.0f}"
-            f" | {format_controls(record, self._outputs)} | latency p50 {p50_s * 1e3:.0f} ms, p99 {p99_s * 1e3:.0f} ms"
+            f" | {format_controls(record)} | latency p50 {p50_s * 1e3:.0f} ms, p99 {p99_s * 1e3:.0f} ms"
             f" | missed {self._stats.missed}/{self._stats.deadlines}"
         )
         if self._in_place:
@@ -101,9 +92,10 @@ class StatusLine:
         self._written = record
 
 
-def format_controls(record: DrivenTick, outputs: Sequence[str] = STANDARD_AXES) -> str:
+def format_controls(record: DrivenTick) -> str:
     """Return raw predictions with the sent values in brackets, output by output."""
-    sent = record.controls.to_array(outputs)
+    sent = record.controls.to_array(record.outputs)
     return " ".join(
-        f"{name} {raw:.2f} ({value:.2f})" for name, raw, value in zip(outputs, record.prediction, sent, strict=True)
+        f"{name} {raw:.2f} ({value:.2f})"
+        for name, raw, value in zip(record.outputs, record.prediction, sent, strict=True)
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.contract.controls import with_standard_axes
 from agent.observers.base import TickObserver
 from agent.policies.base import Policy
 from agent.settings.drive import DriveSettings
@@ -26,6 +27,7 @@ def no_watch(stats: TickStats) -> Sequence[TickObserver]:
 def output_observers(
     settings: DriveSettings,
     game: str,
+    axes: Sequence[str],
     policy: Policy,
     rate_hz: float,
     seed: int | None,
@@ -37,6 +39,7 @@ def output_observers(
     Args:
         settings: Which outputs are wanted, and where.
         game: The game's name.
+        axes: What its car can do.
         policy: Who drives.
         rate_hz: Control rate.
         seed: Track of the lap; None for a game in a window.
@@ -57,7 +60,8 @@ def output_observers(
         # With the time of day, because two drives on one track are two recordings.
         track = "" if seed is None else f"-{seed}"
         path = settings.record / f"{game}{track}-{time.strftime('%Y%m%d-%H%M%S')}.parquet"
-        observers.append(EpisodeRecorder(path, EpisodeHeader(game, policy.driver, rate_hz, seed), telemetry))
+        header = EpisodeHeader(game, policy.driver, rate_hz, seed, axes=with_standard_axes(axes))
+        observers.append(EpisodeRecorder(path, header, telemetry))
         files.append(path)
     if settings.video is not None:
         from agent.observers.video import VideoWriter
@@ -65,7 +69,7 @@ def output_observers(
         film = settings.video
         if settings.several_laps and seed is not None:
             film = film.with_stem(f"{film.stem}-{seed}")
-        observers.append(VideoWriter(film, rate_hz))
+        observers.append(VideoWriter(film, rate_hz, axes=axes))
         files.append(film)
     if settings.show_input is not None:
         from agent.observers.show_input import ShowInput

@@ -107,7 +107,8 @@ class _Run:
             return []
         from agent.observers.video import VideoWriter
 
-        return [VideoWriter(self.settings.video / f"{self.game.name}-{seed}.mp4", rate_hz)]
+        path = self.settings.video / f"{self.game.name}-{seed}.mp4"
+        return [VideoWriter(path, rate_hz, axes=self.game.profile.axes)]
 
     def report(self, policy: "Policy", rate_hz: float) -> EvaluationReport:
         """Put the figures of what was finished together; without any, the interrupt goes on."""
@@ -128,7 +129,7 @@ class _LockstepRun(_Run):
             simulator = make_simulator()
             with closing(open_driver(self.settings, simulator, self.note)) as policy:
                 return self._drive(policy, simulator)
-        with closing(open_policy(self.settings, self.game.name, self.note)) as policy:
+        with closing(open_policy(self.settings, self.game.name, self.note, self.game.profile.axes)) as policy:
             return self._drive(policy, make_simulator())
 
     def _drive(self, policy: "Policy", simulator: Simulator) -> Evaluation:
@@ -156,7 +157,7 @@ class _RealTimeRun(_Run):
         interrupted = False
         make_simulator = self.game.simulator_maker(self.settings.track)
         with (
-            closing(open_policy(self.settings, self.game.name, self.note)) as policy,
+            closing(open_policy(self.settings, self.game.name, self.note, self.game.profile.axes)) as policy,
             RealTimeGame(make_simulator, self.seeds[0]) as running,
         ):
             running.wait_until_ready()

@@ -157,7 +157,7 @@ def film_models(
         for folder in folders:
             chosen = EngineSettings(weights=folder, engine=settings.engine, threads=settings.threads)
             caption = f"{folder.parent.name}/{folder.name}" if same_names else folder.name
-            with closing(open_policy(chosen, game.name, note)) as policy:
+            with closing(open_policy(chosen, game.name, note, game.profile.axes)) as policy:
                 films.append(
                     drive_for_film(
                         simulator, policy, settings.seed, hold_ticks, caption, settings.scale, settings.seconds

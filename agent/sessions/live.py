@@ -175,14 +175,21 @@ def drive_live(
         # The game starts up while the network is being loaded, and has all cores to itself.
         running = stack.enter_context(RealTimeGame(game.simulator_maker(), settings.seed))
         claim_cores(settings, note)
-        policy = stack.enter_context(closing(open_policy(settings, game.name, note)))
+        policy = stack.enter_context(closing(open_policy(settings, game.name, note, game.profile.axes)))
         running.wait_until_ready()
         rate_hz, inference_s = settle_rate(settings.rate, policy, note)
 
         def observers_for(seed: int, stats: TickStats) -> list[TickObserver]:
             files[seed] = []
             outputs = output_observers(
-                settings, game.name, policy, rate_hz, seed, files[seed], lambda: running.source.state
+                settings,
+                game.name,
+                game.profile.axes,
+                policy,
+                rate_hz,
+                seed,
+                files[seed],
+                lambda: running.source.state,
             )
             return [*watch(stats), *outputs, *(() if health is None else (health.of(stats),))]
 

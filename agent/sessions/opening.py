@@ -4,12 +4,13 @@ What there is to tell on the way goes to ``note``, a line at a time; nothing is 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.contract.controls import AXIS_NAMES
 from agent.contract.errors import EngineError, SpecError
-from agent.contract.spec import STEERING_THROTTLE_BRAKE, ModelSpec
+from agent.contract.spec import ModelSpec
 from agent.engines.registry import AUTO, EngineRequest, find_engine, load_engine
 from agent.games.registry import find_expert
 from agent.settings.evaluate import EvaluateSettings
@@ -30,8 +31,14 @@ def ignore(line: str) -> None:
     """Be told, and say nothing."""
 
 
-def open_engine(settings: EngineSettings, game: str, note: Note = ignore) -> "Engine":
-    """Load the network; ``game`` names the shipped weights where none are given.
+def open_engine(settings: EngineSettings, game: str, note: Note = ignore, axes: Sequence[str] = AXIS_NAMES) -> "Engine":
+    """Load the network.
+
+    Args:
+        settings: Which, and what runs it.
+        game: Names the shipped weights where none are given.
+        note: Is told of oddities.
+        axes: What the game's car can do, see :class:`agent.contract.profile.GameProfile`.
 
     Raises:
         AgentError: If the model folder or the engine is missing or faulty.
@@ -43,11 +50,10 @@ def open_engine(settings: EngineSettings, game: str, note: Note = ignore) -> "En
     if entry is not None and not entry.needs_weights:
         return entry.load(request)
     spec = ModelSpec.load(folder)
-    if spec.outputs != STEERING_THROTTLE_BRAKE:
-        raise SpecError(
-            f"{folder} predicts {', '.join(spec.output_names)}, expected steering, throttle, brake in their ranges. "
-            "Pass a model that drives with --weights."
-        )
+    try:
+        spec.check_can_drive(axes)
+    except SpecError as exc:
+        raise SpecError(f"{folder}: {exc}") from exc
     if spec.game != game:
         note(f"{folder} was trained on {spec.game}, not on {game}: expect little")
     try:
@@ -64,11 +70,11 @@ def open_engine(settings: EngineSettings, game: str, note: Note = ignore) -> "En
         ) from exc
 
 
-def open_policy(settings: EngineSettings, game: str, note: Note = ignore) -> "Policy":
+def open_policy(settings: EngineSettings, game: str, note: Note = ignore, axes: Sequence[str] = AXIS_NAMES) -> "Policy":
     """Load the network and what feeds it; see :func:`open_engine`."""
     from agent.policies.stacked import policy_for
 
-    return policy_for(open_engine(settings, game, note))
+    return policy_for(open_engine(settings, game, note, axes))
 
 
 def open_driver(settings: EvaluateSettings | RecordSettings, simulator: "Simulator", note: Note = ignore) -> "Policy":
@@ -81,7 +87,7 @@ def open_driver(settings: EvaluateSettings | RecordSettings, simulator: "Simulat
         from agent.policies.expert import ExpertPolicy
 
         return ExpertPolicy(find_expert()(simulator), simulator)
-    return open_policy(settings, simulator.profile.name, note)
+    return open_policy(settings, simulator.profile.name, note, simulator.profile.axes)
 
 
 def shipped_weights(game: str) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.capture.screen import ScreenSource
+from agent.contract.controls import with_standard_axes
 from agent.contract.episodes.columns import EpisodeHeader
 from agent.contract.errors import AgentError, ControllerError
 from agent.contract.profile import GameProfile, HotkeyMap
@@ -58,7 +59,9 @@ def record_person(
     """
     profile = find_game(settings.game).profile
     track = ControlTrack()
-    header = EpisodeHeader(profile.name, "human", profile.rate_hz, profile_notes=profile.notes)
+    header = EpisodeHeader(
+        profile.name, "human", profile.rate_hz, profile_notes=profile.notes, axes=with_standard_axes(profile.axes)
+    )
     pacer = Pacer(1.0 / profile.rate_hz)
     session: Demonstration | None = None
     interrupted, failure = False, None
@@ -130,7 +133,7 @@ def choose_input(chosen: str | None, profile: GameProfile, note: Note = ignore) 
             chosen = "gamepad" if unheard is None else "keyboard"
             note(f"you drive with the {pad.name}" if unheard is None else f"{unheard}: you drive with the keys")
     if chosen == "gamepad":
-        return GamepadInput(), 0.0
+        return GamepadInput(pad=profile.pad), 0.0
     if profile.controller == "gamepad":
         return KeyboardInput(profile.keys), 0.0
     return KeyboardInput(profile.keys, wheel=GameWheel(profile.keys.steering_ramp)), KEYS_AVERAGED_S

@@ -104,7 +104,7 @@ def drive_window(settings: DriveSettings, note: Note = ignore, watch: Watch = no
         source = stack.enter_context(ScreenSource(settings.where_to_look(profile)))
         controller = stack.enter_context(_make_controller(settings, profile))
         claim_cores(settings, note)
-        policy = stack.enter_context(closing(open_policy(settings, profile.model_name, note)))
+        policy = stack.enter_context(closing(open_policy(settings, profile.model_name, note, profile.axes)))
         rate_hz, inference_s = settle_rate(settings.rate, policy, note)
         pacer = Pacer(1.0 / rate_hz)
         if isinstance(controller, GuardedController):
@@ -115,7 +115,7 @@ def drive_window(settings: DriveSettings, note: Note = ignore, watch: Watch = no
             takeover, stuck = _nobody, None
         summary = DriveSummary(pacer.stats)
         first = _FirstDecision()
-        outputs = output_observers(settings, profile.name, policy, rate_hz, None, files)
+        outputs = output_observers(settings, profile.name, profile.axes, policy, rate_hz, None, files)
         watchers = [first, *watch(pacer.stats), *outputs]
         if health is not None:
             watchers.append(health.of(pacer.stats))
@@ -169,7 +169,7 @@ def _make_controller(settings: DriveSettings, profile: GameProfile) -> Controlle
     wheel = GameWheel(profile.keys.steering_ramp) if by_keys else None
     make_hands = None
     if settings.takeover:
-        make_hands = functools.partial(open_takeover, profile.keys, wheel, profile.hotkeys.takeover)
+        make_hands = functools.partial(open_takeover, profile.keys, wheel, profile.hotkeys.takeover, profile.pad)
     if by_keys:
         from agent.controllers.keyboard import Keyboard, release_keys
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from agent.contract.controls import filled_axes
 from agent.contract.errors import GameError
 from agent.contract.profile import Region
 
@@ -90,6 +91,14 @@ def track_seed(value: Any) -> int:
 def cores(value: Any) -> tuple[int, ...]:
     """Return numbers of processor cores, each once, from ``0,1`` or from several numbers."""
     return tuple(dict.fromkeys(whole(part, 0, 4095) for part in _parts(value)))
+
+
+def output_names(value: Any) -> tuple[str, ...]:
+    """Return names of a network's outputs, from ``steering,throttle`` or from several names."""
+    names = tuple(text(part).strip() for part in _parts(value))
+    if not filled_axes(names):
+        raise ValueError("there are no outputs, expected at least one")
+    return names
 
 
 def region(value: Any) -> Region:

@@ -164,7 +164,7 @@ def test_two_huge_values_are_no_infinite_one() -> None:
 def test_axes_without_an_output_are_neutral(outputs: list[str], data: st.DataObject) -> None:
     prediction = [data.draw(st.floats(-2, 2, width=32)) for _ in outputs]
     if "pedal" in outputs and {"throttle", "brake"} & set(outputs):
-        with pytest.raises(ControlsError, match=r"two outputs move the (throttle|brake), expected outputs out of"):
+        with pytest.raises(ControlsError, match=r"two outputs move the (throttle|brake), expected .* each axis once"):
             filled_axes(outputs)
         return
     controls = Controls.from_prediction(prediction, outputs)
@@ -198,7 +198,7 @@ def test_a_prediction_is_of_as_many_values_as_there_are_outputs() -> None:
 
 
 def test_an_unknown_output_is_named() -> None:
-    with pytest.raises(ControlsError, match="no axis 'clutch', expected outputs out of: steering, throttle, brake"):
+    with pytest.raises(ControlsError, match="no axis 'clutch', expected steering, throttle, brake"):
         filled_axes(["steering", "clutch"])
 
 

@@ -191,8 +191,10 @@ def test_the_status_line_shows_what_is_predicted() -> None:
     record = replace(
         make_record(), prediction=np.array((-0.1, -0.7), np.float32), controls=Controls(-0.1, 0.0, 0.7, handbrake=1.0)
     )
-    assert format_controls(record, ("steering", "pedal")) == "steering -0.10 (-0.10) pedal -0.70 (-0.70)"
-    assert format_controls(record, ("pedal", "handbrake")) == "pedal -0.10 (-0.70) handbrake -0.70 (1.00)"
+    record = replace(record, outputs=("steering", "pedal"))
+    assert format_controls(record) == "steering -0.10 (-0.10) pedal -0.70 (-0.70)"
+    record = replace(record, outputs=("pedal", "handbrake"))
+    assert format_controls(record) == "pedal -0.10 (-0.70) handbrake -0.70 (1.00)"
 
 
 @pytest.mark.parametrize("width", [160, 240, 320, 600])

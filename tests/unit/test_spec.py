@@ -375,7 +375,7 @@ def test_outputs_have_the_ranges_of_the_table() -> None:
     ("names", "message"),
     [
         ([], "there are no outputs"),
-        (["steering", "clutch"], "there is no axis 'clutch', expected outputs out of: steering, throttle, brake"),
+        (["steering", "clutch"], "there is no axis 'clutch', expected steering, throttle, brake"),
         (["pedal", "brake"], "two outputs move the brake"),
         (["steering", "steering"], "two outputs move the steering"),
     ],

@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from agent.contract.controls import AXIS_NAMES
 from agent.contract.errors import GameError, TrainingError
 from agent.contract.profile import Rectangle
 from agent.settings.base import Group, Settings, option
-from agent.settings.checks import at_least_one, at_least_zero, number, path, text, track_seed, whole
+from agent.settings.checks import at_least_one, at_least_zero, number, output_names, path, text, track_seed, whole
 from training.data.balancing.registry import RULE_NAMES
 from training.data.buffers import CAPACITY
 from training.data.held_out import HELD_OUT_SEED
@@ -107,6 +108,8 @@ class FitConfig(Settings):
         buffer_size: Samples waiting to be drawn, a feed.
         keep_stages: Whether the model of every round is kept in ``stages``, named by its steps.
         seed: Of the sample order, the flips and the network's first weights.
+        outputs: What the network predicts: names of axes, or of :data:`agent.contract.controls.SIGNED_OUTPUTS`; None:
+            every axis that the game has.
 
     Raises:
         TrainingError: If a value cannot be, or values do not go together.
@@ -227,6 +230,15 @@ class FitConfig(Settings):
         ),
     )
     seed: int = field(default=0, metadata=option("of order, flips and first weights", track_seed, metavar="S"))
+    outputs: tuple[str, ...] | None = field(
+        default=None,
+        metadata=option(
+            f"what the network predicts: some of {', '.join(AXIS_NAMES)}, or pedal, which is throttle and brake as "
+            "one; axes that it does not predict stay neutral (default: what the game's profile has)",
+            output_names,
+            metavar="NAME,NAME...",
+        ),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

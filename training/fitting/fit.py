@@ -13,7 +13,7 @@ from pathlib import Path
 from agent.contract.durable import replace_file, replace_folder, replacing
 from agent.contract.errors import TrainingError
 from agent.contract.profile import GameProfile, Rectangle
-from agent.contract.spec import ModelSpec
+from agent.contract.spec import ModelSpec, outputs_named
 from training.data.samples import Samples, find_episodes, load_samples, preprocess_episodes
 from training.exporting.export import export_model
 from training.fitting.board import Board
@@ -60,6 +60,7 @@ def fit(
         width_px=config.width_px,
         height_px=config.height_px,
         rate_hz=profile.rate_hz,
+        outputs=outputs_named(config.outputs or profile.axes),
         masks=masks,
     )
     if unknown := dict(config.importance).keys() - set(spec.output_names):

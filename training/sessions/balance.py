@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from agent.contract.spec import STEERING_THROTTLE_BRAKE
+from agent.contract.spec import outputs_named
 from training.data.balance_report import BalanceReport, read_labels, report_balance
 from training.data.balancing.registry import RULE_NAMES
 from training.data.config import BalanceSettings
@@ -24,6 +24,7 @@ def measure_balance(
     paths = [
         path for entry in settings.data for path in ([entry] if entry.suffix == ".parquet" else find_episodes([entry]))
     ]
-    labels = read_labels(paths, lambda: progress(len(paths)))
+    outputs = outputs_named(settings.outputs)
+    labels = read_labels(paths, lambda: progress(len(paths)), outputs)
     rule_names = RULE_NAMES if settings.rule == "all" else (settings.rule,)
-    return report_balance(labels, STEERING_THROTTLE_BRAKE, rule_names, len(paths))
+    return report_balance(labels, outputs, rule_names, len(paths))
