@@ -9,6 +9,7 @@
     ├── WeightsError      weights or graph are missing, damaged or disagree with the spec
     ├── EngineError       an inference runtime is missing or cannot run the network
     ├── EpisodeError      a recording is unreadable, damaged or of another format
+    ├── MeasurementError  a measurement could not be taken or drawn
     ├── ReportError       an evaluation's report is unreadable, or two of them cannot be compared
     ├── GameError         a game or profile is unknown, or the game process died
     ├── CaptureError      no frame could be had
@@ -45,6 +46,10 @@ class WeightsError(AgentError):
 
 class EngineError(AgentError):
     """An inference runtime is not installed or cannot run the network."""
+
+
+class MeasurementError(AgentError):
+    """A measurement could not be taken, or its picture not drawn or written."""
 
 
 class EpisodeError(AgentError):

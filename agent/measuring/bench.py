@@ -12,16 +12,13 @@ the memory of an engine known.
 
 import gc
 import itertools
-import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Callable, ItemsView, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
@@ -38,6 +35,7 @@ from agent.engines.base import Engine
 from agent.engines.registry import EngineEntry, EngineRequest
 from agent.measuring.bench_report import SCREEN_HEIGHT_PX, SCREEN_WIDTH_PX, BenchReport, summarise
 from agent.measuring.peak import PEAK_MULTIPLY_ADDS, PRECISIONS, PeakPass
+from agent.system.child import Child, start_child
 from agent.system.pacing import clock_ns
 from agent.system.plugins import find_plugins, load_plugin
 from agent.system.process import age_s, peak_memory_mb
@@ -135,19 +133,10 @@ class WorkerProcess:
     def __init__(self, name: str, make_pass: Callable[[], Pass]) -> None:
         self._name = name
         self._make_pass = make_pass
-        self._link: Connection[Any, Any]
-        self._process: BaseProcess
+        self._child: Child
 
     def __enter__(self) -> Self:
-        context = multiprocessing.get_context("spawn")  # a fork would share what the libraries here have started
-        self._link, child_link = context.Pipe()
-        self._process = context.Process(target=_work, args=(child_link, self._make_pass), name=self._name, daemon=True)
-        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for this process to act on
-        try:
-            self._process.start()
-        finally:
-            signal.signal(signal.SIGINT, previous)
-        child_link.close()  # or its end would go unnoticed
+        self._child = start_child(_work, (self._make_pass,), self._name)
         try:
             self.startup_s, self.peak_memory_mb = self._answer()
         except BaseException:
@@ -158,11 +147,7 @@ class WorkerProcess:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._link.close()
-        self._process.join(_CLOSE_TIMEOUT_S)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        self._child.end(_CLOSE_TIMEOUT_S)
 
     @property
     def name(self) -> str:
@@ -176,7 +161,7 @@ class WorkerProcess:
             EngineError: If a pass fails.
         """
         try:
-            self._link.send(passes)
+            self._child.link.send(passes)
         except OSError:
             self._raise_death()
         turn: Turn
@@ -185,12 +170,12 @@ class WorkerProcess:
 
     def _answer(self) -> Any:
         try:
-            if not self._link.poll(_START_TIMEOUT_S):
+            if not self._child.link.poll(_START_TIMEOUT_S):
                 raise EngineError(
                     f"{self._name} gave no answer for {_START_TIMEOUT_S:.0f} s, expected it in seconds. "
                     "Close other programs, or leave it out with --engines."
                 )
-            failure, answer = self._link.recv()
+            failure, answer = self._child.link.recv()
         except (EOFError, OSError):
             self._raise_death()
         if failure is not None:
@@ -198,10 +183,10 @@ class WorkerProcess:
         return answer
 
     def _raise_death(self) -> NoReturn:
-        self._process.join(_CLOSE_TIMEOUT_S)
+        self._child.process.join(_CLOSE_TIMEOUT_S)
         raise EngineError(
-            f"the process of {self._name} ended with exit code {self._process.exitcode}, expected it to wait for its "
-            "turn: something killed it, perhaps for lack of memory. Leave it out with --engines."
+            f"the process of {self._name} ended with exit code {self._child.process.exitcode}, expected it to wait "
+            "for its turn: something killed it, perhaps for lack of memory. Leave it out with --engines."
         )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from agent.contract.errors import EngineError
+from agent.contract.errors import EngineError, MeasurementError
 from agent.engines.registry import EngineEntry
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class BenchReport:
             path.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(path, dpi=120)
         except OSError as exc:
-            raise EngineError(f"{path} cannot be written ({exc}), expected a place for a picture.") from exc
+            raise MeasurementError(f"{path} cannot be written ({exc}), expected a place for a picture.") from exc
 
 
 def summarise(

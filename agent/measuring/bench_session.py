@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.util import find_spec
 
-from agent.contract.errors import EngineError
+from agent.contract.errors import EngineError, MeasurementError
 from agent.engines.base import Engine
 from agent.engines.model_folder.opening import open_model_folder
 from agent.engines.registry import EngineEntry, find_engine, find_engines, load_engine
@@ -32,7 +32,7 @@ def measure_engines(
         AgentError: If the model or the game cannot be loaded.
     """
     if settings.plot is not None and not find_spec("matplotlib"):  # before minutes of measuring
-        raise EngineError("--plot needs matplotlib: `pip install '.[training]'`, or leave it out.")
+        raise MeasurementError("--plot needs matplotlib: `pip install '.[training]'`, or leave it out.")
     game = find_game("carracing")
     folder = settings.weights if settings.weights is not None else shipped_weights(game.name)
     model = open_model_folder(folder)

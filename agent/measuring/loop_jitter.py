@@ -1,7 +1,6 @@
 """How evenly the loop keeps its rate, with the processor at rest and with every core busy, beside another's loop."""
 
 import itertools
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from agent.contract.errors import EngineError
+from agent.contract.errors import MeasurementError
 from agent.contract.observation import Frame, Observation
 from agent.contract.spec import ModelSpec
 from agent.controllers.memory import MemoryController
@@ -23,6 +22,7 @@ from agent.driving.loop import drive
 from agent.engines.base import Prediction
 from agent.policies.network import NetworkPolicy
 from agent.settings.pace import PaceSettings
+from agent.system.child import start_child
 from agent.system.pacing import Pacer, clock_ns
 from agent.system.process import raise_priority
 
@@ -112,7 +112,7 @@ def run_turns(
         advance: Called after every turn.
 
     Raises:
-        EngineError: If a loop cannot be imported, or its process ends.
+        MeasurementError: If a loop cannot be imported, or its process ends.
     """
     intervals: dict[tuple[str, str], list[float]] = {}
     ticks = round((seconds + _SETTLING_S) * rate_hz)
@@ -151,23 +151,19 @@ def _busy_cores(wanted: bool) -> Iterator[None]:
 
 def _run_apart(name: str, period_s: float, ticks: int, think_s: float, high_priority: bool) -> list[int]:
     """Run a loop in a process of its own, where nothing else was loaded."""
-    context = multiprocessing.get_context("spawn")
-    link, child_link = context.Pipe()
-    arguments = (child_link, name, period_s, ticks, think_s, high_priority)
-    process = context.Process(target=_run, args=arguments, name=name, daemon=True)
-    process.start()
-    child_link.close()
+    child = start_child(_run, (name, period_s, ticks, think_s, high_priority), name)
     try:
-        if not link.poll(ticks * period_s * 4 + _TIMEOUT_S):
-            raise EngineError(f"the loop {name} does not come to an end, expected {ticks} ticks of {period_s:g} s.")
-        answer = link.recv()
+        if not child.link.poll(ticks * period_s * 4 + _TIMEOUT_S):
+            raise MeasurementError(
+                f"the loop {name} does not come to an end, expected {ticks} ticks of {period_s:g} s."
+            )
+        answer = child.link.recv()
     except EOFError:
         answer = "its process ended"
     finally:
-        process.kill()
-        process.join()
+        child.end()
     if isinstance(answer, str):
-        raise EngineError(f"the loop {name} cannot be run ({answer}), expected {ticks} ticks. Leave it out.")
+        raise MeasurementError(f"the loop {name} cannot be run ({answer}), expected {ticks} ticks. Leave it out.")
     looked_ns: list[int] = answer
     return looked_ns
 
@@ -233,11 +229,13 @@ def measure_pace(settings: PaceSettings, progress: Callable[[int], None] = lambd
         progress: Is told after every turn how many there are.
 
     Raises:
-        EngineError: If there is no other loop to compare with, or a loop's process ends.
+        MeasurementError: If there is no other loop to compare with, or a loop's process ends.
     """
     loops = loop_names() if settings.with_others else (OURS,)
     if settings.with_others and len(loops) == 1:
-        raise EngineError("there is no other loop to compare with, expected the training package beside the agent.")
+        raise MeasurementError(
+            "there is no other loop to compare with, expected the training package beside the agent."
+        )
     turns = settings.rounds * len(loops) * len(CONDITIONS)
     think_s = settings.think_ms / 1e3
     return list(

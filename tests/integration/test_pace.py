@@ -5,7 +5,7 @@ import json
 import pytest
 
 from agent.cli import main
-from agent.contract.errors import EngineError
+from agent.contract.errors import MeasurementError
 from agent.measuring import loop_jitter
 from agent.measuring.loop_jitter import OURS, loop_names, run_turns, summarise
 
@@ -35,7 +35,7 @@ def test_each_loop_runs_at_its_rate() -> None:
 
 
 def test_a_loop_that_cannot_be_run_is_told() -> None:
-    with pytest.raises(EngineError, match="the loop another's cannot be run"):
+    with pytest.raises(MeasurementError, match="the loop another's cannot be run"):
         list(run_turns(["another's"], 50.0, 0.1, 1, 0.0, False))
 
 

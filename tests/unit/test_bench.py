@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from agent.contract.controls import Controls
-from agent.contract.errors import EngineError
+from agent.contract.errors import EngineError, MeasurementError
 from agent.contract.observation import Observation
 from agent.contract.spec import ModelSpec
 from agent.engines.base import Engine, Prediction
@@ -319,7 +319,7 @@ def test_a_plot_is_a_picture(tmp_path: Path) -> None:
 def test_a_plot_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     (tmp_path / "file").write_text("")
-    with pytest.raises(EngineError, match=r"bench\.png cannot be written"):
+    with pytest.raises(MeasurementError, match=r"bench\.png cannot be written"):
         report().plot(tmp_path / "file" / "bench.png")
 
 

@@ -196,3 +196,15 @@ def test_a_full_disk_counts_the_rows_that_it_kept(tmp_path: Path, monkeypatch: p
     monkeypatch.undo()
     writer.close()
     assert len(Episode.open(tmp_path / "drive.parquet")) == 20
+
+
+def test_a_recording_whose_folder_is_taken_away_counts_nothing_as_recorded(tmp_path: Path) -> None:
+    folder = tmp_path / "episodes"
+    writer = EpisodeWriter(folder / "drive.parquet", EpisodeHeader("game", "human", RATE_HZ))
+    for index in range(20):
+        writer.write(row(index))
+    folder.rename(tmp_path / "moved")
+    with pytest.raises(EpisodeError, match="cannot be read"):
+        writer.close()
+    assert writer.rows == 0
+    assert (tmp_path / "moved" / "drive.recording").exists()

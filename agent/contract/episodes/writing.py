@@ -204,6 +204,8 @@ class EpisodeWriter:
             try:
                 recorded = self.rows
                 if recorded:
+                    if not self._recording.exists():
+                        self.rows = 0  # its folder was taken away: nothing of it is left to be counted
                     sealed, unread = seal_recording(self._recording, self.path)
             finally:
                 self._file.close()  # not before: until then the recording is claimed

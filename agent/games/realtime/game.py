@@ -13,7 +13,6 @@ a while only: of an agent that hangs, is stopped or killed, the game lets go.
 """
 
 import math
-import multiprocessing
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -28,8 +27,9 @@ from agent.controllers.base import EXPIRY_S
 from agent.games.base import DriveState, Simulator
 from agent.games.realtime.server import run_game
 from agent.games.realtime.shared import NUMBERS, OUTCOMES, Layout, SharedRings
+from agent.system.child import start_child
 from agent.system.pacing import clock_ns
-from agent.system.process import no_interrupts, peak_memory_mb
+from agent.system.process import peak_memory_mb
 
 FRAMES_PER_S = 50.0  # one picture a physics tick, as gymnasium's own window shows them
 READY_TIMEOUT_S = 60.0  # importing the game and generating a track takes 1 to 2 s on an idle machine
@@ -64,7 +64,6 @@ class RealTimeGame:
             raise ValueError(f"frames_per_s is {frames_per_s}, expected a positive number of frames a second")
         self.source = _Source(self)
         self.controller = _Controller(self)
-        self._context = multiprocessing.get_context("spawn")  # forking a process with threads (OpenVINO) can deadlock
         self._arguments = (make_simulator, seed, frames_per_s)
         self._waiting_on: int | None = seed
         self._process: BaseProcess | None = None
@@ -74,12 +73,8 @@ class RealTimeGame:
         self._rings: SharedRings | None = None
 
     def __enter__(self) -> Self:
-        self._link, child_link = self._context.Pipe()
-        process = self._context.Process(target=run_game, args=(child_link, *self._arguments), name="game", daemon=True)
-        with no_interrupts():
-            process.start()
-        child_link.close()  # or the pipe would stay open, and the game's end unnoticed, as long as we live
-        self._process = process
+        child = start_child(run_game, self._arguments, "game")
+        self._link, self._process = child.link, child.process
         return self
 
     def __exit__(
