@@ -10,24 +10,19 @@ Only one of them works at a time; the others wait on their pipes. A process of i
 the memory of an engine known.
 """
 
-import gc
 import itertools
-import os
 import time
 from collections.abc import Callable, ItemsView, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from agent.contract.controls import Controls
-from agent.contract.errors import AgentError, EngineError
+from agent.contract.errors import EngineError
 from agent.contract.observation import Frame
 from agent.contract.preprocess import preprocess
 from agent.controllers.memory import MemoryController
@@ -35,10 +30,9 @@ from agent.engines.base import Engine
 from agent.engines.registry import EngineEntry, EngineRequest
 from agent.measuring.bench_report import SCREEN_HEIGHT_PX, SCREEN_WIDTH_PX, BenchReport, summarise
 from agent.measuring.peak import PEAK_MULTIPLY_ADDS, PRECISIONS, PeakPass
-from agent.system.child import Child, start_child
+from agent.measuring.workers import Turn, Worker, WorkerProcess
 from agent.system.pacing import clock_ns
 from agent.system.plugins import find_plugins, load_plugin
-from agent.system.process import age_s, peak_memory_mb
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -51,15 +45,8 @@ GAME_SEED = 0
 """Track of the game beside the engines."""
 
 _BASELINES = "hoodcam.baselines"  # group of entry points: the name of a baseline, and what makes it from a model folder
-_START_TIMEOUT_S = 300.0  # Keras needs 11 s on an idle machine
-_CLOSE_TIMEOUT_S = 5.0
 _GAME_ALONE_S = 2.0
 _EPISODE_S = 10.0  # the game's own limit is 20 s, and a turn takes 2 s at most
-
-Pass = Callable[[], Sequence[float]]
-"""Does something once and returns the seconds of each of its stages."""
-Turn = npt.NDArray[np.float64]
-"""float64, shape (passes, stages): seconds."""
 
 
 class DrivePass:
@@ -99,124 +86,6 @@ class DrivePass:
         self._controller.send(controls)
         times = (started_ns, captured_ns, preprocessed_ns, inferred_ns, mapped_ns, clock())
         return tuple((end - begin) / 1e9 for begin, end in itertools.pairwise(times))
-
-
-class Worker(Protocol):
-    """Something that makes passes when told to."""
-
-    @property
-    def name(self) -> str:
-        """What to call it in the report."""
-
-    def measure(self, passes: int) -> Turn:
-        """Make passes, one right after the other, and return what each took."""
-
-
-class WorkerProcess:
-    """A process that makes passes when told to: ``with WorkerProcess(...) as worker``, which waits until it is ready.
-
-    Args:
-        name: What to call it.
-        make_pass: Builds what it does; called in the process, so it must be importable there.
-
-    Attributes:
-        startup_s: From the process's start (Python's own included) to the end of its first pass.
-        peak_memory_mb: Its largest resident memory as of its latest turn; None where the system does not tell.
-
-    Raises:
-        EngineError: On entering, if the pass cannot be built or made.
-    """
-
-    startup_s: float
-    peak_memory_mb: float | None
-
-    def __init__(self, name: str, make_pass: Callable[[], Pass]) -> None:
-        self._name = name
-        self._make_pass = make_pass
-        self._child: Child
-
-    def __enter__(self) -> Self:
-        self._child = start_child(_work, (self._make_pass,), self._name)
-        try:
-            self.startup_s, self.peak_memory_mb = self._answer()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._child.end(_CLOSE_TIMEOUT_S)
-
-    @property
-    def name(self) -> str:
-        """As given."""
-        return self._name
-
-    def measure(self, passes: int) -> Turn:
-        """Make passes after one that is not counted: it finds the caches full of what the others left there.
-
-        Raises:
-            EngineError: If a pass fails.
-        """
-        try:
-            self._child.link.send(passes)
-        except OSError:
-            self._raise_death()
-        turn: Turn
-        turn, self.peak_memory_mb = self._answer()
-        return turn
-
-    def _answer(self) -> Any:
-        try:
-            if not self._child.link.poll(_START_TIMEOUT_S):
-                raise EngineError(
-                    f"{self._name} gave no answer for {_START_TIMEOUT_S:.0f} s, expected it in seconds. "
-                    "Close other programs, or leave it out with --engines."
-                )
-            failure, answer = self._child.link.recv()
-        except (EOFError, OSError):
-            self._raise_death()
-        if failure is not None:
-            raise EngineError(f"{self._name} is of no use here: {failure}")
-        return answer
-
-    def _raise_death(self) -> NoReturn:
-        self._child.process.join(_CLOSE_TIMEOUT_S)
-        raise EngineError(
-            f"the process of {self._name} ended with exit code {self._child.process.exitcode}, expected it to wait "
-            "for its turn: something killed it, perhaps for lack of memory. Leave it out with --engines."
-        )
-
-
-def _work(link: "Connection[Any, Any]", make_pass: Callable[[], Pass]) -> None:
-    """Serve one pipe until it is closed; the main function of a worker's process."""
-    started_ns = clock_ns()
-    # What goes wrong is told through the pipe, and TensorFlow greets with a page that no setting keeps away (2.21).
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    with suppress(EOFError, OSError):
-        try:
-            make_one_pass = make_pass()
-            make_one_pass()
-            lifetime_s = age_s()
-            startup_s = lifetime_s if lifetime_s is not None else (clock_ns() - started_ns) / 1e9
-            gc.collect()
-            gc.freeze()
-            link.send((None, (startup_s, peak_memory_mb())))
-            while True:
-                passes = link.recv()
-                make_one_pass()
-                turn = np.array([make_one_pass() for _ in range(passes)], np.float64)
-                link.send((None, (turn, peak_memory_mb())))
-        except AgentError as exc:
-            link.send((str(exc), None))
-        except ImportError as exc:
-            link.send((f"it cannot be imported ({exc}), expected its library to be installed.", None))
-        except (EOFError, OSError):
-            raise
-        except Exception as exc:
-            link.send((f"{type(exc).__name__}: {exc}", None))
 
 
 def interleave(
@@ -353,23 +222,8 @@ def run_bench(
     """
     skipped: dict[str, str] = {}
     with ExitStack() as stack:
-        workers: dict[str, WorkerProcess] = {}
-        for entry, make_engine in engines:
-            try:
-                worker = WorkerProcess(entry.name, partial(make_drive_pass, make_engine))
-                workers[entry.name] = stack.enter_context(worker)
-            except EngineError as exc:
-                skipped[entry.name] = str(exc)
-                on_skip(str(exc))
-        if not workers:
-            raise EngineError(
-                "no engine is left to measure, expected at least one that runs here. See the lines above."
-            )
-        peaks: dict[str, WorkerProcess] = {}
-        for precision in PRECISIONS:
-            with suppress(EngineError):  # this processor lacks it
-                worker = WorkerProcess(f"peak {precision}", partial(PeakPass, precision, threads))
-                peaks[precision] = stack.enter_context(worker)
+        workers = _open_workers(engines, stack, skipped, on_skip)
+        peaks = _open_peaks(threads, stack)
         everyone = [*workers.values(), *peaks.values()]
         total = rounds * len(everyone)
         rates: dict[str, float] = {}
@@ -383,6 +237,19 @@ def run_bench(
     peak_per_s = {
         precision: PEAK_MULTIPLY_ADDS / float(turns[worker.name].min()) for precision, worker in peaks.items()
     }
+    summaries = tuple(
+        summarise(
+            entry,
+            turns[entry.name],
+            workers[entry.name].startup_s,
+            workers[entry.name].peak_memory_mb,
+            network_multiply_adds,
+            peak_per_s,
+            rates.get(entry.name),
+        )
+        for entry, _ in engines
+        if entry.name in workers
+    )
     return BenchReport(
         model=model,
         multiply_adds=network_multiply_adds,
@@ -390,23 +257,41 @@ def run_bench(
         rounds=rounds,
         passes=PASSES,
         threads=threads,
-        engines=tuple(
-            summarise(
-                entry,
-                turns[entry.name],
-                workers[entry.name].startup_s,
-                workers[entry.name].peak_memory_mb,
-                network_multiply_adds,
-                peak_per_s,
-                rates.get(entry.name),
-            )
-            for entry, _ in engines
-            if entry.name in workers
-        ),
+        engines=summaries,
         baselines=tuple(baselines),
         skipped=skipped,
         game_alone_frames_per_s=rates.get("alone"),
     )
+
+
+def _open_workers(
+    engines: Sequence[tuple[EngineEntry, Callable[[], Engine]]],
+    stack: ExitStack,
+    skipped: dict[str, str],
+    on_skip: Callable[[str], None],
+) -> dict[str, WorkerProcess]:
+    """Start every engine that can be had here; what cannot goes into ``skipped``, with why."""
+    workers: dict[str, WorkerProcess] = {}
+    for entry, make_engine in engines:
+        try:
+            worker = WorkerProcess(entry.name, partial(make_drive_pass, make_engine))
+            workers[entry.name] = stack.enter_context(worker)
+        except EngineError as exc:
+            skipped[entry.name] = str(exc)
+            on_skip(str(exc))
+    if not workers:
+        raise EngineError("no engine is left to measure, expected at least one that runs here. See the lines above.")
+    return workers
+
+
+def _open_peaks(threads: int | None, stack: ExitStack) -> dict[str, WorkerProcess]:
+    """Start what measures the arithmetic of each precision that this processor has."""
+    peaks: dict[str, WorkerProcess] = {}
+    for precision in PRECISIONS:
+        with suppress(EngineError):  # this processor lacks it
+            worker = WorkerProcess(f"peak {precision}", partial(PeakPass, precision, threads))
+            peaks[precision] = stack.enter_context(worker)
+    return peaks
 
 
 def _wait() -> Turn:

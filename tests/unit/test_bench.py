@@ -19,8 +19,9 @@ from agent.contract.spec import ModelSpec
 from agent.engines.base import Engine, Prediction
 from agent.engines.constant import ConstantEngine
 from agent.engines.registry import EngineEntry, find_engine
-from agent.measuring.bench import GAME_SEED, DrivePass, GameBeside, Turn, WorkerProcess, interleave, run_bench
+from agent.measuring.bench import GAME_SEED, DrivePass, GameBeside, interleave, run_bench
 from agent.measuring.bench_report import STAGES, BenchReport, Spread, installed_mb, summarise
+from agent.measuring.workers import Turn, WorkerProcess
 from agent.system.pacing import VirtualClock
 from training.engines.entries import KERAS_PREDICT
 
