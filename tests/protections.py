@@ -19,6 +19,7 @@ _TIMEOUT_S = 300
 
 
 GUARD, LOOP, SCREEN = "tests/integration/test_guard.py", "tests/unit/test_loop.py", "tests/unit/test_screen.py"
+WINDOW = "tests/integration/test_window_drive.py"
 PROTECTIONS = (
     Protection(
         "controls expire in the guard",
@@ -446,6 +447,111 @@ PROTECTIONS = (
         "gc.disable()",
         'gc.disable()\nimport socket\n\nglobal _open\n_open = socket.create_server(("127.0.0.1", 0))',
         "tests/integration/test_nothing_listens.py",
+    ),
+    Protection(
+        "a guard that hangs is found out in time",
+        "SILENCE_S",
+        "SILENCE_S = 0.06",
+        "SILENCE_S = 0.5",
+        f"{GUARD} -k stopped_guard",
+    ),
+    Protection(
+        "the guard is preferred by the system",
+        "hold_controller",
+        "raise_priority(realtime=True)",
+        "pass",
+        f"{GUARD} -k preferred",
+    ),
+    Protection(
+        "the guard lets go before it ends",
+        "_Service.run",
+        "self._expires_s, self._by_hand = -math.inf, None\nself._let_go()",
+        "pass",
+        f"{GUARD} -k lets_go_before",
+    ),
+    Protection(
+        "the loop is woken promptly",
+        "drive",
+        "stack.enter_context(prompt_wakeups())",
+        "pass",
+        f"{LOOP} -k promptly",
+    ),
+    Protection(
+        "a slow loop's controls hold for long enough",
+        "drive_window",
+        "controller.expiry_s = expiry_for(pacer.period_s)",
+        "pass",
+        f"{WINDOW} -k slow_loop",
+    ),
+    Protection(
+        "the loop of a window hears of the person",
+        "drive_window",
+        "takeover = controller.by_hand",
+        "takeover = _nobody",
+        f"{WINDOW} -k person",
+    ),
+    Protection(
+        "a person may take over in a window",
+        "_make_controller",
+        "if settings.takeover",
+        "if False",
+        f"{WINDOW} -k person",
+    ),
+    Protection(
+        "a stuck car in a window is brought off",
+        "drive_window",
+        "None if profile.stuck is None else StuckWatch(profile.stuck, controller.tap)",
+        "None",
+        f"{WINDOW} -k stuck",
+    ),
+    Protection(
+        "a car that nothing helps is not driven on",
+        "StuckWatch.watch",
+        "return NEUTRAL if self._hopeless else controls",
+        "return controls",
+        "tests/unit/test_stuck.py -k gives_up",
+    ),
+    Protection(
+        "the rescue key of a killed guard is let go of",
+        "_make_controller",
+        "release_keys, profile.keys, pressed)",
+        "release_keys, profile.keys)",
+        f"{WINDOW} -k killed_guard",
+    ),
+    Protection(
+        "the keys of a killed guard are let go of",
+        "_make_controller",
+        "make_hands, let_go)",
+        "make_hands)",
+        f"{WINDOW} -k killed_guard",
+    ),
+    Protection(
+        "a held button comes up when the pad is left",
+        "Gamepad.__exit__",
+        "self._show(PadState())",
+        "pass",
+        "tests/unit/test_gamepad.py -k comes_up",
+    ),
+    Protection(
+        "the game does not hear that a terminal is closed",
+        "run_game",
+        "signal.signal(getattr(signal, name), signal.SIG_IGN)",
+        "pass",
+        "tests/integration/test_realtime.py -k closed_terminal",
+    ),
+    Protection(
+        "a recording's name is on the disk",
+        "EpisodeWriter.__init__",
+        "sync_folder(path.parent)",
+        "pass",
+        "tests/unit/test_episode.py -k names_are_on",
+    ),
+    Protection(
+        "a sealed episode's name is on the disk",
+        "_write_sealed",
+        "sync_folder(sealed.parent)",
+        "pass",
+        "tests/unit/test_episode.py -k names_are_on",
     ),
 )
 

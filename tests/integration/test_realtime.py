@@ -408,8 +408,11 @@ def test_nothing_is_left_however_the_agent_ends(end: str, code: int) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs process groups")
-def test_ctrl_c_reaches_the_agent_and_not_the_game() -> None:
-    program, pid, _ = start_program("os.kill(game._process.pid, 2); time.sleep(0.2); game.source.read(); os._exit(0)")
+@pytest.mark.parametrize("number", [2, 1], ids=["SIGINT", "SIGHUP"])
+def test_ctrl_c_and_a_closed_terminal_reach_the_agent_and_not_the_game(number: int) -> None:
+    program, pid, _ = start_program(
+        f"os.kill(game._process.pid, {number}); time.sleep(0.2); game.source.read(); os._exit(0)"
+    )
     _, errors = program.communicate(timeout=20)
     assert (program.returncode, errors) == (0, "")
     wait_for(lambda: not is_running(pid))
