@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from agent.contract.controls import AXIS_NAMES
 from agent.contract.errors import EngineError, SpecError
-from agent.contract.spec import ModelSpec
+from agent.contract.spec import SPEC_FILE, ModelSpec
 from agent.engines.registry import AUTO, EngineRequest, find_engine, load_engine
 from agent.games.registry import find_expert
 from agent.settings.evaluate import EvaluateSettings
@@ -44,11 +44,17 @@ def open_engine(settings: EngineSettings, game: str, note: Note = ignore, axes: 
         AgentError: If the model folder or the engine is missing or faulty.
     """
     name, threads = settings.engine, settings.threads
-    folder = settings.weights if settings.weights is not None else shipped_weights(game)
+    folder = shipped_weights(game) if settings.weights is None else best_of_a_run(settings.weights)
     request = EngineRequest(folder, threads, game)
     entry = None if name == AUTO else find_engine(name)
     if entry is not None and not entry.needs_weights:
         return entry.load(request)
+    if settings.weights is None and not folder.exists():
+        raise SpecError(
+            f"there are no weights for {game} in {folder}, expected a model folder. The shipped weights are in the "
+            "source checkout, not in the installed package: run from the checkout, pass a model folder with --weights, "
+            f"or train one with `python -m training fit --game {game}`."
+        )
     spec = ModelSpec.load(folder)
     try:
         spec.check_can_drive(axes)
@@ -88,6 +94,12 @@ def open_driver(settings: EvaluateSettings | RecordSettings, simulator: "Simulat
 
         return ExpertPolicy(find_expert()(simulator), simulator)
     return open_policy(settings, simulator.profile.name, note, simulator.profile.axes)
+
+
+def best_of_a_run(folder: Path) -> Path:
+    """Return the best model of a training's folder, or the folder itself where it is a model's own."""
+    best = folder / "best"
+    return best if not (folder / SPEC_FILE).exists() and (best / SPEC_FILE).exists() else folder
 
 
 def shipped_weights(game: str) -> Path:

@@ -30,6 +30,7 @@ from agent.system.pacing import Pacer
 TITLE = "Hoodcam CarRacing"
 """How the window's title begins; what else there is to say follows. Nothing is written into the picture."""
 
+_BESIDE_PX, _ABOVE_AND_BELOW_PX = 16, 100  # a window's frame; its title and a desktop's panels
 _BLIND_DRIVERS = ("dummy", "offscreen", "evdev")
 _STARTS = 0.05  # the clock starts with the first control above this
 _PAUSE_S = 2.0  # between a lap and the next
@@ -37,11 +38,24 @@ _LEFT, _RIGHT = (pygame.K_LEFT, pygame.K_a), (pygame.K_RIGHT, pygame.K_d)
 _THROTTLE, _BRAKE = (pygame.K_UP, pygame.K_w), (pygame.K_DOWN, pygame.K_s)
 
 
+def fitting_size(wanted: tuple[int, int], desktop: tuple[int, int]) -> tuple[int, int]:
+    """Return a window's size that the desktop has room for, in the same shape: what sticks out cannot be captured.
+
+    Args:
+        wanted: Width and height in pixels.
+        desktop: Its width and height in pixels.
+    """
+    room = max(1, desktop[0] - _BESIDE_PX), max(1, desktop[1] - _ABOVE_AND_BELOW_PX)
+    scale = min(1.0, *(most / size for most, size in zip(room, wanted, strict=True)))
+    width, height = (max(1, int(size * scale)) for size in wanted)
+    return width, height
+
+
 class GameWindow:
     """The window and what is pressed in it; a context manager.
 
     Args:
-        width_px: Of its inside.
+        width_px: Of its inside; less where the desktop is too small, in the same shape.
         height_px: Of its inside.
     """
 
@@ -50,13 +64,13 @@ class GameWindow:
             pygame.display.init()
             if pygame.display.get_driver() in _BLIND_DRIVERS and not os.environ.get("SDL_VIDEODRIVER"):
                 raise pygame.error("no display")  # SDL's last resort: a window that nobody can see
-            self._window = pygame.display.set_mode((width_px, height_px))
+            self._size = fitting_size((width_px, height_px), pygame.display.get_desktop_sizes()[0])
+            self._window = pygame.display.set_mode(self._size)
         except pygame.error as exc:
             raise GameError(
                 f"no window can be opened ({exc}), expected a desktop. Run it where there is one; on a Linux server, "
                 "under Xvfb."
             ) from exc
-        self._size = (width_px, height_px)
         self._pad = GamepadInput(own_window=True)
         self._steering = KeySteering()
         self.closed = False
