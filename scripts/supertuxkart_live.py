@@ -31,7 +31,7 @@ from agent.contract.errors import AgentError, BlindError, GameError  # noqa: E40
 from agent.engines.registry import EngineChoices  # noqa: E402
 from agent.games.registry import find_game  # noqa: E402
 from agent.games.supertuxkart.window import Race, race_in_window  # noqa: E402
-from agent.games.virtual_desktop import virtual_desktop  # noqa: E402
+from agent.games.virtual_desktop import joined, virtual_desktop  # noqa: E402
 from agent.settings.checks import control_rate, positive, video_path  # noqa: E402
 
 PACKAGES = ("xvfb", "openbox", "supertuxkart")
@@ -94,8 +94,11 @@ def _race(arguments: argparse.Namespace) -> dict[str, Any]:
     game_cores, drive_cores = cores[: len(cores) // 2] or cores, cores[len(cores) // 2 :]
     with tempfile.TemporaryDirectory(prefix="supertuxkart-", ignore_cleanup_errors=True) as home:
         os.sched_setaffinity(0, game_cores)  # for the desktop and the game, which inherit it
-        with virtual_desktop(640, 400) as environment, race_in_window(arguments.track, environment, Path(home)) as race:
-            os.environ["DISPLAY"] = environment["DISPLAY"]
+        with (
+            virtual_desktop(640, 400) as environment,
+            joined(environment),
+            race_in_window(arguments.track, environment, Path(home)) as race,
+        ):
             _wait_for_window(race)
             os.sched_setaffinity(0, drive_cores)
             drive = subprocess.Popen(

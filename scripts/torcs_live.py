@@ -45,7 +45,7 @@ from agent.games.registry import find_game  # noqa: E402
 from agent.games.torcs.player import Disturbances, Player  # noqa: E402
 from agent.games.torcs.progress import Progress  # noqa: E402
 from agent.games.torcs.window import Session, session_in_window  # noqa: E402
-from agent.games.virtual_desktop import virtual_desktop  # noqa: E402
+from agent.games.virtual_desktop import joined, virtual_desktop  # noqa: E402
 from agent.inputs.base import Input  # noqa: E402
 from agent.inputs.keyboard import KeyboardInput  # noqa: E402
 from agent.inputs.sampling import KEYS_AVERAGED_S, ControlTrack, Sampler  # noqa: E402
@@ -124,8 +124,8 @@ def _session(arguments: argparse.Namespace) -> dict[str, Any]:
     with (
         tempfile.TemporaryDirectory(prefix="torcs-", ignore_cleanup_errors=True) as home,
         virtual_desktop(640, 400) as environment,
+        joined(environment),
     ):
-        os.environ["DISPLAY"] = environment["DISPLAY"]
         with session_in_window(arguments.track, environment, Path(home), arguments.laps) as session:
             progress = Progress()
             report = arguments.run(arguments, session, progress)

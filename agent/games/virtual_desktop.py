@@ -1,19 +1,26 @@
 """A desktop without a screen: an X server in memory and a window manager, for games on servers and in tests."""
 
 import os
+import secrets
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from agent.contract.errors import CaptureError
 
 NEEDED = {"Xvfb": "xvfb", "openbox": "openbox"}
 """Programs, and the Debian packages that have them."""
 
+_ACCESS = ("DISPLAY", "XAUTHORITY")  # what a program needs to appear there
+_COOKIE = b"MIT-MAGIC-COOKIE-1"
+_FAMILY_LOCAL = 256  # of Xauth.h
 _START_S = 30.0
 _MANAGER = """
 from Xlib import X, display
@@ -29,14 +36,15 @@ print(name and name.value)
 
 @contextmanager
 def virtual_desktop(width_px: int = 1280, height_px: int = 1024) -> Iterator[dict[str, str]]:
-    """Run a desktop of 24-bit colour that nobody sees.
+    """Run a desktop of 24-bit colour that nobody sees, and no other user of the machine can look at or press keys on.
 
     Args:
         width_px: Its width.
         height_px: Its height.
 
     Yields:
-        The environment for programs that are to appear on it: this process's own, with its ``DISPLAY``.
+        The environment for programs that are to appear on it: this process's own, with its ``DISPLAY`` and the file
+        of the key to it. :func:`joined` makes this process one of them.
 
     Raises:
         CaptureError: If a program it needs is missing, or it does not start.
@@ -49,11 +57,13 @@ def virtual_desktop(width_px: int = 1280, height_px: int = 1024) -> Iterator[dic
         )
     with ExitStack() as stack:
         runtime = stack.enter_context(tempfile.TemporaryDirectory(prefix="desktop-", ignore_cleanup_errors=True))
+        key = Path(runtime) / "key"
+        _write_key(key)
         reading, writing = os.pipe()
         with os.fdopen(reading) as answer:
             size = f"{width_px}x{height_px}x24"
             server = subprocess.Popen(
-                ["Xvfb", "-displayfd", str(writing), "-screen", "0", size, "-nolisten", "tcp"],
+                ["Xvfb", "-displayfd", str(writing), "-screen", "0", size, "-nolisten", "tcp", "-auth", key],
                 pass_fds=[writing],
                 stderr=subprocess.DEVNULL,
             )
@@ -66,6 +76,7 @@ def virtual_desktop(width_px: int = 1280, height_px: int = 1024) -> Iterator[dic
         environment = {
             **{name: value for name, value in os.environ.items() if name not in foreign},
             "DISPLAY": f":{number}",
+            "XAUTHORITY": str(key),
             "XDG_RUNTIME_DIR": runtime,
         }
         manager = subprocess.Popen(["openbox"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -75,6 +86,36 @@ def virtual_desktop(width_px: int = 1280, height_px: int = 1024) -> Iterator[dic
                 f"openbox did not start within {_START_S:.0f} s, expected a second. Close other programs."
             )
         yield environment
+
+
+@contextmanager
+def joined(environment: dict[str, str]) -> Iterator[None]:
+    """Make this process one of the desktop's programs.
+
+    Args:
+        environment: What :func:`virtual_desktop` gave.
+    """
+    before = {name: os.environ.get(name) for name in _ACCESS}
+    os.environ.update({name: environment[name] for name in _ACCESS if name in environment})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _write_key(path: Path) -> None:
+    """Write a new key to any display of this machine, as Xau's AuFileName(3) has it; for this user alone.
+
+    An entry is a family and four texts: this machine's name, the display's number (none: any), what kind of key, it.
+    """
+    texts = (socket.gethostname().encode(), b"", _COOKIE, secrets.token_bytes(16))
+    entry = struct.pack(">H", _FAMILY_LOCAL) + b"".join(struct.pack(">H", len(text)) + text for text in texts)
+    path.touch(mode=0o600)
+    path.write_bytes(entry)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -1,8 +1,13 @@
 """Windows as X11's servers and window managers show them, on a server of the test's own."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from waiting import Environment
 from x11_client import Client
 
 from agent.capture.desktop_x11 import X11Desktop
@@ -50,3 +55,35 @@ def test_titles_of_older_programs_are_read(client: Callable[[], Client]) -> None
         assert desktop.windows()[0].title.startswith("Café")
     assert desktop.windows()[0].title == "Café ★"
     desktop.close()
+
+
+LOOK = """
+from Xlib import display
+screen = display.Display()
+print(screen.screen().root.get_image(0, 0, 1, 1, 2, 1) is not None)
+"""
+
+
+def look_at(environment: Environment, options: dict[str, int] | None = None) -> str:
+    """Return what a program says that looks at the desktop of this environment."""
+    command = [sys.executable, "-c", LOOK]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, **(options or {}))
+    return done.stdout + done.stderr
+
+
+def test_nobody_looks_at_a_private_desktop_without_its_key(display: Environment, tmp_path: Path) -> None:
+    assert look_at(display) == "True\n"
+    without = {name: value for name, value in display.items() if name != "XAUTHORITY"} | {"HOME": str(tmp_path)}
+    assert "Authorization required" in look_at(without)
+    wrong = tmp_path / "key"
+    wrong.write_bytes(Path(display["XAUTHORITY"]).read_bytes()[:-16] + bytes(16))
+    assert "Invalid MIT-MAGIC-COOKIE-1 key" in look_at({**without, "XAUTHORITY": str(wrong)})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_no_other_user_reads_the_key_to_a_private_desktop(display: Environment) -> None:
+    read = f"print(open({display['XAUTHORITY']!r}, 'rb').read())"
+    done = subprocess.run(
+        ["/usr/bin/python3", "-c", read], user=65534, group=65534, extra_groups=[], capture_output=True, text=True
+    )
+    assert "PermissionError" in done.stderr

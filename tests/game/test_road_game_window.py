@@ -14,6 +14,7 @@ from waiting import Environment, wait_for
 
 from agent.capture.desktop import open_desktop
 from agent.capture.desktop_base import Window
+from agent.games.virtual_desktop import joined
 
 pytestmark = pytest.mark.game
 
@@ -23,9 +24,8 @@ Play = Callable[..., Path]
 
 
 @pytest.fixture
-def play(display: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Play]:
+def play(display: Environment, tmp_path: Path) -> Iterator[Play]:
     """Starts the game with options and returns its log; this process is one of the desktop's programs, too."""
-    monkeypatch.setenv("DISPLAY", display["DISPLAY"])
     processes = []
 
     def start(*options: str) -> Path:
@@ -37,7 +37,8 @@ def play(display: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         wait_for("its keyboard", lambda: log.exists() and rows(log) and rows(log)[-1]["focused"])
         return log
 
-    yield start
+    with joined(display):
+        yield start
     for process in processes:
         process.kill()
         process.wait()

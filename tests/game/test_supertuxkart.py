@@ -22,6 +22,7 @@ from agent.contract.observation import Frame
 from agent.controllers.keyboard import Keyboard
 from agent.games.registry import find_game
 from agent.games.supertuxkart.window import race_in_window
+from agent.games.virtual_desktop import joined
 
 pytestmark = [pytest.mark.game, pytest.mark.slow]
 
@@ -33,10 +34,9 @@ AHEAD = (slice(40, 150), slice(100, 380))  # of the 480 x 270 window: the scene 
 
 
 @pytest.fixture
-def race(display: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def race(display: Environment, tmp_path: Path) -> Iterator[None]:
     """A race that has been started, seen through its window."""
-    monkeypatch.setenv("DISPLAY", display["DISPLAY"])
-    with ExitStack() as stack:
+    with joined(display), ExitStack() as stack:
         try:
             stack.enter_context(race_in_window("lighthouse", display, tmp_path, 480, 270))
         except GameError as exc:

@@ -23,7 +23,7 @@ from agent.contract.episodes.reading import Episode
 from agent.contract.errors import BlindError, CaptureError
 from agent.contract.profile import Capture
 from agent.games.carracing import CarRacing
-from agent.games.virtual_desktop import virtual_desktop
+from agent.games.virtual_desktop import joined, virtual_desktop
 
 pytestmark = pytest.mark.game
 
@@ -46,10 +46,10 @@ def windows() -> list[Window]:
 
 
 @pytest.fixture
-def on_display(display: Environment, monkeypatch: pytest.MonkeyPatch) -> Environment:
+def on_display(display: Environment) -> Iterator[Environment]:
     """Makes this process one of the desktop's programs."""
-    monkeypatch.setenv("DISPLAY", display["DISPLAY"])
-    return display
+    with joined(display):
+        yield display
 
 
 @pytest.fixture
@@ -241,8 +241,7 @@ def test_a_desktop_that_goes_away_ends_a_recording_with_one_line(tmp_path: Path)
         (server,) = (child for child in psutil.Process().children() if child not in before and child.name() == "Xvfb")
         game = subprocess.Popen(agent("play"), env=environment, stderr=subprocess.DEVNULL)
         ended.callback(game.kill)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("DISPLAY", environment["DISPLAY"])
+        with joined(environment):
             wait_for("the game's window", windows)
         command = agent("record", "--game", "carracing-window", "--input", "keyboard", "--out", str(tmp_path))
         recording = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)

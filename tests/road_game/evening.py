@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.games.virtual_desktop import virtual_desktop
+from agent.games.virtual_desktop import joined, virtual_desktop
 
 from .driver import Manner
 from .figures import figures
@@ -356,7 +356,7 @@ def main() -> None:
     again = arguments.fit_again or f"--data episodes/{NAME} {{corrections}} {arguments.fit}"
     values = {**vars(arguments), "folder": folder, "fit_again": again}
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and their children, ignore it
-    with virtual_desktop() as environment:
+    with virtual_desktop() as environment, joined(environment):
         evening = Evening(Plan(**values), environment)
         evening.run()
     sys.stdout.write(table(evening.results) + "\n")
