@@ -268,7 +268,13 @@ def drive_laps(
     Raises:
         AgentError: If the game, the policy or the controller fails.
     """
-    stop_ns = math.inf if seconds is None else clock_ns() + seconds * 1e9
+    stop_ns = math.inf
+
+    def begin() -> None:
+        nonlocal stop_ns
+        game.start()
+        if seconds is not None and math.isinf(stop_ns):
+            stop_ns = clock_ns() + seconds * 1e9
 
     def is_over() -> bool:
         return game.state.outcome != "driving" or clock_ns() >= stop_ns
@@ -280,11 +286,10 @@ def drive_laps(
         pacer = Pacer(1.0 / rate_hz)
         game.controller.expiry_s = expiry_for(pacer.period_s)
         summary = DriveSummary(pacer.stats)
-        meter = _Meter(game)
-        observers = (*observers_for(seed, pacer.stats), meter)  # the last to be opened is the first to be closed
+        meter = _Meter(game, begin)
+        observers = (*observers_for(seed, pacer.stats), meter)  # the last to be opened, and the first to be closed
         end: KeyboardInterrupt | AgentError | None = None
         try:
-            game.start()
             watch = None if stuck is None else StuckWatch(stuck, reset=functools.partial(_start_again, game, seed))
             drive(game.source, controller or game.controller, policy, pacer, observers, is_over, summary, stuck=watch)
         except KeyboardInterrupt as exc:
@@ -350,12 +355,14 @@ def overall_timing(laps: Sequence[Lap]) -> dict[str, float]:
 class _Meter:
     """Notes when the first controls were sent, the mean speed, and how the game stood when driving ended.
 
-    Of a lap that is cut short the game runs on, while recordings and films are being finished: that is no part of it.
+    Opened after every recorder, which may take seconds, it lets the game's clock run. Of a lap that is cut short the
+    game runs on, while recordings and films are being finished: that is no part of it.
     """
 
-    def __init__(self, game: RealTimeGame) -> None:
+    def __init__(self, game: RealTimeGame, begin: Callable[[], None]) -> None:
         self.first_decision_ns: int | None = None
         self._game = game
+        self._begin = begin
         self._take()
         self._speeds = 0.0
         self._ticks = 0
@@ -365,6 +372,7 @@ class _Meter:
         return self._speeds / self._ticks if self._ticks else 0.0
 
     def __enter__(self) -> Self:
+        self._begin()
         return self
 
     def __exit__(

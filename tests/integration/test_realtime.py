@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from agent.games.base import DriveState, Outcome
 from agent.games.realtime.game import RealTimeGame
 from agent.games.realtime.ring import Ring
 from agent.games.registry import find_game
+from agent.observers.base import TickRecord
 from agent.policies.network import NetworkPolicy
 from agent.sessions.evaluation import track_result
 from agent.sessions.live import drive_laps
@@ -290,6 +293,35 @@ def test_laps_in_real_time_report_the_track_s_name_and_the_game_s_figures() -> N
         ]
     assert [result.track for result in results] == ["lighthouse", "hacienda"]
     assert [result.figures for result in results] == 2 * [{"rescues": 1.0, "off_track_share": 0.5}]
+
+
+class SlowToOpen:
+    """A recorder that takes its time."""
+
+    def __enter__(self) -> Self:
+        time.sleep(0.5)
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    def on_tick(self, record: TickRecord) -> None:
+        pass
+
+
+def test_no_car_stands_on_its_track_while_recorders_are_opened() -> None:
+    spec = ModelSpec("constant", "none", "counting", width_px=8, height_px=6)
+    policy = NetworkPolicy(ConstantEngine(spec, Controls(0.5)))
+    with RealTimeGame(CountingGame, seed=4) as game:
+        game.wait_until_ready()
+        (lap,) = drive_laps(game, policy, 25.0, [4], observers_for=lambda seed, stats: [SlowToOpen()], seconds=0.4)
+        assert lap.summary.predictions >= 5, "the time that was asked for is time to drive"
+        assert lap.state.time_s == pytest.approx(lap.summary.predictions / 25.0, abs=0.2)
+        (lap,) = drive_laps(game, policy, 25.0, [5], observers_for=lambda seed, stats: [SlowToOpen()], seconds=0.4)
+        assert lap.state.telemetry["seed"] == 5.0
+        assert lap.state.time_s == pytest.approx(lap.summary.predictions / 25.0, abs=0.2)
 
 
 def test_crash_in_the_game_is_told_in_its_own_words() -> None:
