@@ -33,6 +33,7 @@ from agent.games.registry import find_game  # noqa: E402
 from agent.games.supertuxkart.window import Race, race_in_window  # noqa: E402
 from agent.games.virtual_desktop import joined, virtual_desktop  # noqa: E402
 from agent.settings.checks import control_rate, positive, video_path  # noqa: E402
+from agent.system.interrupts import end_like_ctrl_c  # noqa: E402
 
 PACKAGES = ("xvfb", "openbox", "supertuxkart")
 _WINDOW_S = 180.0  # the first start compiles shaders
@@ -66,6 +67,7 @@ def main() -> int:
     parser.add_argument("--install", action="store_true", help=f"first `apt-get install {' '.join(PACKAGES)}`")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     arguments = parser.parse_args()
+    end_like_ctrl_c()
     try:
         if arguments.install:
             _install()

@@ -55,6 +55,7 @@ from agent.sessions.opening import open_policy  # noqa: E402
 from agent.sessions.record_person import Demonstration  # noqa: E402
 from agent.settings.checks import not_negative  # noqa: E402
 from agent.settings.shared import EngineSettings  # noqa: E402
+from agent.system.interrupts import end_like_ctrl_c  # noqa: E402
 from agent.system.pacing import Pacer, clock_ns  # noqa: E402
 
 _PERIOD_S = 0.05
@@ -106,6 +107,7 @@ def main() -> int:
     drive.add_argument("--record", type=Path, metavar="DIR", help="record the drive into this folder")
     drive.set_defaults(run=_drive)
     arguments = parser.parse_args()
+    end_like_ctrl_c()
     try:
         report = _session(arguments)
     except AgentError as exc:

@@ -275,7 +275,7 @@ PROTECTIONS = (
     ),
     Protection(
         "a request to terminate is neutral",
-        "_end_like_ctrl_c",
+        "end_like_ctrl_c",
         'for name in ("SIGTERM", "SIGHUP"):',
         "for name in ():",
         "tests/integration/test_cli.py -k ctrl_c",

@@ -3,7 +3,6 @@
 import argparse
 import io
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from agent.commands.options import Command, Invocation, read_settings
 from agent.commands.wiring import EXIT_ERROR, EXIT_INTERRUPTED, note
 from agent.contract.errors import AgentError
 from agent.settings.base import SettingsError
+from agent.system.interrupts import end_like_ctrl_c
 
 
 def run_program(
@@ -36,7 +36,7 @@ def run_program(
         raises ``SystemExit(2)``.
     """
     if argv is None:
-        _end_like_ctrl_c()
+        end_like_ctrl_c()
         _print_whatever_comes()
     verbose = False
     try:
@@ -91,10 +91,3 @@ def _print_whatever_comes() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _end_like_ctrl_c() -> None:
-    """Let requests to end (a closed terminal, the end of a service) finish what Ctrl-C finishes: recordings, films."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
-            signal.signal(getattr(signal, name), signal.default_int_handler)

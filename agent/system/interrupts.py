@@ -1,4 +1,4 @@
-"""Ctrl-C while nothing is open yet."""
+"""Ctrl-C while nothing is open yet, and what else ends a program as it does."""
 
 import os
 import signal
@@ -26,6 +26,13 @@ def ending_at_once() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def end_like_ctrl_c() -> None:
+    """Let requests to end (a closed terminal, the end of a service) finish what Ctrl-C finishes: recordings, films."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
+            signal.signal(getattr(signal, name), signal.default_int_handler)
 
 
 def _end() -> None:

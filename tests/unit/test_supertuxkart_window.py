@@ -1,9 +1,11 @@
 """The game's own account of a race, and what is said where game or desktop cannot be started."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from agent.contract.errors import CaptureError, GameError
@@ -92,3 +94,41 @@ def test_the_live_command_tells_bad_usage_itself_before_anything_is_started(opti
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+LIVE = """
+import sys, time
+sys.path.insert(0, {scripts!r})
+import {script}
+from agent.games.program import running
+
+def with_a_game(arguments):
+    with running([sys.executable, "-c", "import time; time.sleep(300)"], {{}}) as game:
+        print(game.pid, flush=True)
+        time.sleep(300)
+
+{script}.{session} = with_a_game
+sys.exit({script}.main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="X servers are for Unix")
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGHUP", "SIGINT"])
+@pytest.mark.parametrize(
+    ("script", "session", "options"),
+    [("supertuxkart_live", "_race", []), ("torcs_live", "_session", ["record", "--out", "episodes"])],
+)
+def test_a_live_command_takes_everything_down_whoever_ends_it(
+    script: str, session: str, options: list[str], end: str
+) -> None:
+    scripts = str(Path(__file__).resolve().parents[2] / "scripts")
+    code = LIVE.format(scripts=scripts, script=script, session=session)
+    live = subprocess.Popen(
+        [sys.executable, "-c", code, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert live.stdout is not None
+    game = int(live.stdout.readline())
+    live.send_signal(getattr(signal, end))
+    assert live.communicate(timeout=60)[1] == "interrupted\n"
+    assert live.returncode == 130
+    assert not psutil.pid_exists(game)
