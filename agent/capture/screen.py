@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -118,9 +117,7 @@ class ScreenSource:
         self._changed_ns = self._clock()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         if self._grabber is not None:
             self._grabber.close()
         if self._desktop is not None:

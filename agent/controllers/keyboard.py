@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 from agent.contract.controls import AXIS_BY_NAME, NEUTRAL, Controls
@@ -85,9 +84,7 @@ class Keyboard:
             self._thread.start()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         if self._keyboard is None:
             return
         self._stopping.set()

@@ -1,7 +1,6 @@
 """A controller that only remembers: for a dry run and for tests."""
 
 from collections import deque
-from types import TracebackType
 from typing import Self
 
 from agent.contract.controls import NEUTRAL, Controls
@@ -25,9 +24,7 @@ class MemoryController:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.send(NEUTRAL)
 
     def send(self, controls: Controls) -> None:

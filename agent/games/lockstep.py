@@ -1,6 +1,5 @@
 """A simulator that waits for its driver, seen as a frame source and a controller."""
 
-from types import TracebackType
 from typing import Self
 
 from agent.contract.controls import NEUTRAL, Controls
@@ -45,9 +44,7 @@ class Lockstep:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.held = NEUTRAL
 
     def read(self) -> Frame:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, Self
 
 os.environ.setdefault("SDL_JOYSTICK_ALLOW_BACKGROUND_EVENTS", "1")  # the game's window has the focus, not ours
@@ -85,9 +84,7 @@ class GamepadInput:
         self._find()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         import pygame
 
         self._pad = None

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
-from types import TracebackType
 from typing import Any, Self
 
 from agent.contract.controls import AXIS_BY_NAME, Controls
@@ -35,9 +34,7 @@ class _Listening:
         self._listener.wait()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         if self._listener is not None:
             with contextlib.suppress(Exception):  # a desktop that is gone: nothing is heard from it any more
                 self._listener.stop()

@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import Any, NoReturn, Protocol, Self
 
 import numpy as np
@@ -68,9 +67,7 @@ class WorkerProcess:
             raise
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._child.end(_CLOSE_TIMEOUT_S)
 
     @property

@@ -1,7 +1,6 @@
 """The exact picture the network gets, as a file to look at."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import cv2
@@ -35,9 +34,7 @@ class ShowInput:
         claim_file(self._path)
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         pass
 
     def on_tick(self, record: TickRecord) -> None:

@@ -4,7 +4,6 @@ import shutil
 import sys
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self, TextIO
 
 import numpy as np
@@ -47,9 +46,7 @@ class StatusLine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         if self._last is not None and self._last is not self._written:
             self._write(self._last)
         if self._in_place and self._columns:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import pytest
@@ -42,9 +41,7 @@ class LoggingController:
             raise ControllerError("there is no gamepad")
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._write(NEUTRAL)
 
     def send(self, controls: Controls) -> None:

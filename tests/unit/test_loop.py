@@ -3,7 +3,6 @@
 import gc
 import json
 import weakref
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -50,9 +49,7 @@ class FakeSource:
         self.events.append("open")
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.events.append("close")
 
     @property
@@ -106,9 +103,7 @@ class Watcher:
             raise OSError("disk full")
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.closed += 1
         if self._fail_at == "close":
             raise OSError("disk full")

@@ -1,7 +1,6 @@
 """A person takes the wheel by moving it, and gives it back by a key or a button."""
 
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import pytest
@@ -24,9 +23,7 @@ class Hands:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         pass
 
     def read(self) -> Controls:

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import Any, Self
 
 from agent.contract.controls import Controls
@@ -108,9 +107,7 @@ class GuardedController:
             raise
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         if self._process is None:
             return
         self._wait_for_neutral()

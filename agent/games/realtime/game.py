@@ -17,7 +17,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from agent.contract.controls import NEUTRAL, Controls
@@ -77,9 +76,7 @@ class RealTimeGame:
         self._link, self._process = child.link, child.process
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         process, self._process = self._process, None
         if process is None:
             return
@@ -247,9 +244,7 @@ class _Source:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         pass
 
     def read(self) -> Frame:
@@ -272,9 +267,7 @@ class _Controller:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         with suppress(GameError):  # a dead game needs no neutral, and the error that led here must not be hidden
             self.send(NEUTRAL)
 

@@ -4,7 +4,6 @@ import functools
 import json
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from agent.contract.controls import Controls
@@ -52,9 +51,7 @@ class _ClockPad:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._file.write_text(json.dumps(self._sent))
 
     def send(self, controls: Controls) -> None:

@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Listener
-from types import TracebackType
 from typing import Any, Self
 
 import psutil
@@ -123,9 +122,7 @@ class _Drive:
             )
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         if self._process.is_alive():
             self._process.kill()
         self._process.join()

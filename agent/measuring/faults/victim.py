@@ -8,7 +8,6 @@ import os
 import time
 from multiprocessing.connection import Client, Connection
 from multiprocessing.sharedctypes import RawValue
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -158,9 +157,7 @@ class _TracingPad:
         self._link.send(os.getpid())
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._show(NEUTRAL)
         self._link.close()
 
