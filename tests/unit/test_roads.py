@@ -272,6 +272,21 @@ def test_a_hill_hides_the_road_behind_it() -> None:
     assert not behind.any()
 
 
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_a_camera_behind_the_car_does_not_look_through_a_wall(side: float) -> None:
+    road = straight()
+    rng = np.random.default_rng(0)
+    drawn = draw_scenery(road, rng)
+    ground = Ground(road, rng)
+    x, y = road.point(100.0, 4.0 * side)
+    laterals = []
+    for walls in ((1e6, 1e6), (5.0, 5.0)):
+        scenery = replace(drawn, eye=replace(drawn.eye, back_m=4.0), walls_m=walls)
+        laterals.append(_View(Painter(road, ground, scenery), float(x), float(y), -side * math.pi / 2).lateral * side)
+    assert laterals[0] == pytest.approx(8.0, abs=0.1)
+    assert 4.0 <= laterals[1] < 5.0
+
+
 def test_every_scenery_can_be_told_from_its_land_and_is_a_picture() -> None:
     brightness = []
     for seed in range(20):

@@ -16,6 +16,7 @@ from training.collecting.roads.textures import TEXTURE_PX, Sprite
 _NEAREST_M, _FARTHEST_M, _STEPS = 1.0, 300.0, 96
 _RAILS_M = 90.0  # how far rails are drawn
 _THINGS_M = 160.0
+_CLEAR_M = 0.2  # of walls
 _LEAST_PX = 2.0
 _LARGEST_PX = 150
 _MOST_THINGS = 40
@@ -322,13 +323,18 @@ class _View:
         self._painter = painter
         self.heading = heading
         self.sine, self.cosine = math.sin(heading), math.cos(heading)
-        self.x, self.y = x - eye.back_m * self.sine, y - eye.back_m * self.cosine
-        feet = np.array(((-1.5, 0.0, 1.5),))
         ground = painter._ground
+        left, right = painter._scenery.walls_m
+        for share in (1.0, 0.6, 0.3, 0.0):  # a camera does not look through the wall behind it
+            back_m = share * eye.back_m
+            self.x, self.y = x - back_m * self.sine, y - back_m * self.cosine
+            here = np.full((1, 1), self.x), np.full((1, 1), self.y)
+            self.s, self.lateral = (float(value) for value in ground.look_up(*here)[0, 0, :2])
+            if -left + _CLEAR_M < self.lateral < right - _CLEAR_M:
+                break
+        feet = np.array(((-1.5, 0.0, 1.5),))
         heights = ground.height(x + feet * self.sine, y + feet * self.cosine)[0]
-        here = np.full((1, 1), self.x), np.full((1, 1), self.y)
         self.z = max(float(heights[1]), float(ground.height(*here)[0, 0])) + eye.height_m
-        self.s = float(ground.look_up(*here)[0, 0, 0])
         self.pitch = math.atan((float(heights[2]) - float(heights[0])) / 3.0) + eye.pitch
         self.horizon = painter._height / 2.0 + painter._focal * math.tan(self.pitch)
 
