@@ -26,7 +26,8 @@ DISK_ROWS = 300
 class EpisodeRecorder:
     """Writes every tick whose decision was sent into an episode; compression and disk have a thread of their own each.
 
-    Blind and late ticks are left out: there is no picture, or what was sent does not belong to it.
+    Blind and late ticks are left out: there is no picture, or what was sent does not belong to it. So is what was sent
+    to bring a stuck car off: it is no answer to the picture, and nothing to learn from.
 
     When the queue is full, a frame and its row are dropped together and counted. Trouble with the disk never stops
     the drive: it is logged once, kept in ``problem``, counted row by row, and raised when the recorder is closed. A
@@ -111,6 +112,8 @@ class EpisodeRecorder:
 
     def on_tick(self, record: TickRecord) -> None:
         if record.kind != "driven":
+            return
+        if record.stuck in ("recovering", "given_up") and not record.intervention:
             return
         speed, telemetry = self._telemetry() if self._telemetry is not None else (None, {})
         self.put(

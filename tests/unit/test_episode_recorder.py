@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,15 @@ def test_ticks_that_were_blind_or_late_are_not_recorded(tmp_path: Path) -> None:
             for record in (driven, late, BlindTick(index + 2, "black", NEUTRAL, {}, started_ns=0)):
                 recorder.on_tick(record)
     assert_nothing_shifted(Episode.open(path), [0, 3, 6])
+
+
+def test_what_brings_a_stuck_car_off_is_no_label_and_a_person_is_one_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "episode.parquet"
+    states = ("free", "recovering", "given_up", "recovering", "free")
+    with EpisodeRecorder(path, HEADER, blocking=True) as recorder:
+        for index, state in enumerate(states):
+            recorder.on_tick(replace(make_record(index), stuck=state, intervention=index == 3))
+    assert_nothing_shifted(Episode.open(path), [0, 3, 4])
 
 
 @pytest.fixture
