@@ -23,11 +23,11 @@ from agent.contract.spec import ModelSpec, outputs_named
 from agent.games.carracing import PROFILE
 from training.collecting.collect import CollectConfig, record_episode
 from training.data import samples as module
+from training.data.finding import find_episodes
 from training.data.held_out import HELD_OUT_SEED, HELD_OUT_TRACK
 from training.data.samples import (
     Samples,
     decode,
-    find_episodes,
     load_samples,
     pick_balanced_pictures,
     pick_pictures,
@@ -398,9 +398,10 @@ def test_patience_counts_drives_not_rounds(scores: list[float], since: int) -> N
 
 
 def test_a_run_with_other_settings_is_not_overwritten(episodes: Path, tmp_path: Path) -> None:
-    older = json.loads(FitConfig((episodes,), tmp_path, steps=7).to_json())
+    older = json.loads(FitConfig((episodes,), tmp_path, steps=3000).to_json())
     del older["patience"], older["importance"]  # written before there were such settings
     (tmp_path / "config.json").write_text(json.dumps(older))
+    (tmp_path / "checkpoint").mkdir()  # without one, nobody's run is there
     with pytest.raises(TrainingError, match=r"other settings \(steps\)"):
         fit(FitConfig((episodes,), tmp_path), PROFILE, report=silently, verbose=0)
     (tmp_path / "config.json").write_text("{")

@@ -23,6 +23,7 @@ from training.data.balancing.base import Balancing, Labels
 from training.data.balancing.bins import fixed_bins
 from training.data.balancing.labels import check_ranges
 from training.data.balancing.registry import balancing_rule
+from training.data.rows import labelled_rows
 
 UNBALANCED = "none"
 """The rule that feeds the data as they are: what every other one is compared with."""
@@ -100,7 +101,7 @@ def read_labels(
     progress: Callable[[], None] = lambda: None,
     outputs: Sequence[OutputSpec] = STEERING_THROTTLE_BRAKE,
 ) -> Labels:
-    """Read the labels of every row; no picture is touched.
+    """Read the labels of every row that ``fit`` learns from; no picture is touched.
 
     Args:
         paths: Episodes; at least one.
@@ -116,10 +117,16 @@ def read_labels(
     """
     parts = []
     for path in paths:
-        labels = Episode.open(path).labels([output.name for output in outputs])
+        episode = Episode.open(path)
+        labels = episode.labels([output.name for output in outputs])[labelled_rows(episode)]
         check_ranges(labels, outputs, str(path))
         parts.append(labels)
         progress()
+    if not sum(map(len, parts)):
+        raise TrainingError(
+            "there is nothing to learn from: all rows were recorded while a network drove, and none is a person's. "
+            "Take over while it drives."
+        )
     return np.concatenate(parts)
 
 

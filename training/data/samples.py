@@ -5,7 +5,7 @@ Imports no Keras, so that the worker processes start at once.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from agent.contract.durable import replacing
@@ -24,7 +23,9 @@ from agent.contract.observation import Observation
 from agent.contract.preprocess import preprocess
 from agent.contract.spec import ModelSpec
 from training.data.balancing.registry import balancing_rule
+from training.data.caches import CHECKSUM, Cached, can_write, checksum_of, is_whole, load_cache
 from training.data.held_out import HELD_OUT_SEED, HELD_OUT_TRACK
+from training.data.rows import Rows
 from training.data.worker_pool import worker_pool
 
 AUXILIARY = "auxiliary"
@@ -73,31 +74,18 @@ class Samples:
         return sum(len(picture) for picture in self.pictures)
 
 
-def find_episodes(folders: Sequence[Path]) -> list[Path]:
-    """Return the sealed episodes of the folders, folder by folder, sorted by name.
-
-    Raises:
-        TrainingError: If a folder holds none.
-    """
-    paths: list[Path] = []
-    for folder in folders:
-        found = sorted(folder.glob("*.parquet"))
-        if not found:
-            raise TrainingError(
-                f"{folder} holds no episodes (*.parquet). Record some: `python -m training collect --out {folder}`."
-            )
-        paths += found
-    return paths
-
-
 def preprocess_episodes(
     paths: Sequence[Path],
     spec: ModelSpec,
     driven_tracks: range = range(0),
     progress: Callable[[int, int], None] | None = None,
     workers: int = 2,
+    elsewhere: Path | None = None,
+    note: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
     """Preprocess episodes into caches beside them, which make every later start quick.
+
+    A cache is disposable: one that is damaged is made anew.
 
     Args:
         paths: Sealed episodes.
@@ -105,6 +93,8 @@ def preprocess_episodes(
         driven_tracks: Seeds on which the network will be compared in closed loop.
         progress: Called with (done, total) before the first and after each episode that has no cache yet.
         workers: Processes that decode the recordings.
+        elsewhere: Folder for the caches of episodes that lie where nothing can be written.
+        note: Is told of oddities, a line each.
 
     Returns:
         The caches, in the order of ``paths``, for ``load_samples``.
@@ -115,11 +105,12 @@ def preprocess_episodes(
             size will do, but not another ratio of width to height); it names the file.
         EpisodeError: If an episode cannot be read.
     """
-    for path in paths:
-        _check_track(Episode.open(path), driven_tracks)
-    caches = [_cache_path(path, spec) for path in paths]
-    missing = [(path, cache) for path, cache in zip(paths, caches, strict=True) if not cache.exists()]
+    _check_headers(paths, spec, driven_tracks, note)
+    caches = [_find_cache(path, spec, elsewhere) for path in paths]
+    missing = [(path, cache) for path, cache in zip(paths, caches, strict=True) if not is_whole(cache)]
     if missing:
+        if damaged := [cache for _, cache in missing if cache.exists()]:
+            note(f"{len(damaged)} caches are damaged ({damaged[0].name}, ...) and are made anew")
         _check_shapes(paths)
         if progress is not None:
             progress(0, len(missing))
@@ -132,17 +123,37 @@ def preprocess_episodes(
     return caches
 
 
-def load_samples(caches: Sequence[Path], spec: ModelSpec) -> Samples:
-    """Read what ``preprocess_episodes`` made of at least one episode for this spec."""
-    parts = [_load_cache(cache) for cache in caches]
-    names = tuple(name for name in parts[0][3] if all(name in part[3] for part in parts))
+def load_samples(caches: Sequence[Path], spec: ModelSpec, rows: Sequence[Rows] | None = None) -> Samples:
+    """Read what ``preprocess_episodes`` made of at least one episode for this spec.
+
+    Args:
+        caches: What it returned.
+        spec: As it was given.
+        rows: Which rows of each episode; all where None.
+    """
+    (samples,) = load_split(caches, spec, [rows])
+    return samples
+
+
+def load_split(caches: Sequence[Path], spec: ModelSpec, parts: Sequence[Sequence[Rows] | None]) -> tuple[Samples, ...]:
+    """Read every cache once and share its rows out, as :func:`load_samples` does for each of ``parts``."""
+    read: list[list[Cached]] = [[] for _ in parts]
+    for index, cache in enumerate(caches):
+        whole = load_cache(cache)
+        for taken, rows in zip(read, parts, strict=True):
+            taken.append(whole if rows is None else whole.rows(rows[index]))
+    common = tuple(name for name in read[0][0].names if all(name in each.names for each in read[0]))
+    return tuple(_joined(taken, common, spec) for taken in read)
+
+
+def _joined(parts: Sequence[Cached], names: tuple[str, ...], spec: ModelSpec) -> Samples:
     return Samples(
-        pictures=[picture for part in parts for picture in part[0]],
-        labels=np.concatenate([part[1] for part in parts]),
-        auxiliary=np.concatenate([part[2][:, [part[3].index(name) for name in names]] for part in parts]),
+        pictures=[picture for part in parts for picture in part.pictures],
+        labels=np.concatenate([part.labels for part in parts]),
+        auxiliary=np.concatenate([part.auxiliary[:, [part.names.index(name) for name in names]] for part in parts]),
         output_names=spec.output_names,
         auxiliary_names=names,
-        episodes=len(caches),
+        episodes=sum(bool(part.pictures) for part in parts),
     )
 
 
@@ -167,7 +178,7 @@ def pick_pictures(paths: Sequence[Path], spec: ModelSpec, count: int) -> npt.NDA
         TrainingError: If an episode is of another game or its track is kept for judging.
         EpisodeError: If an episode cannot be read.
     """
-    lengths = [len(episode) for episode in _open_episodes(paths, spec)]
+    lengths = [len(episode) for episode in _opened(paths, spec)]
     rows = np.unique(np.linspace(0, sum(lengths) - 1, count).astype(int))
     return _read_pictures(paths, lengths, rows, spec)
 
@@ -178,30 +189,32 @@ def pick_balanced_pictures(paths: Sequence[Path], spec: ModelSpec, count: int) -
     Arguments, return value and errors are those of ``pick_pictures``; and a label out of range is an error as well. An
     output that never varies takes no part in the balance.
     """
-    episodes = _open_episodes(paths, spec)
-    labels = np.concatenate([episode.labels(spec.output_names) for episode in episodes])
+    parts = [episode.labels(spec.output_names) for episode in _opened(paths, spec)]
+    labels = np.concatenate(parts)
     rng = np.random.default_rng(0)
     # An output that never varies has nothing to balance.
     varying = [column for column, values in enumerate(labels.T) if values.min() < values.max()]
     outputs = [spec.outputs[column] for column in varying]
     rule = balancing_rule("v3" if varying else "none")
     orders = [feed.epoch(rng) for feed in rule.feeds(labels[:, varying], outputs)]
-    mixed = np.stack([order[:count] for order in orders], axis=1).ravel()  # a sample for each output in turn
+    longest = min(count, max(len(order) for order in orders))  # a rule may repeat what is rare, and orders then differ
+    mixed = np.stack([np.resize(order, longest) for order in orders], axis=1).ravel()  # one for each output in turn
     _, first = np.unique(mixed, return_index=True)
     rows = np.sort(mixed[np.sort(first)[:count]])
-    return _read_pictures(paths, [len(episode) for episode in episodes], rows, spec)
+    return _read_pictures(paths, [len(part) for part in parts], rows, spec)
 
 
-def _open_episodes(paths: Sequence[Path], spec: ModelSpec) -> list[Episode]:
-    episodes = [Episode.open(path) for path in paths]
-    for episode in episodes:
+def _opened(paths: Sequence[Path], spec: ModelSpec) -> Iterator[Episode]:
+    """Open one episode after the other: of a thousand at once the system may refuse some."""
+    for path in paths:
+        episode = Episode.open(path)
         _check_track(episode)
         if episode.header.game != spec.game:
             raise TrainingError(
                 f"{episode.path} is of the game {episode.header.game!r}, the model is for {spec.game!r}. Pass episodes "
                 "of the model's game."
             )
-    return episodes
+        yield episode
 
 
 def _read_pictures(
@@ -214,6 +227,32 @@ def _read_pictures(
         chosen = rows[(rows >= end - length) & (rows < end)] - (end - length)
         pictures += [preprocess(episode.frame(int(row)), spec) for row in chosen]
     return np.stack(pictures)[np.random.default_rng(0).permutation(len(pictures))]
+
+
+def _check_headers(paths: Sequence[Path], spec: ModelSpec, driven_tracks: range, note: Callable[[str], None]) -> None:
+    """Refuse tracks kept for judging and rates that cannot be trained on; tell of what is odd."""
+    foreign: dict[str, int] = {}
+    slower: dict[float, int] = {}
+    for path in paths:
+        episode = Episode.open(path)
+        _check_track(episode, driven_tracks)
+        header = episode.header
+        if header.game != spec.game:
+            foreign[header.game] = foreign.get(header.game, 0) + 1
+        if header.rate_hz > spec.rate_hz + 1e-6 or (spec.stack is not None and header.rate_hz < spec.rate_hz - 1e-6):
+            raise TrainingError(
+                f"{path} was recorded at {header.rate_hz} Hz, the model is for {spec.rate_hz} Hz. "
+                "Train on episodes of one rate."
+            )
+        if header.rate_hz < spec.rate_hz - 1e-6:
+            slower[header.rate_hz] = slower.get(header.rate_hz, 0) + 1
+    for game, count in foreign.items():
+        note(f"{count} of {len(paths)} episodes are of the game {game!r}, the model is for {spec.game!r}: is that so?")
+    for rate_hz, count in slower.items():
+        note(
+            f"{count} of {len(paths)} episodes were recorded at {rate_hz:g} Hz, where driving was too slow for "
+            f"{spec.rate_hz:g}: they are trained on as they are, each picture for itself"
+        )
 
 
 def _check_track(episode: Episode, driven_tracks: range = range(0)) -> None:
@@ -248,6 +287,14 @@ def _check_shapes(paths: Sequence[Path]) -> None:
             )
 
 
+def _find_cache(path: Path, spec: ModelSpec, elsewhere: Path | None) -> Path:
+    """Return where an episode's cache is or will be: beside it, or elsewhere if nothing can be written there."""
+    beside = _cache_path(path, spec)
+    if elsewhere is None or beside.exists() or can_write(beside.parent):
+        return beside
+    return elsewhere / beside.name
+
+
 def _cache_path(path: Path, spec: ModelSpec) -> Path:
     stat = path.stat()
     key: list[Any] = [
@@ -268,11 +315,6 @@ def _cache_path(path: Path, spec: ModelSpec) -> Path:
 def _preprocess_episode(path: Path, spec: ModelSpec, cache: Path) -> None:
     cv2.setNumThreads(1)
     episode = Episode.open(path)
-    if abs(episode.header.rate_hz - spec.rate_hz) > 1e-6:
-        raise TrainingError(
-            f"{path} was recorded at {episode.header.rate_hz} Hz, the model is for {spec.rate_hz} Hz. "
-            "Train on episodes of one rate."
-        )
     labels = episode.labels(spec.output_names)
     for column, output in enumerate(spec.outputs):
         values = labels[:, column]
@@ -297,20 +339,7 @@ def _preprocess_episode(path: Path, spec: ModelSpec, cache: Path) -> None:
         "labels": labels,
         "auxiliary": np.stack(scaled, axis=1).astype(np.float32) if scaled else np.empty((len(labels), 0), np.float32),
     }
-    cache.parent.mkdir(exist_ok=True)
+    cache.parent.mkdir(parents=True, exist_ok=True)
     with replacing(cache) as partial:  # two trainings may preprocess the same episode at once
-        save_file(tensors, partial, metadata={"auxiliary": json.dumps(list(columns))})
-
-
-def _load_cache(
-    cache: Path,
-) -> tuple[list[bytes], npt.NDArray[np.float32], npt.NDArray[np.float32], tuple[str, ...]]:
-    with safe_open(cache, framework="numpy") as file:
-        pictures = file.get_tensor("pictures").tobytes()
-        lengths = file.get_tensor("lengths")
-        labels = file.get_tensor("labels")
-        auxiliary = file.get_tensor("auxiliary")
-        names = tuple(json.loads(file.metadata()["auxiliary"]))
-    ends = np.cumsum(lengths)
-    split = [pictures[end - length : end] for end, length in zip(ends, lengths, strict=True)]
-    return split, labels, auxiliary, names
+        save_file(tensors, partial, metadata={"auxiliary": json.dumps(list(columns)), CHECKSUM: checksum_of(tensors)})
+        partial.chmod(0o644)  # safetensors writes 0600, and others may train on these episodes, too

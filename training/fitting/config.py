@@ -71,7 +71,7 @@ class FitConfig(Settings):
     """Settings of one run; saved in its folder and compared when the run is resumed.
 
     Attributes:
-        data: Folders with episodes.
+        data: Folders with episodes, or episodes.
         out: Folder of the run: checkpoints, logs, the exported model.
         name: Name of the exported model.
         backbone: Body of the network, see ``training.network.build``.
@@ -97,7 +97,9 @@ class FitConfig(Settings):
         colours: How much the pictures' light and colours are changed, see ``training.data.augment``; 0: not at all.
         erase: Rectangles painted over a picture at most, see ``training.data.augment``; 0: none.
         bfloat16: Whether to compute in bfloat16 (variables stay float32).
-        validation_episodes: The first episodes, in order of folders and file names, are never trained on: how many.
+        validation_episodes: The first episodes, in order of folders and file names, are validated on and never trained
+            on: how many. 0: spans of every episode are, see ``training.data.rows``.
+        own_driving: Whether rows that a network drove are learnt from, see ``training.data.rows``.
         tracks: Tracks driven in closed loop at every ``drive_every``-th checkpoint; the best is exported. 0: none.
         tracks_start: First of those tracks' seeds.
         drive_every: See ``tracks``.
@@ -117,7 +119,9 @@ class FitConfig(Settings):
 
     error: ClassVar[type[Exception]] = TrainingError
 
-    data: tuple[Path, ...] = field(metadata=option("folders with episodes", path, metavar="DIR", several="together"))
+    data: tuple[Path, ...] = field(
+        metadata=option("folders with episodes, or episodes", path, metavar="DIR", several="together")
+    )
     out: Path = field(metadata=option("the run's folder", path, metavar="DIR"))
     name: str = "carracing"
     backbone: str = field(default="xception", metadata=option("network body", text, metavar="NAME"))
@@ -184,7 +188,22 @@ class FitConfig(Settings):
     bfloat16: bool = field(
         default=True, metadata=option("compute in float32 (default: bfloat16 mixed)", flag="float32")
     )
-    validation_episodes: int = field(default=2, metadata=option("never trained on", at_least_one, metavar="N"))
+    validation_episodes: int = field(
+        default=0,
+        metadata=option(
+            "validate on the first N episodes, which are then never trained on (default: 0, validate on spans of 4 s "
+            "of every episode, a tenth of it, never its start)",
+            at_least_zero,
+            metavar="N",
+        ),
+    )
+    own_driving: bool = field(
+        default=False,
+        metadata=option(
+            "learn from what the network did itself, too. Without it, of a drive recorded with `drive --record` only "
+            "what a person did counts, from taking over to giving back: not what led there, not what came after"
+        ),
+    )
     tracks: int = field(
         default=0,
         metadata=option("drive N tracks after a round and keep the best driver", _number_of_tracks, metavar="N"),

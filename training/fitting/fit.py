@@ -1,25 +1,27 @@
 """The training run: rounds of steps, each closed by a checkpoint, a validation and, if asked, a drive."""
 
 import csv
-import json
 import math
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-from agent.contract.durable import replace_file, replace_folder, replacing
+from agent.contract.durable import replace_folder, replacing
 from agent.contract.errors import TrainingError
 from agent.contract.profile import GameProfile, Rectangle
 from agent.contract.spec import ModelSpec, outputs_named
-from training.data.samples import Samples, find_episodes, load_samples, preprocess_episodes
+from training.data.finding import find_episodes
 from training.exporting.export import export_model
 from training.fitting.board import Board
-from training.fitting.config import LOG, SETTINGS, FitConfig
+from training.fitting.config import LOG, FitConfig
+from training.fitting.data import load_data
 from training.fitting.distribution import ALONE, Team
+from training.fitting.folder import settle
 from training.fitting.run import FitResult, Row, Run, is_stuck
+from training.in_use import in_use
 from training.network.build import build_network, freeze_backbone
 from training.network.helper_step import check_backend
 
@@ -73,9 +75,24 @@ def fit(
     if config.freeze and team.count == 1:
         freeze_backbone(build_network(config.backbone, config.height_px, config.width_px, spec.outputs), config.freeze)
     team.check(config.batch_size)
+    with in_use(config.out, "trained in") if team.is_first else nullcontext():
+        return _train(config, spec, profile, drive, report, verbose, preprocessed, team)
+
+
+def _train(
+    config: FitConfig,
+    spec: ModelSpec,
+    profile: GameProfile,
+    drive: Drive | None,
+    report: Callable[[str], None],
+    verbose: int,
+    preprocessed: Callable[[int, int], None] | None,
+    team: Team,
+) -> FitResult:
+    paths = find_episodes(config.data, report, profile.name)
     if team.is_first:
-        _claim_folder(config)
-    training, validation = _load(config, spec, report, preprocessed)
+        settle(config, paths, report)
+    training, validation = load_data(config, paths, spec, report, preprocessed)
     run = Run(config, spec, profile, training, validation, team)
     history = run.resume()
     if not team.is_first:
@@ -116,50 +133,6 @@ def fit(
     board.close()
     team.part_ways()
     return FitResult(config.out / "best", history)
-
-
-def _load(
-    config: FitConfig,
-    spec: ModelSpec,
-    report: Callable[[str], None],
-    preprocessed: Callable[[int, int], None] | None,
-) -> tuple[Samples, Samples]:
-    paths = find_episodes(config.data)
-    if not 0 < config.validation_episodes < len(paths):
-        raise TrainingError(
-            f"{len(paths)} episodes, {config.validation_episodes} of them for validation: expected at least one for "
-            "each. Record more (`python -m training collect`) or lower --validation-episodes."
-        )
-    report(f"preprocessing {len(paths)} episodes (cached beside them)")
-    caches = preprocess_episodes(paths, spec, config.driven_tracks, preprocessed)
-    validation = load_samples(caches[: config.validation_episodes], spec)
-    training = load_samples(caches[config.validation_episodes :], spec)
-    report(
-        f"{len(training)} samples from {training.episodes} episodes ({training.size_bytes / 1e6:.0f} MB encoded), "
-        f"{len(validation)} for validation"
-    )
-    return training, validation
-
-
-def _claim_folder(config: FitConfig) -> None:
-    """Write the run's settings, or refuse a folder that holds a run with others."""
-    path = config.out / SETTINGS
-    config.out.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        ours = json.loads(config.to_json())
-        try:
-            # A run begun by an earlier version did without the settings added since: what their defaults do.
-            added = {entry.name: entry.default for entry in fields(FitConfig) if entry.default is not MISSING}
-            theirs = json.loads(json.dumps(added)) | json.loads(path.read_text())
-        except (ValueError, TypeError) as exc:
-            raise TrainingError(f"{path} is damaged ({exc}). Restore it or choose another --out.") from exc
-        differing = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
-        if differing:
-            raise TrainingError(
-                f"{config.out} holds a run with other settings ({', '.join(differing)}). Choose another --out, or "
-                f"repeat the command recorded in {path} to go on with it."
-            )
-    replace_file(path, config.to_json())
 
 
 def _copy_files(source: Path, target: Path) -> None:

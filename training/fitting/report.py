@@ -25,6 +25,7 @@ from rich.text import Text
 from agent.contract.durable import replace_file
 from agent.contract.errors import TrainingError
 from training.fitting.config import AXES, LOG, SETTINGS, FitConfig
+from training.fitting.folder import EPISODES
 
 _CUMULATED = {"samples": "samples", "seconds": "training_seconds"}  # of a round in the log, since the start here
 _LOGARITHMIC = ("loss", "_mae")
@@ -195,7 +196,7 @@ def _damaged(path: Path, problem: str) -> TrainingError:
 
 def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
     """Return, by setting, its value in every run; only of the settings in which they differ."""
-    names = dict.fromkeys(name for run in runs for name in run.settings if name != "out")
+    names = dict.fromkeys(name for run in runs for name in run.settings if name not in ("out", EPISODES))
     found = {name: [run.settings.get(name) for run in runs] for name in names}
     return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
 
@@ -204,7 +205,7 @@ def notes(runs: Sequence[Run]) -> list[str]:
     """Return what to know before comparing these runs."""
     differing = differing_settings(runs)
     found = []
-    other_episodes = {"data", "validation_episodes"} & set(differing)
+    other_episodes = {"data", "validation_episodes", "own_driving"} & set(differing)
     if {"balance", "step", "auxiliary", "auxiliary_weight"} & set(differing):
         found.append(
             "training losses are over what each run is fed and weights, so they do not compare"

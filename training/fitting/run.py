@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from agent.contract.controls import YIELDING_AXES
 from agent.contract.durable import find_folder, replace_folder
+from agent.contract.episodes.columns import one_line
 from agent.contract.errors import TrainingError
 from agent.contract.profile import GameProfile
 from agent.contract.spec import ModelSpec
@@ -27,12 +28,11 @@ from training.data.samples import AUXILIARY, Samples, decode
 from training.fitting.board import Board
 from training.fitting.config import FitConfig
 from training.fitting.distribution import ALONE, Team
+from training.fitting.folder import CHECKPOINT
 from training.fitting.metrics import measure_outputs
 from training.network.build import build_network, freeze_backbone
 from training.network.helper_step import HelperTrained, StepTimer
 from training.network.weights_file import load_weights, save_weights
-
-CHECKPOINT = "checkpoint"
 
 CO_PRESSED = 0.1
 """Throttle and brake, or other axes of which one yields, both predicted above this count as pressed together."""
@@ -258,8 +258,8 @@ class Run:
                 variable.assign(tensors[f"{index:05d}"])
         except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as exc:
             raise TrainingError(
-                f"the checkpoint in {folder} is damaged or of another version ({exc}). Restore it, or delete the run's "
-                "folder and start again."
+                f"the checkpoint in {folder} is damaged or of another version ({one_line(exc)}). Restore it, or delete "
+                "the run's folder and start again."
             ) from exc
         return history
 

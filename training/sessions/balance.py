@@ -6,7 +6,7 @@ from agent.contract.spec import outputs_named
 from training.data.balance_report import BalanceReport, read_labels, report_balance
 from training.data.balancing.registry import RULE_NAMES
 from training.data.config import BalanceSettings
-from training.data.samples import find_episodes
+from training.data.finding import find_episodes
 
 
 def measure_balance(
@@ -21,9 +21,7 @@ def measure_balance(
     Raises:
         AgentError: If an episode cannot be read, or its labels cannot be balanced.
     """
-    paths = [
-        path for entry in settings.data for path in ([entry] if entry.suffix == ".parquet" else find_episodes([entry]))
-    ]
+    paths = find_episodes(settings.data)
     outputs = outputs_named(settings.outputs)
     labels = read_labels(paths, lambda: progress(len(paths)), outputs)
     rule_names = RULE_NAMES if settings.rule == "all" else (settings.rule,)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from agent.contract.errors import TrainingError
 from agent.contract.spec import WEIGHTS_FILE, ModelSpec
-from training.data.samples import find_episodes, pick_balanced_pictures, pick_pictures
+from training.data.finding import find_episodes
+from training.data.samples import pick_balanced_pictures, pick_pictures
 from training.exporting.config import ExportSettings
 from training.exporting.export import export_model
 from training.exporting.quantize import approve_int8, quantize_model

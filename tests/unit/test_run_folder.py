@@ -1,0 +1,134 @@
+"""Whose a run's folder is: nobody's before a checkpoint, one process's at a time, and that of the same run later."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.contract.errors import TrainingError
+from training.fitting.config import FitConfig
+from training.fitting.folder import settle
+from training.in_use import in_use
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    (tmp_path / "data").mkdir()
+    found = [tmp_path / "data" / f"{name}.parquet" for name in "bc"]
+    for number, path in enumerate(found):
+        path.write_bytes(b"x" * (number + 1))
+    return found
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> FitConfig:
+    (tmp_path / "run").mkdir()
+    return FitConfig.debug((tmp_path / "data",), tmp_path / "run")
+
+
+def silently(line: str) -> None:
+    """Report nothing."""
+
+
+def train(config: FitConfig, paths: list[Path]) -> None:
+    """Leave behind what a first round leaves behind."""
+    settle(config, paths, silently)
+    (config.out / "checkpoint").mkdir()
+
+
+def test_a_folder_without_a_checkpoint_is_nobodys(config: FitConfig, paths: list[Path]) -> None:
+    settle(config, paths, silently)
+    settle(replace(config, batch_size=7), paths, silently)
+    assert json.loads((config.out / "config.json").read_text())["batch_size"] == 7
+    (config.out / "config.json").write_text("{")
+    settle(config, paths, silently)
+    assert json.loads((config.out / "config.json").read_text())["batch_size"] == config.batch_size
+
+
+def test_a_run_that_was_moved_goes_on(config: FitConfig, paths: list[Path], tmp_path: Path) -> None:
+    train(config, paths)
+    config.out.rename(tmp_path / "moved")
+    paths[0].parent.rename(tmp_path / "elsewhere")
+    moved = [tmp_path / "elsewhere" / path.name for path in paths]
+    settle(replace(config, out=tmp_path / "moved", data=(tmp_path / "elsewhere",)), moved, silently)
+
+
+def test_a_relative_path_is_an_absolute_one(
+    config: FitConfig, paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absolute = replace(config, init=str(tmp_path / "weights.safetensors"))
+    train(absolute, paths)
+    recorded = json.loads((config.out / "config.json").read_text())
+    del recorded["episodes"]  # as versions before this one recorded it
+    (config.out / "config.json").write_text(json.dumps(recorded))
+    monkeypatch.chdir(tmp_path)
+    settle(replace(absolute, data=(Path("data"),), out=Path("run"), init="weights.safetensors"), paths, silently)
+    (config.out / "config.json").write_text(json.dumps(recorded))
+    with pytest.raises(TrainingError, match=r"other settings \(data\)"):
+        settle(replace(absolute, data=(Path("others"),)), paths, silently)
+
+
+def test_more_steps_are_done_on_top_and_fewer_are_another_run(config: FitConfig, paths: list[Path]) -> None:
+    train(replace(config, steps=10), paths)
+    lines: list[str] = []
+    settle(replace(config, steps=30), paths, lines.append)
+    assert lines == [f"{config.out} was begun with 10 steps, and goes on to 30"]
+    with pytest.raises(TrainingError, match=r"other settings \(steps\)"):
+        settle(replace(config, steps=20), paths, silently)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda paths: paths.insert(0, paths[0].with_name("a.parquet")), "episodes: a.parquet is new. Go on with"),
+        (lambda paths: paths.pop(), "episodes: c.parquet is gone or changed"),
+        (lambda paths: paths[1].write_bytes(b"longer"), "c.parquet is new and c.parquet is gone or changed"),
+        (lambda paths: paths.reverse(), "their order is another"),
+    ],
+)
+def test_other_episodes_are_told(config: FitConfig, paths: list[Path], change: Any, message: str) -> None:
+    train(config, paths)
+    paths[0].with_name("a.parquet").write_bytes(b"new")
+    change(paths)
+    with pytest.raises(TrainingError, match=message) as caught:
+        settle(config, paths, silently)
+    assert f"--init {config.out / 'best'}" in str(caught.value)
+
+
+def test_a_run_of_whole_episodes_says_how_it_goes_on(config: FitConfig, paths: list[Path]) -> None:
+    train(replace(config, validation_episodes=2), paths)
+    with pytest.raises(TrainingError, match=r"\(validation_episodes\).*`--validation-episodes 2`"):
+        settle(replace(config, validation_episodes=0), paths, silently)
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from training.in_use import in_use
+with in_use(Path(sys.argv[1]), "trained in"):
+    print("mine", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("end", ["leaves", "is killed"])
+def test_a_folder_is_one_processs_at_a_time(tmp_path: Path, end: str) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "-c", HOLD, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "mine\n"
+        with pytest.raises(TrainingError, match=f"is being trained in by process {other.pid}"), in_use(folder, "read"):
+            pass
+        if end == "is killed":
+            other.kill()
+        else:
+            other.communicate("")
+        other.wait()
+    with in_use(folder, "written"):
+        assert len(list(folder.iterdir())) == 1
+    assert not list(folder.iterdir())

@@ -1,0 +1,98 @@
+"""Files of preprocessed pictures: disposable, so each is checked before it is used."""
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+
+from training.data.rows import Rows
+
+CHECKSUM = "crc32"
+"""In a cache's metadata: of its tensors."""
+
+_PNG = b"\x89PNG"
+_TENSORS = ("pictures", "lengths", "labels", "auxiliary")
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """What a cache holds of an episode.
+
+    Attributes:
+        pictures: PNG, one a row.
+        labels: float32, shape (rows, outputs).
+        auxiliary: float32, shape (rows, len(names)), scaled; NaN where unknown.
+        names: Of the auxiliary columns.
+    """
+
+    pictures: list[bytes]
+    labels: npt.NDArray[np.float32]
+    auxiliary: npt.NDArray[np.float32]
+    names: tuple[str, ...]
+
+    def rows(self, chosen: Rows) -> Self:
+        """Return some of its rows."""
+        return type(self)(
+            [self.pictures[row] for row in chosen], self.labels[chosen], self.auxiliary[chosen], self.names
+        )
+
+
+def checksum_of(tensors: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Return a checksum of a cache's tensors."""
+    checksum = 0
+    for name in _TENSORS:
+        checksum = zlib.crc32(np.ascontiguousarray(tensors[name]).data, checksum)
+    return str(checksum)
+
+
+def is_whole(cache: Path) -> bool:
+    """Return whether a cache is there and can be used.
+
+    Caches of versions that wrote no checksum are looked at closely enough that no picture of theirs is none.
+    """
+    try:
+        with safe_open(cache, framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in _TENSORS}
+            metadata = file.metadata()
+        names = json.loads(metadata["auxiliary"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return False
+    rows = len(tensors["lengths"])
+    if not len(tensors["labels"]) == len(tensors["auxiliary"]) == rows or tensors["auxiliary"].shape[1] != len(names):
+        return False
+    if CHECKSUM in metadata:
+        return bool(metadata[CHECKSUM] == checksum_of(tensors))
+    pictures, ends = tensors["pictures"], np.cumsum(tensors["lengths"])
+    starts = ends - tensors["lengths"]
+    return bool(
+        rows and ends[-1] == len(pictures) and all(pictures[start : start + 4].tobytes() == _PNG for start in starts)
+    )
+
+
+def load_cache(cache: Path) -> Cached:
+    """Read a cache that is whole."""
+    with safe_open(cache, framework="numpy") as file:
+        pictures = file.get_tensor("pictures")
+        ends = np.cumsum(file.get_tensor("lengths"))
+        labels = file.get_tensor("labels")
+        auxiliary = file.get_tensor("auxiliary")
+        names = tuple(json.loads(file.metadata()["auxiliary"]))
+    starts = np.concatenate([[0], ends[:-1]])
+    split = [pictures[start:end].tobytes() for start, end in zip(starts, ends, strict=True)]
+    return Cached(split, labels, auxiliary, names)
+
+
+def can_write(folder: Path) -> bool:
+    """Return whether files can be made in a folder, which is made if it can be."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)

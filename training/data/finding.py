@@ -1,0 +1,92 @@
+"""Which episodes a training takes: folders looked through, single files taken, and what is left out told."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from agent.contract.episodes.columns import RECORDING_SUFFIX, REPAIR, SEALED_SUFFIX
+from agent.contract.errors import TrainingError
+from agent.contract.locks import is_claimed
+
+Note = Callable[[str], None]
+
+_NAMED = 4  # folders and files named in a message
+
+
+def find_episodes(
+    entries: Sequence[Path], note: Note = lambda line: None, game: str = "carracing", record: str = ""
+) -> list[Path]:
+    """Return the sealed episodes, each once: those named, and those of the folders, folder by folder, sorted by name.
+
+    Hidden files are nobody's episodes: macOS puts ``._name`` beside every file it copies to a foreign disk.
+
+    Args:
+        entries: Folders, or episodes.
+        note: Is told what was left out, a line each.
+        game: Name of the game, for advice on how to record.
+        record: Command that records the game's episodes, where it is not ``agent record``.
+
+    Raises:
+        TrainingError: If an entry is not there, or holds no episode; it says what it holds instead.
+    """
+    found: dict[Path, Path] = {}
+    for entry in entries:
+        paths = _episodes_of(entry, note, record or f"python -m agent record --game {game}")
+        twice = sum(path.resolve() in found for path in paths)
+        if twice:
+            note(f"{entry}: {twice} episodes were named before, and count once")
+        for path in paths:
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def _episodes_of(entry: Path, note: Note, record: str) -> list[Path]:
+    if not entry.exists():
+        raise TrainingError(f"{entry} does not exist, expected a folder with episodes, or an episode. Check the path.")
+    if not entry.is_dir():
+        if entry.suffix == RECORDING_SUFFIX:
+            raise TrainingError(f"{entry} was never sealed as an episode. {REPAIR}, then name what it has made.")
+        if entry.suffix != SEALED_SUFFIX:
+            raise TrainingError(
+                f"{entry} is no episode, expected a file ending in {SEALED_SUFFIX}, or a folder with such files."
+            )
+        return [entry]
+    found = _visible(entry, SEALED_SUFFIX)
+    sealed = {path.stem for path in found}
+    unsealed = [path for path in _visible(entry, RECORDING_SUFFIX) if path.stem not in sealed]
+    if not found:
+        raise TrainingError(_why_none(entry, unsealed, record))
+    for path in unsealed:
+        if _is_being_recorded(path):
+            note(f"{path} is being recorded, and is left out")
+        else:
+            note(f"{path} was never sealed, and is left out. {REPAIR} to train on it, too")
+    return found
+
+
+def _why_none(folder: Path, unsealed: Sequence[Path], record: str) -> str:
+    nothing = f"{folder} holds no episodes (*{SEALED_SUFFIX})"
+    if unsealed:
+        return f"{nothing}, but {_counted(unsealed)} never sealed as one. {REPAIR}."
+    below = [each for each in sorted(folder.iterdir()) if each.is_dir() and not each.name.startswith(".")]
+    below = [each for each in below if _visible(each, SEALED_SUFFIX)]
+    if below:
+        names = " ".join(str(each) for each in below[:_NAMED]) + (" ..." if len(below) > _NAMED else "")
+        return f"{nothing}, but {_counted(below)} with some. Name those that are meant: `--data {names}`."
+    return f"{nothing}. Record some: `{record} --out {folder}`."
+
+
+def _counted(paths: Sequence[Path]) -> str:
+    names = ", ".join(path.name for path in paths[:_NAMED])
+    kind = "folder" if paths[0].is_dir() else "recording"
+    return f"{len(paths)} {kind}{'s' if len(paths) > 1 else ''} ({names}{', ...' if len(paths) > _NAMED else ''})"
+
+
+def _visible(folder: Path, suffix: str) -> list[Path]:
+    return sorted(path for path in folder.glob(f"*{suffix}") if not path.name.startswith(".") and not path.is_dir())
+
+
+def _is_being_recorded(path: Path) -> bool:
+    try:
+        return is_claimed(path)
+    except OSError:
+        return False

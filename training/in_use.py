@@ -1,0 +1,54 @@
+"""Folders that one process at a time writes into."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from agent.contract.errors import TrainingError
+from agent.contract.locks import claim
+
+_FILE = ".in-use"
+
+
+@contextmanager
+def in_use(folder: Path, deed: str) -> Iterator[None]:
+    """Keep other processes out of a folder, which is made if it has to be; a process that is killed keeps nobody out.
+
+    Args:
+        folder: The folder.
+        deed: What is done to it, as ``is being ...`` goes on.
+
+    Raises:
+        TrainingError: If another process has it; it says which.
+        OSError: If it cannot be made or written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _FILE
+    while True:
+        with path.open("a+b") as file:
+            if not claim(file):
+                file.seek(0)
+                owner, _, theirs = file.read(100).decode(errors="replace").partition(" ")
+                raise TrainingError(
+                    f"{folder} is being {theirs or 'used'} by process {owner or 'unknown'}. Wait until that one is "
+                    "done, or choose another folder."
+                )
+            if not _is_still_there(file.fileno(), path):  # its last owner removed it a moment ago
+                continue
+            file.truncate(0)
+            file.write(f"{os.getpid()} {deed}".encode())
+            file.flush()
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # Windows removes no open file: it stays, and says nothing
+                    path.unlink()
+            return
+
+
+def _is_still_there(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
