@@ -4,7 +4,7 @@ import json
 
 from agent.commands.options import Command, Invocation
 from agent.commands.wiring import EXIT_DONE, note, say
-from training.fitting.config import ReportSettings
+from training.fitting.report_settings import ReportSettings
 
 
 def _run(settings: ReportSettings, invocation: Invocation) -> int:

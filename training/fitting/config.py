@@ -1,4 +1,4 @@
-"""What ``fit`` and ``report`` can be told; all that decides the outcome of a training run is in one frozen record."""
+"""What ``fit`` can be told; all that decides the outcome of a training run is in one frozen record."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 from agent.contract.controls import AXIS_NAMES
 from agent.contract.errors import GameError, TrainingError
 from agent.contract.profile import Rectangle
+from agent.contract.spec import ModelSpec
 from agent.settings.base import Group, Settings, option
 from agent.settings.checks import at_least_one, at_least_zero, number, output_names, path, text, track_seed, whole
 from training.data.balancing.registry import RULE_NAMES
@@ -19,8 +20,6 @@ SETTINGS = "config.json"
 LOG = "log.csv"
 """In a run's folder: a row for every round."""
 STEPS = ("joint", "helper")
-AXES = ("step", "samples", "seconds")
-"""What curves can be drawn over: steps, samples drawn, seconds of training (without validation and drives)."""
 
 
 def _number_of_tracks(value: Any) -> int:
@@ -324,6 +323,9 @@ class FitSettings(FitConfig):
     """A run, and what is no part of its outcome: the game's profile, the processes, what is shown.
 
     Attributes:
+        backbone: As in FitConfig; None for that of ``init``.
+        width_px: As in FitConfig; None for that of ``init``.
+        height_px: As in FitConfig; None for that of ``init``.
         game: Profile of the game the episodes are of; the model is named after it.
         workers: Processes that train together.
         worker: Which of them this is, across machines; None where all are started here.
@@ -331,6 +333,18 @@ class FitSettings(FitConfig):
         quiet: Whether a line a round is shown in place of Keras' progress bar.
     """
 
+    # None, which a FitConfig does not have: what ``init`` is of decides, and without it FitConfig's own default.
+    backbone: str | None = field(  # type: ignore[assignment]
+        default=None, metadata=option("network body (default: that of --init, else xception)", text, metavar="NAME")
+    )
+    width_px: int | None = field(  # type: ignore[assignment]
+        default=None,
+        metadata=option("trained at (default: that of --init, else 480)", at_least_one, metavar="PX", flag="width"),
+    )
+    height_px: int | None = field(  # type: ignore[assignment]
+        default=None,
+        metadata=option("trained at (default: that of --init, else 270)", at_least_one, metavar="PX", flag="height"),
+    )
     game: str = field(
         default="carracing", metadata=option("profile of the game the episodes are of", text, metavar="GAME")
     )
@@ -362,33 +376,23 @@ class FitSettings(FitConfig):
         if self.worker is not None and self.workers < 2:
             raise TrainingError("--worker says which of several processes this is: say how many with --workers.")
 
-    def config(self, **changes: Any) -> FitConfig:
-        """Return what decides the outcome alone, with changes."""
+    def config(self, like: ModelSpec | None = None, **changes: Any) -> FitConfig:
+        """Return what decides the outcome alone, with changes.
+
+        Args:
+            like: What ``init`` is of: body and picture are its own where the settings say nothing.
+            changes: Further fields.
+
+        Raises:
+            TrainingError: If ``init`` is of another body than the one that is asked for.
+        """
         values = {each.name: getattr(self, each.name) for each in fields(FitConfig)}
+        for each in fields(FitConfig):
+            if each.name in ("backbone", "width_px", "height_px") and values[each.name] is None:
+                values[each.name] = each.default if like is None else getattr(like, each.name)
+        if like is not None and values["backbone"] != like.backbone:
+            raise TrainingError(
+                f"--init {self.init} is of the backbone {like.backbone}, and --backbone is {values['backbone']}: such "
+                "weights fit no other one. Leave --backbone out."
+            )
         return FitConfig(**values | {"name": self.game} | changes)
-
-
-def _picture_or_page(value: Any) -> Path:
-    found = path(value)
-    if found.suffix.lower() not in (".png", ".html"):
-        raise ValueError(f"{str(value)!r} should end in .png or .html")
-    return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportSettings(Settings):
-    """Which runs, and what to draw their curves over."""
-
-    runs: tuple[Path, ...] = field(
-        metadata=option(
-            "folders made by fit, finished or not", path, metavar="RUN", positional=True, several="together"
-        )
-    )
-    out: Path | None = field(
-        default=None,
-        metadata=option("also draw the curves into this .png or one-file .html", _picture_or_page, metavar="FILE"),
-    )
-    by: str = field(
-        default="step",
-        metadata=option("what the curves are drawn over; seconds are those of training alone", choices=AXES),
-    )

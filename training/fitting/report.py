@@ -24,8 +24,9 @@ from rich.text import Text
 
 from agent.contract.durable import replace_file
 from agent.contract.errors import TrainingError
-from training.fitting.config import AXES, LOG, SETTINGS, FitConfig
+from training.fitting.config import LOG, SETTINGS, FitConfig
 from training.fitting.folder import EPISODES
+from training.fitting.report_settings import AXES
 
 _CUMULATED = {"samples": "samples", "seconds": "training_seconds"}  # of a round in the log, since the start here
 _LOGARITHMIC = ("loss", "_mae")

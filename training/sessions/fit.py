@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.contract.errors import AgentError, TrainingError
+from agent.contract.spec import SPEC_FILE, ModelSpec
 from training.collecting.courses import find_trained_game
 from training.fitting.config import FitSettings
 from training.network.keras_start import start_keras
@@ -55,7 +56,8 @@ def train(
     game = find_trained_game(settings.game)
     if settings.tracks and game.make_simulator is None:
         raise TrainingError(f"--tracks drives a game that waits, and {game.name} waits for nobody: leave it out.")
-    config = settings.config(init=weights_file(settings.init))
+    init = weights_file(settings.init)
+    config = settings.config(_spec_beside(init), init=init, name=game.profile.name)
     drive = closed_loop(game.simulator_maker(), config.driven_tracks, note) if config.tracks else None
     with ExitStack() as stack:
         team = ALONE
@@ -77,6 +79,12 @@ def weights_file(init: str) -> str:
         if candidate.is_file():
             return str(candidate)
     raise AgentError(f"--init {init} holds no weights.safetensors. Pass a model folder, a run folder or the file.")
+
+
+def _spec_beside(init: str) -> ModelSpec | None:
+    """Return what weights to begin from are of; None where nothing says so, as beside a checkpoint's."""
+    folder = Path(init).parent
+    return ModelSpec.load(folder) if init not in ("none", "imagenet") and (folder / SPEC_FILE).is_file() else None
 
 
 def closed_loop(make_simulator: "Callable[[], Simulator]", tracks: range, note: Note) -> Callable[[Path], float]:
