@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,10 @@ from typing import Any
 import pytest
 
 from agent.contract.errors import TrainingError
+from agent.contract.locks import claim
+from training.collecting.collect import collect, record_episode
+from training.collecting.config import CollectConfig
+from training.data.worker_pool import worker_pool
 from training.fitting.config import FitConfig
 from training.fitting.folder import settle
 from training.in_use import in_use
@@ -132,3 +137,23 @@ def test_a_folder_is_one_processs_at_a_time(tmp_path: Path, end: str) -> None:
     with in_use(folder, "written"):
         assert len(list(folder.iterdir())) == 1
     assert not list(folder.iterdir())
+
+
+def test_an_episode_that_another_collection_records_is_left_to_it(tmp_path: Path) -> None:
+    config = CollectConfig(tmp_path, 100, 1)
+    recording = tmp_path / ".unfinished" / "carracing-0000100.recording"
+    recording.parent.mkdir()
+    with recording.open("wb") as file:
+        assert claim(file)
+        for refused in (lambda: record_episode(config, 100), lambda: collect(config)):
+            with pytest.raises(TrainingError, match=r"carracing-0000100\.parquet is being recorded by another process"):
+                refused()
+        assert recording.exists(), "it is not ours to remove"
+
+
+def test_a_dead_worker_is_answered_with_what_the_command_has() -> None:
+    with (
+        pytest.raises(TrainingError, match="Repeat the command with a smaller --width or on"),
+        worker_pool(1, "a smaller --width"),
+    ):
+        raise BrokenProcessPool

@@ -33,7 +33,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
             self.result = lambda: value
 
     class Pool:
-        def __init__(self, workers: int) -> None: ...
+        def __init__(self, workers: int, remedy: str) -> None: ...
         def __enter__(self) -> "Pool":
             return self
 

@@ -18,6 +18,7 @@ from agent.contract.durable import replace_file
 from agent.contract.episodes.columns import RECORDING_SUFFIX, EpisodeHeader, EpisodeRow
 from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import EngineError, EpisodeError, TrainingError
+from agent.contract.locks import is_claimed
 from agent.contract.observation import Frame
 from agent.contract.spec import WEIGHTS_FILE
 from agent.engines.base import Engine
@@ -115,6 +116,11 @@ def record_episode(config: CollectConfig, seed: int) -> float:
         wheel = _SharedWheel(engine, config.expert_share, round(course.profile.rate_hz), rng)
         driver = f"dagger:{checksum[:12]}"
     path, unfinished = _path(config, seed), _unfinished(config, seed)
+    if _is_recorded_elsewhere(unfinished):
+        raise TrainingError(
+            f"{path} is being recorded by another process. Wait until that one is done, or choose another --out or "
+            "other seeds."
+        )
     _discard_unfinished(config, seed)  # a killed worker's; recorded anew below
     decisions = settings["decisions"]
     try:
@@ -242,7 +248,16 @@ def _disguise(config: CollectConfig, number: int) -> Path:
     return _unfinished(config, 0).with_name(f"disguise-{number:07d}")
 
 
+def _is_recorded_elsewhere(unfinished: Path) -> bool:
+    try:
+        return is_claimed(unfinished.with_suffix(RECORDING_SUFFIX))
+    except OSError:
+        return False
+
+
 def _discard_unfinished(config: CollectConfig, seed: int) -> None:
     path = _unfinished(config, seed)
+    if _is_recorded_elsewhere(path):
+        return
     for leftover in (path, path.with_suffix(RECORDING_SUFFIX), path.with_suffix(".sealing")):
         leftover.unlink(missing_ok=True)

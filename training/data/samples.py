@@ -114,7 +114,7 @@ def preprocess_episodes(
         _check_shapes(paths)
         if progress is not None:
             progress(0, len(missing))
-        with worker_pool(workers) as pool:
+        with worker_pool(workers, "a smaller --width and --height, shorter episodes,") as pool:
             futures = [pool.submit(_preprocess_episode, path, spec, cache) for path, cache in missing]
             for done, future in enumerate(as_completed(futures), 1):
                 future.result()

@@ -13,11 +13,15 @@ from agent.contract.errors import TrainingError
 
 
 @contextmanager
-def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+def worker_pool(workers: int, remedy: str = "fewer --workers") -> Iterator[ProcessPoolExecutor]:
     """Lend a pool of spawned processes; leaving the block by an exception drops the queue and ends them at once.
 
     Spawned, not forked: inference runtimes hold threads that a fork would lose. A killed parent takes its workers
     along: left alone, they would go on through the whole queue.
+
+    Args:
+        workers: How many.
+        remedy: What to repeat the command with where memory is short.
 
     Raises:
         TrainingError: If a worker died.
@@ -35,8 +39,8 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
             process.join()
         if isinstance(exc, BrokenProcessPool):
             raise TrainingError(
-                "a worker process died unexpectedly, most often for want of memory. Repeat the command with fewer "
-                "--workers or on a machine with more memory; what was finished is kept."
+                f"a worker process died unexpectedly, most often for want of memory. Repeat the command with {remedy} "
+                "or on a machine with more memory; what was finished is kept."
             ) from exc
         raise
     pool.shutdown()

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
+
 from agent.contract.episodes.reading import Episode
 from agent.contract.errors import TrainingError
 from agent.contract.spec import ModelSpec
@@ -38,6 +40,7 @@ def load_data(
     if any(cache.parent == elsewhere for cache in caches):
         report(f"nothing can be written beside the episodes: they are cached in {elsewhere}")
     train, validate = _share_out(config, paths, report)
+    _tell_of_memory(caches, report)
     training, validation = load_split(caches, spec, (train, validate))
     how = "episodes of their own" if whole else f"spans of up to {SPAN_S:g} s all over them, never of the first seconds"
     report(
@@ -45,6 +48,16 @@ def load_data(
         f"{len(validation)} for validation ({how})"
     )
     return training, validation
+
+
+def _tell_of_memory(caches: Sequence[Path], report: Callable[[str], None]) -> None:
+    """Say how much memory the pictures take, all of which are held, and whether it is there."""
+    sizes = [cache.stat().st_size for cache in caches]
+    needed, free = sum(sizes) + max(sizes), psutil.virtual_memory().available
+    line = f"the pictures need about {needed / 1e9:.1f} GB of memory while they are read, {free / 1e9:.1f} GB are free"
+    if needed > free:
+        line += ": take a smaller --width and --height, or fewer folders"
+    report(line)
 
 
 def _share_out(

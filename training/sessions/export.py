@@ -12,6 +12,7 @@ from training.exporting.config import ExportSettings
 from training.exporting.export import export_model
 from training.exporting.quantize import approve_int8, quantize_model
 from training.fitting.run import reestimate_batch_norm
+from training.in_use import in_use
 from training.network.build import build_network
 from training.network.keras_start import start_keras
 from training.network.weights_file import load_average
@@ -43,7 +44,8 @@ def export(settings: ExportSettings, done: Note = lambda line: None, note: Note 
     if settings.out is not None:
         done(_export_float(settings, settings.out))
     if settings.int8:
-        done(_export_int8(settings.folder, settings.data, note))
+        with in_use(settings.folder, "quantized"):
+            done(_export_int8(settings.folder, settings.data, note))
     if settings.approve_int8 is not None:
         comparison = approve_int8(settings.folder, settings.approve_int8)
         done(f"int8 drives the same within 1 %: {comparison.difference:+.1f} over {comparison.tracks} tracks")
@@ -77,7 +79,8 @@ def _export_float(settings: ExportSettings, out: Path) -> str:
         pictures = pick_pictures(find_episodes(settings.data), spec, _BATCH_NORM_PICTURES)
         starts = range(0, len(pictures), _BATCH_NORM_BATCH)
         reestimate_batch_norm(model, (pictures[start : start + _BATCH_NORM_BATCH] for start in starts))
-    export_model(model, spec, out)
+    with in_use(out, "written"):
+        export_model(model, spec, out)
     return f"{out}: {spec.backbone} at {spec.width_px} x {spec.height_px} px"
 
 
