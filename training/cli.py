@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         COMMANDS,
         verbose_first=True,
     )
-    interrupted = "interrupted; what was finished is kept, the same command goes on"
+    interrupted = "interrupted; the same command goes on from what was finished"
     return run_program(parser, argv, interrupted, _explain)
 
 

@@ -100,6 +100,13 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def restore_folder(folder: Path) -> None:
+    """Put the last complete folder back in its place, where :func:`replace_folder` was ended between two renames."""
+    old = folder.with_suffix(".old")
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+
+
 def find_folder(folder: Path) -> Path | None:
     """Return where the last complete folder is, or None if there never was one."""
     candidates = (folder, folder.with_suffix(".old"))

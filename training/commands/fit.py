@@ -10,6 +10,7 @@ from agent.commands.options import Command, Invocation
 from agent.commands.wiring import EXIT_DONE, note, say
 from training.commands.common import progress_bar
 from training.fitting.config import FitSettings
+from training.fitting.ending import best_round, describe_end
 
 
 def _run(settings: FitSettings, invocation: Invocation) -> int:
@@ -19,9 +20,16 @@ def _run(settings: FitSettings, invocation: Invocation) -> int:
     with _preprocessing_bar() as preprocessed:
         result = train(settings, note, preprocessed, 2 if settings.quiet else 1, invocation.arguments)
     if not settings.worker:
-        last = {key: value for key, value in result.history[-1].items() if math.isfinite(value)}
-        say(json.dumps({"model": str(result.model), "last": last}))
+        for line in describe_end(result, settings.game):
+            note(line)
+        number = best_round(result.history)
+        best = {} if number is None else {"best_round": number, "best": _finite(result.history[number - 1])}
+        say(json.dumps({"model": str(result.model)} | best | {"last": _finite(result.history[-1])}))
     return EXIT_DONE
+
+
+def _finite(row: dict[str, float]) -> dict[str, float]:
+    return {key: value for key, value in row.items() if math.isfinite(value)}
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-from agent.contract.durable import replace_folder, replacing
+from agent.contract.durable import replace_folder, replacing, restore_folder
 from agent.contract.errors import TrainingError
 from agent.contract.profile import GameProfile, Rectangle
 from agent.contract.spec import ModelSpec, outputs_named
@@ -19,6 +19,7 @@ from training.fitting.board import Board
 from training.fitting.config import LOG, FitConfig
 from training.fitting.data import load_data
 from training.fitting.distribution import ALONE, Team
+from training.fitting.ending import describe_interrupted
 from training.fitting.folder import settle
 from training.fitting.run import FitResult, Row, Run, is_stuck
 from training.in_use import in_use
@@ -95,6 +96,7 @@ def _train(
     training, validation = load_data(config, paths, spec, report, preprocessed)
     run = Run(config, spec, profile, training, validation, team)
     history = run.resume()
+    restore_folder(config.out / "best")
     if not team.is_first:
         return run.help_train(history)
     board = Board(config.out / "tensorboard", int(history[-1]["step"]) if history else 0)
@@ -102,6 +104,27 @@ def _train(
         _write_log(config.out / LOG, history)  # a kill may have come between the checkpoint and the log
         report(f"going on after round {len(history)} of {config.rounds}")
     report(f"feeding by rule {config.balance} from {run.describe_buffers()}")
+    try:
+        _do_rounds(config, run, history, board, drive, report, verbose)
+    except KeyboardInterrupt:
+        report(describe_interrupted(config, history))
+        raise
+    board.close()
+    team.part_ways()
+    return FitResult(config.out / "best", history, run.mean_loss)
+
+
+def _do_rounds(
+    config: FitConfig,
+    run: Run,
+    history: list[Row],
+    board: Board,
+    drive: Drive | None,
+    report: Callable[[str], None],
+    verbose: int,
+) -> None:
+    """Do the rounds that are left, and append what each came to to the history once it is kept."""
+    first = len(history)
     best = max((row["score"] for row in history if not math.isnan(row["score"])), default=-math.inf)
     for index in range(len(history), config.rounds):
         if is_stuck(config, history):
@@ -110,7 +133,7 @@ def _train(
             report(f"{stopped}: no better {what} within --patience {config.patience}")
             break
         started = time.monotonic()
-        row = run.train_round(index, board, verbose)
+        row = run.train_round(index, board, verbose, report if index == first else None)
         row["seconds"] = time.monotonic() - started
         run.average()
         row |= run.validate()
@@ -125,14 +148,11 @@ def _train(
         if row["score"] > best:
             best = row["score"]
             replace_folder(config.out / "best", partial(_copy_files, config.out / "last"))
+        run.save([*history, row])
         history.append(row)
-        run.save(history)
         _write_log(config.out / LOG, history)
         board.log("round", row)
-        report(_describe(index + 1, config.rounds, row, spec.output_names))
-    board.close()
-    team.part_ways()
-    return FitResult(config.out / "best", history)
+        report(_describe(index + 1, config.rounds, row, run.spec.output_names))
 
 
 def _copy_files(source: Path, target: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from training.fitting.board import Board
 from training.fitting.config import FitConfig
 from training.fitting.distribution import ALONE, Team
 from training.fitting.folder import CHECKPOINT
+from training.fitting.keras_parts import AveragingAdamW, Estimate
 from training.fitting.metrics import measure_outputs
 from training.network.build import build_network, freeze_backbone
 from training.network.helper_step import HelperTrained, StepTimer
@@ -58,10 +59,12 @@ class FitResult:
         history: One row a round, the columns of ``log.csv``: steps, losses, metrics, closed-loop return (NaN where not
             driven), and the cost: ``seconds`` is the whole round, ``training_seconds`` without validation and drive,
             ``seconds_per_step`` without the first step either, which may compile the network.
+        mean_loss: Validation loss of predicting the training labels' mean, whatever the picture; NaN if unknown.
     """
 
     model: Path
     history: list[Row]
+    mean_loss: float = math.nan
 
 
 class Run:
@@ -120,7 +123,7 @@ class Run:
             fast_layers=True,
         )
         with self._together():
-            self._optimizer = _AveragingAdamW(
+            self._optimizer = AveragingAdamW(
                 schedule,
                 weight_decay=config.weight_decay,
                 name="adamw",
@@ -151,11 +154,30 @@ class Run:
         self._team.part_ways()
         return FitResult(self._config.out / "best", history)
 
-    def train_round(self, index: int, board: Board | None, verbose: int) -> Row:
-        """Do one round of steps and return its mean training losses and what it cost; ``board`` gets the curves."""
+    @property
+    def mean_loss(self) -> float:
+        """Validation loss of predicting the training labels' mean, whatever the picture."""
+        errors = np.mean(np.square(self._validation.labels - self._training.labels.mean(axis=0)), axis=0)
+        names = self._validation.output_names
+        return float(sum(self._loss_weights[name] * error for name, error in zip(names, errors, strict=True)))
+
+    def train_round(
+        self, index: int, board: Board | None, verbose: int, report: Callable[[str], None] | None = None
+    ) -> Row:
+        """Do one round of steps and return its mean training losses and what it cost.
+
+        Args:
+            index: Which round, from 0.
+            board: Gets the curves.
+            verbose: Keras' progress bar.
+            report: Is told after a few steps how long the run will take.
+        """
         config = self._config
         steps = min(config.steps_per_round, config.steps - index * config.steps_per_round)
         batches, timer = self._batches(index, self._team), StepTimer()
+        callbacks: list[Any] = [timer] if board is None else [timer, board]
+        if report is not None:
+            callbacks.append(Estimate(config, index * config.steps_per_round, report))
         started = time.monotonic()
         with self._together():
             fitted = self.model.fit(
@@ -164,7 +186,7 @@ class Run:
                 epochs=1,
                 shuffle=False,
                 verbose=verbose,
-                callbacks=[timer] if board is None else [timer, board],
+                callbacks=callbacks,
             )
         seconds = time.monotonic() - started
         losses = {name: float(values[-1]) for name, values in fitted.history.items()}
@@ -284,24 +306,6 @@ class Run:
             round_=round_,
             part=team.part,
         )
-
-
-class _AveragingAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
-    """AdamW whose moving average of the weights stays beside them.
-
-    Keras calls ``finalize_variable_values`` at the end of every ``Model.fit`` and so replaces the weights by their
-    average: a training in rounds would start each one from where the average, half a round behind, had come.
-    """
-
-    def finalize_variable_values(self, var_list: Any) -> None:
-        """Leave the weights alone."""
-
-    def averages(self, variables: list[Any]) -> dict[str, Any]:
-        """Return the average of each of the variables that the optimizer was built for, by path."""
-        return {
-            variable.path: average
-            for variable, average in zip(variables, self._model_variables_moving_average, strict=True)
-        }
 
 
 def loss_scales(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
