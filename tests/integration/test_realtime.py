@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -397,7 +397,7 @@ if __name__ == "__main__":
 """
 
 
-def start_program(end: str) -> "tuple[subprocess.Popen[str], int, Path]":
+def start_program(end: str, **options: Any) -> "tuple[subprocess.Popen[str], int, Path]":
     """Run an agent that ends as told; return it, the game's process id and the shared memory's file."""
     paths = os.pathsep.join([str(REPOSITORY), str(Path(__file__).parent)])
     program = subprocess.Popen(
@@ -406,6 +406,7 @@ def start_program(end: str) -> "tuple[subprocess.Popen[str], int, Path]":
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": paths},
+        **options,
     )
     assert program.stdout is not None
     line = program.stdout.readline()
@@ -434,6 +435,31 @@ def test_nothing_is_left_however_the_agent_ends(end: str, code: int) -> None:
     wait_for(lambda: not is_running(pid))
     wait_for(lambda: not memory.exists())
     assert errors == "", "the resource tracker complains of what was leaked"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /dev/shm")
+def test_memory_that_nobody_was_left_to_free_is_freed_at_the_next_start() -> None:
+    program, pid, left = start_program("time.sleep(60)", start_new_session=True)
+    os.killpg(program.pid, signal.SIGKILL)  # the game and Python's resource tracker, too
+    program.communicate(timeout=20)
+    wait_for(lambda: not is_running(pid))
+    assert left.exists(), "nobody is left to free it"
+    running, _, in_use = start_program("time.sleep(60)")
+    try:
+        with RealTimeGame(CountingGame, seed=0) as game:
+            game.wait_until_ready()
+            assert left.exists(), "so young a block may be about to be used"
+        for block in (left, in_use):
+            os.utime(block, (0, 0))
+        with RealTimeGame(CountingGame, seed=0) as game:
+            game.wait_until_ready()
+            assert not left.exists()
+            assert in_use.exists(), "another drive's"
+    finally:
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=20)
+        left.unlink(missing_ok=True)
+    assert not in_use.exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs process groups")
