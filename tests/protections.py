@@ -458,9 +458,16 @@ PROTECTIONS = (
     Protection(
         "the guard is preferred by the system",
         "hold_controller",
-        "raise_priority(realtime=True)",
-        "pass",
+        "not_first = raise_priority(realtime=True)",
+        "not_first = None",
         f"{GUARD} -k preferred",
+    ),
+    Protection(
+        "a guard without rights asks for what every user may have",
+        "hold_controller",
+        "stack.enter_context(prompt_wakeups())",
+        "pass",
+        f"{GUARD} -k every_user_may_have",
     ),
     Protection(
         "the guard lets go before it ends",

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,12 +60,16 @@ def raise_priority(realtime: bool = False) -> str | None:
             has next to nothing to do. Where the system does not allow that, it is preferred as without.
 
     Returns:
-        Why it does not; None if it does.
+        Why it does not, or not before all others; None if it does as asked.
     """
+    not_first = None
     if realtime and sys.platform == "linux":
-        with suppress(OSError):
+        try:
             os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
             return None
+        except OSError as exc:
+            how = "allow it in /etc/security/limits.conf (`USER - rtprio 1`)"
+            not_first = f"it does not run before all others ({exc.strerror}), expected permission to: {how}"
     import psutil
 
     process = psutil.Process()
@@ -76,8 +80,8 @@ def raise_priority(realtime: bool = False) -> str | None:
             process.nice(_NICE)
     except (psutil.Error, OSError) as exc:
         how = "" if sys.platform == "win32" else ": allow it in /etc/security/limits.conf (`USER - nice -10`)"
-        return f"the priority cannot be raised ({exc}), expected permission to{how}"
-    return None
+        return not_first or f"the priority cannot be raised ({exc}), expected permission to{how}"
+    return not_first
 
 
 def pin_to(cores: Sequence[int]) -> str | None:

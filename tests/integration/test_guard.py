@@ -24,6 +24,7 @@ from agent.controllers.guard import client, service
 from agent.controllers.guard.client import SILENCE_S, GuardedController
 from agent.controllers.guard.messages import CONTROLS, HEAD, IS_CONTROLS, IS_END, IS_TAP, TAP, clock_s
 from agent.controllers.guard.service import Hands
+from agent.system import process
 
 FULL = Controls(1.0, 1.0, 0.0)
 
@@ -336,6 +337,37 @@ def test_the_guard_is_preferred_by_the_system_as_far_as_it_allows(log: Path) -> 
         pytest.skip("the system prefers no process of this user: allow it in /etc/security/limits.conf")
     with GuardedController(functools.partial(PreferredController, log)):
         assert log.read_text().split() == allowed.split()
+
+
+HUMBLE_GUARD = """
+import multiprocessing, os
+from agent.controllers.guard.service import hold_controller
+from agent.controllers.memory import MemoryController
+from agent.system.process import _scheduling
+
+class Telling(MemoryController):
+    def __enter__(self):
+        print(_scheduling().runtime_ns)
+        return self
+
+def refuse(*arguments):
+    raise PermissionError(1, "Operation not permitted")
+
+os.sched_setscheduler = refuse
+ours, theirs = multiprocessing.Pipe()
+ours.close()
+hold_controller(theirs, Telling, None)
+"""
+
+
+def test_a_guard_without_rights_asks_for_what_every_user_may_have() -> None:
+    before = process._scheduling()
+    with process.prompt_wakeups():
+        allowed = process._scheduling()
+    if before is None or allowed is None or allowed == before:
+        pytest.skip("this system knows no short slices: Linux does since 6.12")
+    told = subprocess.run([sys.executable, "-c", HUMBLE_GUARD], capture_output=True, text=True, check=True, timeout=60)
+    assert int(told.stdout) == allowed.runtime_ns
 
 
 class Pressed:

@@ -214,6 +214,8 @@ class GuardedController:
         if what == "failed":
             self._is_neutral = True  # it has left its blocks
             raise ControllerError(details)
+        elif what == "ready" and details is not None:
+            _log.debug("the guard of the controls: %s", details)
         elif what == "neutral":
             self._is_neutral = True
         elif what == "report":

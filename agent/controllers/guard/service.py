@@ -28,7 +28,7 @@ from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import AgentError
 from agent.controllers.base import ButtonController
 from agent.controllers.guard.messages import CONTROLS, HEAD, IS_CONTROLS, IS_END, IS_TAP, TAP, clock_s
-from agent.system.process import raise_priority
+from agent.system.process import prompt_wakeups, raise_priority
 
 _HANDS_S = 0.01  # how often a person's gamepad is read: well within any control period
 _UNREAD = 32  # reports: at 100 readings of a moving stick a second, enough for a loop of 3 ticks a second
@@ -60,13 +60,14 @@ def hold_controller(
     for name in _TERMINAL_SIGNALS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    raise_priority(realtime=True)  # where it is allowed
-    _log_without_waiting()
+    not_first = raise_priority(realtime=True)
     try:
         with ExitStack() as stack:
+            stack.enter_context(prompt_wakeups())  # what every user may have; does nothing for a real-time process
+            _log_without_waiting()
             hands = None if make_hands is None else stack.enter_context(make_hands())
             controller = stack.enter_context(make_controller())
-            link.send(("ready",))
+            link.send(("ready", not_first))
             _Service(link, controller, hands).run()
     except (EOFError, OSError):
         pass  # the agent is gone, and leaving the block was neutral
