@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import sys
 import tempfile
 from pathlib import Path
 
@@ -70,7 +69,6 @@ def _new(settings: GamesSettings, invocation: Invocation) -> int:
 def _interview() -> int:
     from rich.prompt import Confirm, Prompt
 
-    from agent.controllers.gamepad import UINPUT
     from agent.games.profile_files import user_folder
 
     name = Prompt.ask("Short name of the game, for the command line (letters, digits, hyphens)")
@@ -81,7 +79,7 @@ def _interview() -> int:
     place = f"window = {_quoted(window)}" if window else "monitor = 1"
     part = _ask_region(place_on_screen)
     rate_hz = _ask_rate()
-    usual = "gamepad" if sys.platform != "linux" or os.access(UINPUT, os.W_OK) else "keyboard"
+    usual = "gamepad" if _has_gamepad_driver() else "keyboard"
     controller = Prompt.ask("What moves the car", choices=list(CONTROLLERS), default=usual)
     dead_zone = 0.0
     keys = _ask_keys() if controller == "keyboard" else []
@@ -108,8 +106,21 @@ def _interview() -> int:
     _write(path, "\n".join(lines) + "\n")
     say(f"wrote {path}; every key that it may have: docs/profiles.md")
     say(f"next: python -m agent doctor --game {name} --picture {name}.png")
-    say(f"then: python -m agent record --game {name} --out episodes    # drive it yourself")
+    say(f"then: python -m agent record --game {name} --out episodes/{name}    # drive it yourself")
     return EXIT_DONE
+
+
+def _has_gamepad_driver() -> bool:
+    """Return whether a virtual gamepad can be plugged in here: Linux' uinput, or ViGEmBus on Windows."""
+    from agent.controllers.gamepad import UINPUT
+
+    if os.name != "nt":
+        return os.access(UINPUT, os.W_OK)
+    try:
+        import vgamepad  # noqa: F401  # opens the bus driver as it is imported
+    except Exception:  # its own, where the driver is missing
+        return False
+    return True
 
 
 def _choose_window() -> tuple[str, Region | None]:

@@ -104,7 +104,7 @@ class FitConfig(Settings):
         drive_every: See ``tracks``.
         patience: Drives in a row without a better return after which the run ends early; without ``tracks`` rounds
             without a better validation loss. 0: never.
-        balance: Rule that decides what the network is fed, see ``training.balancing``.
+        balance: Rule that decides what the network is fed, see ``training.data.balancing``.
         step: ``joint``: all heads on one batch. ``helper``: a batch and a helper model for each output.
         buffer_size: Samples waiting to be drawn, a feed.
         keep_stages: Whether the model of every round is kept in ``stages``, named by its steps.
