@@ -14,12 +14,17 @@ from agent.settings.checks import at_least_one, at_least_zero, number, output_na
 from training.data.balancing.registry import RULE_NAMES
 from training.data.buffers import CAPACITY
 from training.data.held_out import HELD_OUT_SEED
+from training.network.backbones import BACKBONES
 
 SETTINGS = "config.json"
 """In a run's folder: its FitConfig."""
 LOG = "log.csv"
 """In a run's folder: a row for every round."""
 STEPS = ("joint", "helper")
+BACKBONE_HELP = (
+    "network body: xception has 23.8 million parameters; pilotnet is small and learns in minutes; mobilenet_v2 lies "
+    "between"
+)
 
 
 def _number_of_tracks(value: Any) -> int:
@@ -123,7 +128,7 @@ class FitConfig(Settings):
     )
     out: Path = field(metadata=option("the run's folder", path, metavar="DIR"))
     name: str = "carracing"
-    backbone: str = field(default="xception", metadata=option("network body", text, metavar="NAME"))
+    backbone: str = field(default="xception", metadata=option(BACKBONE_HELP, choices=BACKBONES))
     init: str = field(
         default="none",
         metadata=option("start from a model or run folder", text, metavar="none|imagenet|DIR"),
@@ -335,7 +340,8 @@ class FitSettings(FitConfig):
 
     # None, which a FitConfig does not have: what ``init`` is of decides, and without it FitConfig's own default.
     backbone: str | None = field(  # type: ignore[assignment]
-        default=None, metadata=option("network body (default: that of --init, else xception)", text, metavar="NAME")
+        default=None,
+        metadata=option(f"{BACKBONE_HELP} (default: that of --init, else xception)", choices=BACKBONES),
     )
     width_px: int | None = field(  # type: ignore[assignment]
         default=None,

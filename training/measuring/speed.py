@@ -71,7 +71,7 @@ def measure_steps(
     """Time training steps on random pictures: one step of each variant, then again from the first.
 
     Args:
-        backbone: One of ``training.network.build.BACKBONES``.
+        backbone: One of ``training.network.backbones.BACKBONES``.
         height_px: Of the pictures.
         width_px: Of the pictures.
         batch: Samples a batch; the helper step takes one for each output.

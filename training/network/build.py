@@ -11,11 +11,9 @@ import keras
 from agent.contract.errors import TrainingError
 from agent.contract.spec import STEERING_THROTTLE_BRAKE, OutputSpec
 from training.data.samples import AUXILIARY
+from training.network.backbones import BACKBONES
 from training.network.fast_layers import FAST_LAYERS
 from training.network.weights_file import load_weights
-
-BACKBONES = ("xception", "pilotnet", "mobilenet_v2")
-"""What ``build_network`` accepts as a backbone."""
 
 COMMON_UNITS = 1024
 HEAD_UNITS = (256, 64, 16)
