@@ -12,6 +12,8 @@ import pytest
 
 from agent.contract.controls import Controls
 from agent.contract.episodes.reading import Episode
+from agent.policies.expert import ExpertPolicy
+from agent.sessions.evaluation import evaluate_policy
 from training.collecting.collect import record_episode
 from training.collecting.config import CollectConfig
 from training.collecting.courses import find_course, find_trained_game
@@ -342,6 +344,17 @@ def test_roads_are_collected_like_any_game(tmp_path: Path) -> None:
     assert {"lateral_offset", "heading_error", "bearing_10", "bearing_45", "yaw_rate"} <= episode.telemetry.keys()
     assert episode.frame(0).pixels.shape == (90, 160, 3)
     assert np.abs(episode.controls[:, 0]).max() <= 1.0
+
+
+def test_roads_are_driven_for_comparison_like_any_game() -> None:
+    """What ``fit --tracks`` does after a round, with the expert in the network's place."""
+    game = Roads(length_m=300.0)
+    policy = ExpertPolicy(RoadsExpert(game), game)
+    report = evaluate_policy(lambda: game, policy, range(2), HOLD_TICKS)
+    assert [track.outcome for track in report.tracks] == ["lap", "lap"]
+    assert report.decision_period_s == pytest.approx(1.0 / PROFILE.rate_hz)
+    assert report.mean > 800.0
+    assert all(track.figures["rescues"] == 0.0 for track in report.tracks)
 
 
 def test_the_trainer_knows_the_game_and_labels_by_its_expert() -> None:
