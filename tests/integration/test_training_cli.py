@@ -26,6 +26,7 @@ weights_file = Deferred("training.network.weights_file")
 build_network = Deferred("training.network.build:build_network")
 load_weights = Deferred("training.network.weights_file:load_weights")
 
+PROFILES = Path(__file__).parents[2] / "agent" / "games" / "profiles"
 FIT = ("fit", "--data", "data", "--out", "run")
 COLLECT = ("collect", "--out", "data")
 
@@ -90,6 +91,43 @@ def test_a_model_is_named_after_its_game(tmp_path: Path, monkeypatch: pytest.Mon
     for game in ("carracing", "supertuxkart"):
         assert main(["fit", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--game", game]) == 0
     assert [config.name for config in configs] == ["carracing", "supertuxkart"]
+
+
+def test_a_model_is_named_after_the_profile_not_after_the_way_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = []
+    monkeypatch.setattr(fit, "fit", lambda config, *_, **__: configs.append(config) or fit.FitResult(config.out, [{}]))
+    profile = tmp_path / "mine.toml"
+    profile.write_text((PROFILES / "torcs.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    assert main(["fit", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--game", str(profile)]) == 0
+    assert [config.name for config in configs] == ["mine"]
+
+
+def test_what_stands_at_the_end_is_the_best_rounds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = [{"validation_loss": loss, "score": -loss, "return": math.nan} for loss in (2.0, 1.0, 1.5)]
+    monkeypatch.setattr(fit, "fit", lambda config, *_, **__: fit.FitResult(config.out / "best", history, 3.0))
+    assert main(["fit", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 0
+    captured = capsys.readouterr()
+    figures = json.loads(captured.out)
+    assert figures["best_round"] == 2
+    assert figures["best"] == {"validation_loss": 1.0, "score": -1.0}
+    assert figures["last"] == {"validation_loss": 1.5, "score": -1.5}
+    assert f"next: python -m agent drive --game carracing --weights {tmp_path / 'run' / 'best'}" in captured.err
+
+
+def test_body_and_size_come_with_the_weights_to_begin_from(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = []
+    monkeypatch.setattr(fit, "fit", lambda config, *_, **__: configs.append(config) or fit.FitResult(config.out, [{}]))
+    command = ["fit", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--init", str(model)]
+    assert main(command) == 0
+    assert [(each.backbone, each.width_px, each.height_px) for each in configs] == [("pilotnet", 60, 34)]
+    assert main([*command, "--backbone", "xception"]) == 1
+    assert "is of the backbone pilotnet, and --backbone is xception" in one_error_line(capsys.readouterr().err)
 
 
 def test_collecting_up_to_the_held_out_tracks_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

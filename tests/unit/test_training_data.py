@@ -3,6 +3,7 @@
 import resource
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,6 +103,15 @@ def test_a_drive_without_a_correction_is_nothing_to_learn_from(tmp_path: Path) -
 def test_balance_reads_what_is_learnt_from(tmp_path: Path) -> None:
     drive = record(tmp_path / "a.parquet", driver="policy:carracing", by_hand=range(3, 6))
     assert rows_of(read_labels([drive])) == [3, 4, 5]
+
+
+def test_what_the_pictures_need_and_what_is_free_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = record(tmp_path / "a.parquet", rows=30)
+    lines: list[str] = []
+    monkeypatch.setattr("training.fitting.data._WORTH_TELLING", 0)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=0))
+    load_data(make_config(tmp_path), [path], SPEC, lines.append, None)
+    assert any("0.0 GB are free: take a smaller --width and --height, or fewer folders" in line for line in lines)
 
 
 def test_a_single_episode_is_trained_on_from_its_start_and_validated_on(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from training.fitting.config import FitConfig
 CACHE = "cache"
 """In a run's folder: preprocessed episodes whose own folder cannot be written to."""
 
+_WORTH_TELLING = 100e6  # bytes of pictures; a machine that trains has as much
+
 
 def load_data(
     config: FitConfig,
@@ -57,7 +59,8 @@ def _tell_of_memory(caches: Sequence[Path], report: Callable[[str], None]) -> No
     line = f"the pictures need about {needed / 1e9:.1f} GB of memory while they are read, {free / 1e9:.1f} GB are free"
     if needed > free:
         line += ": take a smaller --width and --height, or fewer folders"
-    report(line)
+    if needed > _WORTH_TELLING:
+        report(line)
 
 
 def _share_out(
