@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from agent.contract.errors import TrainingError
 from agent.contract.locks import claim
@@ -28,12 +29,7 @@ def in_use(folder: Path, deed: str) -> Iterator[None]:
     while True:
         with path.open("a+b") as file:
             if not claim(file):
-                file.seek(0)
-                owner, _, theirs = file.read(100).decode(errors="replace").partition(" ")
-                raise TrainingError(
-                    f"{folder} is being {theirs or 'used'} by process {owner or 'unknown'}. Wait until that one is "
-                    "done, or choose another folder."
-                )
+                raise _taken(folder, file)
             if not _is_still_there(file.fileno(), path):  # its last owner removed it a moment ago
                 continue
             file.truncate(0)
@@ -45,6 +41,26 @@ def in_use(folder: Path, deed: str) -> Iterator[None]:
                 with suppress(OSError):  # Windows removes no open file: it stays, and says nothing
                     path.unlink()
             return
+
+
+def refuse_in_use(folder: Path) -> None:
+    """Say at once that another process has a folder, before anything that takes long.
+
+    Raises:
+        TrainingError: If one has it.
+    """
+    with suppress(OSError), (folder / _FILE).open("rb") as file:
+        if not claim(file):
+            raise _taken(folder, file)
+
+
+def _taken(folder: Path, file: BinaryIO) -> TrainingError:
+    file.seek(0)
+    owner, _, deed = file.read(100).decode(errors="replace").partition(" ")
+    return TrainingError(
+        f"{folder} is being {deed or 'used'} by process {owner or 'unknown'}. Wait until that one is done, or choose "
+        "another folder."
+    )
 
 
 def _is_still_there(descriptor: int, path: Path) -> bool:

@@ -15,9 +15,10 @@ from agent.contract.locks import claim
 from training.collecting.collect import collect, record_episode
 from training.collecting.config import CollectConfig
 from training.data.worker_pool import worker_pool
-from training.fitting.config import FitConfig
+from training.fitting.config import FitConfig, FitSettings
 from training.fitting.folder import settle
 from training.in_use import in_use
+from training.sessions.fit import train as train_from
 
 
 @pytest.fixture
@@ -129,6 +130,9 @@ def test_a_folder_is_one_processs_at_a_time(tmp_path: Path, end: str) -> None:
         assert other.stdout.readline() == "mine\n"
         with pytest.raises(TrainingError, match=f"is being trained in by process {other.pid}"), in_use(folder, "read"):
             pass
+        settings = FitSettings((tmp_path,), folder)
+        with pytest.raises(TrainingError, match=f"is being trained in by process {other.pid}"):
+            train_from(settings)  # before Keras is imported, which would take longer than all of this test
         if end == "is killed":
             other.kill()
         else:

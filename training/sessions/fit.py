@@ -11,6 +11,7 @@ from agent.contract.errors import AgentError, TrainingError
 from agent.contract.spec import SPEC_FILE, ModelSpec
 from training.collecting.courses import find_trained_game
 from training.fitting.config import FitSettings
+from training.in_use import refuse_in_use
 from training.network.keras_start import start_keras
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def train(
         TrainingError: If settings, data and game do not go together, or JAX is missing for several processes.
         AgentError: If the game, the weights to begin from or an episode cannot be read.
     """
+    if not settings.worker:
+        refuse_in_use(settings.out)  # seconds before Keras is there
     if settings.workers > 1:
         if find_spec("jax") is None:
             raise TrainingError("--workers needs JAX, which is not installed: `pip install '.[jax]'`.")
