@@ -347,8 +347,16 @@ def test_a_checkpoint_holds_the_weights_themselves_and_the_export_their_average(
 def test_an_interrupted_run_goes_on_as_if_it_never_was(whole: tuple[FitConfig, "FitResult"], tmp_path: Path) -> None:
     finished, result = whole
     config = replace(finished, out=tmp_path)
+    lines: list[str] = []
+
+    def report(line: str) -> None:
+        lines.append(line)
+        interrupt(line)
+
     with pytest.raises(KeyboardInterrupt):
-        fit(config, PROFILE, report=interrupt, verbose=0)
+        fit(config, PROFILE, report=report, verbose=0)
+    assert any(line.startswith("about ") and " for 4 steps, " in line for line in lines), "how long it takes"
+    assert lines[-1].startswith(f"1 of 2 rounds are kept; {tmp_path / 'best'} is round 1")
     resumed = fit(config, PROFILE, report=silently, verbose=0)
     assert [row["step"] for row in resumed.history] == [4, 8]
     for row, expected_row in zip(resumed.history, result.history, strict=True):
