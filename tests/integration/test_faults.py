@@ -57,6 +57,14 @@ def test_a_drive_goes_on_after_what_passes_and_the_pad_is_neutral_after_what_doe
     assert [outcome.drove_on for outcome in outcomes] == [True, None, None, None]
 
 
+def test_a_window_made_anew_and_a_hotkey_that_is_held_are_survived() -> None:
+    chosen = [fault for fault in available() if fault.name in ("window-anew", "hotkey-held")]
+    outcomes = list(inject(chosen, 1))
+    assert [outcome.fault for outcome in outcomes] == ["window-anew", "hotkey-held"]
+    assert all(math.isfinite(outcome.neutral_s) for outcome in outcomes)
+    assert [outcome.drove_on for outcome in outcomes] == [True, True]
+
+
 @pytest.mark.slow
 def test_every_fault_leaves_the_pad_neutral_in_time() -> None:
     outcomes = list(inject(available(), 3))

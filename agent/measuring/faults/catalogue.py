@@ -38,6 +38,8 @@ FAULTS = (
     Fault("minimised", "the window is minimised", passes=True),
     Fault("focus", "another window comes into use", passes=True),
     Fault("outside", "the window is pushed off the screen", passes=True),
+    Fault("window-anew", "the game's window goes away, and another comes", passes=True),
+    Fault("hotkey-held", "a person takes over, and holds the hotkey until the keyboard repeats it", passes=True),
     Fault("slow-network", "a forward pass takes 2 s", passes=True, lasts_s=2.0),
     Fault("hang", "the loop hangs in native code for 2 s, holding the interpreter's lock", passes=True, lasts_s=2.0),
     Fault("stopped", "the process is stopped (SIGSTOP), and goes on later", passes=True),

@@ -22,13 +22,16 @@ from agent.contract.spec import ModelSpec
 from agent.controllers.base import expiry_for
 from agent.controllers.guard.client import GuardedController
 from agent.driving.loop import drive
+from agent.driving.takeover import Takeover
 from agent.engines.base import Prediction
+from agent.inputs.keyboard import Hotkeys
 from agent.measuring.faults.catalogue import NUMBERS, RATE_HZ
 from agent.policies.network import NetworkPolicy
 from agent.system.pacing import Pacer, clock_ns
 
 _SPEC = ModelSpec("full-lock", "none", "none", width_px=48, height_px=27)
 _REGION = Region(0, 0, 96, 54)
+_REPEATS = 5  # odd: were they heard as presses, the network would drive again
 
 
 class Harm:
@@ -58,12 +61,19 @@ def drive_on(address: Any, harm: Harm) -> None:
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # as a shell starts a program, so that Ctrl-Z reaches it and its guard alone
     parent = multiprocessing.parent_process()
-    controller = GuardedController(functools.partial(_TracingPad, address, harm))
+    controller = GuardedController(functools.partial(_TracingPad, address, harm), functools.partial(_Person, harm))
     pacer = Pacer(1.0 / RATE_HZ)
     controller.expiry_s = expiry_for(pacer.period_s)
     source = ScreenSource(Capture("game"), lambda: _Screen(harm), lambda: _Desktop(harm))
     policy = NetworkPolicy(_FullLock(harm))
-    drive(source, controller, policy, pacer, until=lambda: parent is None or not parent.is_alive())
+    drive(
+        source,
+        controller,
+        policy,
+        pacer,
+        until=lambda: parent is None or not parent.is_alive(),
+        takeover=controller.by_hand,
+    )
 
 
 class _Screen:
@@ -88,16 +98,19 @@ class _Screen:
 
 
 class _Desktop:
-    """A desktop with one window."""
+    """A desktop with one window, which may go away and come back as another."""
 
     def __init__(self, harm: Harm) -> None:
         self._harm = harm
+        self._handle = 1
 
     def windows(self) -> list[Window]:
-        return [Window(1, "game", _REGION)]
+        return [] if self._harm.is_on("closed", "window-anew") else [Window(self._handle, "game", _REGION)]
 
     def look(self, handle: int) -> WindowState | None:
-        if self._harm.is_on("closed"):
+        if self._harm.is_on("window-anew") and handle == self._handle:
+            self._handle += 1
+        if self._harm.is_on("closed") or handle != self._handle:
             return None
         region = Region(-20, 0, 96, 54) if self._harm.is_on("outside") else _REGION
         return WindowState(region, self._harm.is_on("minimised"), not self._harm.is_on("focus"))
@@ -107,6 +120,54 @@ class _Desktop:
 
     def close(self) -> None:
         pass
+
+
+class _Person:
+    """Somebody at the keys, who gives the wheel back once they have let go of the hotkey."""
+
+    def __init__(self, harm: Harm) -> None:
+        self._harm = harm
+        self._holds = False
+        self._takeover = Takeover(keys=_KeysAtRest())
+        self._hotkeys = Hotkeys({"f8": self._takeover.change_hands})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    @property
+    def reach_the_game(self) -> bool:
+        return self._takeover.reach_the_game
+
+    def __call__(self) -> Controls | None:
+        held_before, self._holds = self._holds, self._harm.is_on("hotkey-held")
+        if self._holds and not held_before:
+            self._hotkeys.press("f8")
+            for _ in range(_REPEATS):
+                self._hotkeys.release("f8")  # of a key that is held, X11 sends one before every repeat
+                self._hotkeys.press("f8")
+        elif held_before and not self._holds:
+            self._hotkeys.release("f8")
+            self._takeover.give_back()
+        return self._takeover()
+
+
+class _KeysAtRest:
+    """The keys that drive, with no finger on them."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def unheard(self) -> str | None:
+        return None
+
+    def read(self) -> Controls:
+        return NEUTRAL
 
 
 class _FullLock:
