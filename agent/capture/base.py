@@ -1,4 +1,4 @@
-"""The one interface between the loop and whatever delivers frames."""
+"""The interface between the loop and whatever delivers frames."""
 
 from types import TracebackType
 from typing import Protocol, Self
@@ -20,7 +20,7 @@ class FrameSource(Protocol):
         """Return the newest frame; the same index twice means that no new one has come.
 
         Raises:
-            CaptureError: If no frame can be had.
+            CaptureError: If there is no frame.
         """
 
 
@@ -29,7 +29,7 @@ class Grabber(Protocol):
 
     @property
     def monitors(self) -> list[Region]:
-        """All monitors together, then each by itself."""
+        """The region of all monitors together, then of each one."""
 
     def grab(self, region: Region) -> Pixels:
         """Return uint8, shape (height, width, 4), BGRA: a new array.
@@ -39,4 +39,4 @@ class Grabber(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of the screen."""
+        """Release the screen."""

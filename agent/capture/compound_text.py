@@ -1,9 +1,9 @@
-"""COMPOUND_TEXT: how window titles were written before UTF-8, and older toolkits still write them."""
+"""COMPOUND_TEXT: the encoding of window titles before UTF-8, which older toolkits still use."""
 
 import re
 
 _ESCAPE = 0x1B
-# What the bytes from 0x80 on mean after an escape: ISO 8859's parts, and the two-byte sets of East Asia (CTEXT, X.Org).
+# The meaning of bytes from 0x80 on after an escape: parts of ISO 8859, and East Asian two-byte sets (CTEXT, X.Org).
 _RIGHT = {
     **{
         b"-" + letter: codec
@@ -30,7 +30,7 @@ _SEQUENCE = re.compile(rb"\x1b([\x20-\x2f]+[\x30-\x7e])")
 
 
 def decode_compound_text(value: bytes) -> str:
-    """Return the text; what cannot be told is replaced by U+FFFD."""
+    """Return the text; bytes without a known meaning are replaced by U+FFFD."""
     parts, end = [], 0
     for utf8 in _UTF8.finditer(value):
         parts += [_decode_sets(value[end : utf8.start()]), utf8[1].decode("utf-8", "replace")]

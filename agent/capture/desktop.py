@@ -1,8 +1,8 @@
 """Windows on the desktop: found by title, followed while they move.
 
-Written on python-xlib and on Windows' own user32 instead of PyWinCtl 0.4.1, the library that covers both: that one ends
-the whole program on its import where ``xset`` or ``xrandr`` are not installed, finds nothing without a window manager,
-and its inner frame of a 640 x 360 window was 638 x 339 px (Xvfb, openbox 3.6).
+Uses python-xlib and Windows' own user32. One library, PyWinCtl 0.4.1, covers both, but its import ends the whole
+program if ``xset`` or ``xrandr`` is not installed, it finds nothing without a window manager, and it gave 638 x 339 px
+for the inside of a 640 x 360 window (Xvfb, openbox 3.6).
 """
 
 import os
@@ -16,9 +16,9 @@ from agent.contract.errors import CaptureError
 
 
 def plain_title(title: str) -> str:
-    """Return a title as it can be typed, saved and printed: one line, plain spaces, nothing invisible.
+    """Return a title that can be typed, saved and printed: one line, plain spaces, nothing invisible.
 
-    Titles hold no-break and ideographic spaces, zero-width characters and joined emoji; people see none of that.
+    Titles may hold no-break and ideographic spaces, zero-width characters and joined emoji, which people cannot see.
     """
     return _spaced(title).strip()
 
@@ -29,13 +29,13 @@ def _spaced(text: str) -> str:
 
 
 def find_windows(desktop: Desktop, title: str) -> list[Window]:
-    """Return every window that these words may mean, whatever the case, the likeliest first.
+    """Return every window whose title contains these words, in upper or lower case, the likeliest first.
 
-    A title that is these words goes before one that begins with them, and that before one that contains them; then the
-    window in use goes first, then the largest.
+    An equal title comes first, then titles that begin with the words, then titles that contain them. Among equals, the
+    window with the focus comes first, then the largest.
 
     Raises:
-        CaptureError: If there is none; the message lists those there are.
+        CaptureError: If there is none; the message lists the windows that there are.
     """
     wanted = _spaced(title).casefold()
     windows = desktop.windows()
@@ -70,7 +70,7 @@ def find_window(desktop: Desktop, title: str) -> Window:
     """Return the likeliest of :func:`find_windows`.
 
     Raises:
-        CaptureError: If there is none; the message lists those there are.
+        CaptureError: If there is none; the message lists the windows that there are.
     """
     return find_windows(desktop, title)[0]
 
@@ -96,17 +96,17 @@ def open_desktop() -> Desktop:
 
 
 def why_no_screen(problem: Exception) -> str:
-    """Say why the screen cannot be read, and what to do: no display, somebody else's, or one of another depth.
+    """Say why the screen cannot be read, and what to do: no display, another user's, or one of another depth.
 
     Args:
-        problem: What the library that reads it said.
+        problem: The error of the library that reads it.
     """
     said = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
     owner = owner_of_the_desktop()
     if owner is not None:
         return (
-            f"the screen cannot be opened ({said}), expected to be run by {owner}, whose desktop this is. Leave sudo "
-            "out; for /dev/uinput see docs/your-own-game.md."
+            f"the screen cannot be opened ({said}), expected to be run by {owner}, whose desktop this is. Run it "
+            "without sudo; for /dev/uinput see docs/your-own-game.md."
         )
     depth = _depth_of_the_screen()
     if depth not in (None, 24, 32):
@@ -121,20 +121,20 @@ def why_no_screen(problem: Exception) -> str:
 
 
 def owner_of_the_desktop() -> str | None:
-    """Return who is logged in where this runs as root through sudo or su: X lets root in only where it is told to."""
+    """Return who is logged in, if this runs as root through sudo or su: by default, X does not let root in."""
     user = os.environ.get("SUDO_USER")
     return user if user and user != "root" and hasattr(os, "geteuid") and os.geteuid() == 0 else None
 
 
 def _depth_of_the_screen() -> int | None:
-    """Return X11's bits a pixel; None where there is no X server to ask."""
+    """Return X11's bits per pixel; None without an X server."""
     if sys.platform != "linux":
         return None
     from Xlib import display
 
     try:
         connection = display.Display()
-    except Exception:  # no display, or one that refuses us: the caller says so
+    except Exception:  # no display, or it refuses us: the caller reports that
         return None
     depth = int(connection.screen().root_depth)
     connection.close()
@@ -142,5 +142,5 @@ def _depth_of_the_screen() -> int | None:
 
 
 def is_wayland() -> bool:
-    """Return whether the session is Wayland's, where X programs see only each other."""
+    """Return whether this is a Wayland session, in which X programs see only each other."""
     return bool(os.environ.get("WAYLAND_DISPLAY")) or os.environ.get("XDG_SESSION_TYPE") == "wayland"

@@ -1,4 +1,4 @@
-"""What every desktop offers: its windows, where they are, and the state each is in."""
+"""The interface to a desktop: its windows, where they are, and the state of each."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,12 +23,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class WindowState:
-    """How a window stands now.
+    """The present state of a window.
 
     Attributes:
         region: Its inside, in desktop pixels.
         minimised: Whether it is hidden, so that its pixels are not on the screen.
-        focused: Whether keys go to it; None where nobody keeps the focus (no window manager).
+        focused: Whether keys go to it; None without a window manager, because nothing keeps track of the focus.
     """
 
     region: Region
@@ -47,21 +47,21 @@ class Desktop(Protocol):
         """
 
     def look(self, handle: int) -> WindowState | None:
-        """Return how a window stands now, or None if it is gone.
+        """Return the present state of a window, or None if it is gone.
 
         Raises:
             CaptureError: If the session has ended.
         """
 
     def covering(self, handle: int) -> list[Window]:
-        """Return the windows that lie on top of a window and hide a part of it; none where the system does not tell.
+        """Return the windows that lie on top of a window and hide a part of it; none if the system does not say.
 
         Raises:
             CaptureError: If the session has ended.
         """
 
     def close(self) -> None:
-        """Let go of the session."""
+        """Close the connection to the session."""
 
 
 def overlap(first: Region, second: Region) -> bool:

@@ -8,15 +8,15 @@ from agent.contract.profile import Region
 
 
 class WindowsDesktop:
-    """Through user32, with coordinates in real pixels whatever the scaling of each monitor."""
+    """Through user32, with coordinates in real pixels, independent of the scaling of each monitor."""
 
     def __init__(self) -> None:
         import ctypes
 
         self._ctypes = ctypes
-        windll: Any = vars(ctypes)["windll"]  # only there on Windows
+        windll: Any = vars(ctypes)["windll"]  # exists only on Windows
         self._user32 = windll.user32
-        # Per-monitor awareness, version 2: without it Windows scales the coordinates that it tells us.
+        # Per-monitor awareness, version 2: without it, Windows scales the coordinates that it returns.
         with suppress(AttributeError, OSError):
             self._user32.SetProcessDpiAwarenessContext(ctypes.c_void_p(-4))
 

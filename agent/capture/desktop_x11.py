@@ -70,19 +70,19 @@ class X11Desktop:
             yield
         except self._ended as exc:
             raise CaptureError(
-                f"the X server of the display {os.environ.get('DISPLAY')!r} is gone ({exc}), expected it to run on. "
-                "Log in again, or start Xvfb again."
+                f"the X server of the display {os.environ.get('DISPLAY')!r} is gone ({exc}), expected it to keep "
+                "running. Log in again, or start Xvfb again."
             ) from exc
 
     def _listed(self, name: int) -> list[int]:
-        """Return the windows that the window manager lists under a name; none where it keeps no such list."""
+        """Return the windows that the window manager lists under a name; none if it has no such list."""
         found = self._root.get_full_property(name, self._x.AnyPropertyType)
         return [] if found is None else [int(handle) for handle in found.value]
 
     def _manager(self) -> int:
-        """Return the window manager's part of all window numbers; 0 where none says that it is one.
+        """Return the window manager's range of window numbers; 0 if there is no window manager.
 
-        What it puts around the programs' windows has titles of its own: i3's containers, IceWM's and ctwm's frames.
+        Its own windows around those of the programs have titles too: i3's containers, IceWM's and ctwm's frames.
         """
         found = self._root.get_full_property(self._check, self._x.AnyPropertyType)
         return 0 if found is None or not found.value else self._owner(int(found.value[0]))
@@ -102,7 +102,7 @@ class X11Desktop:
                         yield from self._walk(window, manager)
 
     def _window(self, handle: int) -> Window | None:
-        """Return a window that has a title and is or can be on the screen; None if it is none, or has gone."""
+        """Return the window if it has a title and is or can be on the screen; None otherwise, or if it is gone."""
         window = self._display.create_resource_object("window", handle)
         with suppress(*self._gone):
             title = self._title(window)
@@ -123,9 +123,9 @@ class X11Desktop:
         if kind == self._compound:
             return decode_compound_text(value)
         try:
-            return value.decode("utf-8")  # many programs put it under any type
+            return value.decode("utf-8")  # many programs store UTF-8 under any type
         except UnicodeDecodeError:
-            return value.decode("latin-1")  # which is what the type STRING means
+            return value.decode("latin-1")  # the type STRING means this encoding
 
     def _x_name(self) -> int:
         from Xlib import Xatom
@@ -143,5 +143,5 @@ class X11Desktop:
     def _region(self, window: Any) -> Region:
         size = window.get_geometry()
         corner = window.translate_coords(self._root, 0, 0)
-        # The answer is where the root's corner lies as seen from the window.
+        # The answer is the position of the root's corner, relative to the window.
         return Region(-corner.x, -corner.y, max(1, size.width), max(1, size.height))

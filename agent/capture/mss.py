@@ -1,4 +1,4 @@
-"""Pixels of a part of the screen, grabbed by mss."""
+"""Grabs pixels of a part of the screen with mss."""
 
 from typing import Any
 
@@ -26,12 +26,12 @@ class MssGrabber:
                 Region(monitor["left"], monitor["top"], monitor["width"], monitor["height"])
                 for monitor in self._mss.monitors
             ]
-        except Exception as exc:  # mss' own, xcb's, or a missing library's
+        except Exception as exc:  # from mss, from xcb, or for a missing library
             raise CaptureError(why_no_screen(exc)) from exc
 
     @property
     def monitors(self) -> list[Region]:
-        """All monitors together, then each by itself, as they were when the screen was opened."""
+        """The region of all monitors together, then of each one, as they were when the screen was opened."""
         return self._monitors
 
     def grab(self, region: Region) -> Pixels:
@@ -46,10 +46,10 @@ class MssGrabber:
         except Exception as exc:
             raise CaptureError(
                 f"the screen cannot be read at {region} ({type(exc).__name__}: {exc}), expected a part of the desktop. "
-                "Start again; if it stays, try another --region."
+                "Start again; if that does not help, try another --region."
             ) from exc
         return np.frombuffer(shot.raw, np.uint8).reshape(shot.height, shot.width, 4)
 
     def close(self) -> None:
-        """Let go of the screen."""
+        """Release the screen."""
         self._mss.close()

@@ -1,7 +1,8 @@
-"""What reads pixels off the screen, by the names that profiles and the command line use.
+"""The grabbers, which read pixels off the screen, by the names that profiles and the command line use.
 
-A grabber of another package joins by an entry point of the group ``hoodcam.grabbers``: its name is the grabber's, and
-what it names opens one when called without arguments, such as a class that is a :class:`agent.capture.base.Grabber`::
+Another package adds a grabber by an entry point of the group ``hoodcam.grabbers``. The entry point has the grabber's
+name. Its object opens a grabber when called without arguments; a class that implements
+:class:`agent.capture.base.Grabber` does that::
 
     [project.entry-points."hoodcam.grabbers"]
     fast = "fast_grabber:FastGrabber"
@@ -15,11 +16,11 @@ from agent.contract.profile import MSS
 from agent.system.plugins import find_plugins, load_plugin, package_of, reason_of
 
 GROUP = "hoodcam.grabbers"
-"""Of the entry points."""
+"""The group of the entry points."""
 
 
 def grabber_names() -> tuple[str, ...]:
-    """Return the names of all grabbers, those of other packages last; nothing of theirs is imported."""
+    """Return the names of all grabbers, those of other packages last; other packages are not imported."""
     return (MSS, *(name for name in find_plugins(GROUP) if name != MSS))
 
 
@@ -27,7 +28,8 @@ def open_grabber(name: str) -> Grabber:
     """Open the grabber of that name.
 
     Raises:
-        CaptureError: If there is none, another package's cannot be loaded, or the screen cannot be opened.
+        CaptureError: If the name is unknown, another package's grabber cannot be loaded, or the screen cannot be
+            opened.
     """
     if name == MSS:
         from agent.capture.mss import MssGrabber
@@ -53,7 +55,7 @@ def open_grabber(name: str) -> Grabber:
 
 
 class GrabberChoices:
-    """The names for a command line's option; other packages are looked into only when they are needed."""
+    """The names for a command line's option; entry points of other packages are read only when they are needed."""
 
     def __contains__(self, name: object) -> bool:
         return name == MSS or name in find_plugins(GROUP)

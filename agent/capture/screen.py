@@ -21,30 +21,31 @@ from agent.system.pacing import clock_ns
 _log = logging.getLogger(__name__)
 
 FROZEN_S = 0.5
-"""A picture that has not changed for this long is taken for a frozen game: 25 pictures at 50 a second."""
+"""If the picture has not changed for this long, the game counts as frozen: 25 pictures at 50 a second."""
 
 RETRY_AFTER_S = (2.0, 4.0, 8.0)
-"""After how long without driving a frozen picture is believed again, for as long as it takes to call it frozen once
-more.
+"""Pauses before a frozen picture is tried again: the agent drives by it until it counts as frozen once more.
 
-A game at rest shows the same picture over and over too, and only moving its car can tell it from a frozen one. After
-the last of these tries it takes a picture that has changed."""
+A game at rest also shows the same picture all the time, and only moving its car can tell it from a frozen one. After
+the last of these tries, the agent drives on only once the picture has changed."""
 
 AWAY_S = 10.0
-"""A game without a window for this long has ended. Those that make it anew, such as for full screen, took 0.1 s."""
+"""A game without a window for this long has ended. Games that replace their window, such as for full screen, took
+0.1 s."""
 
 BLACK_LEVEL = 8
-"""A picture without a brighter value than this, of 255, is black: a minimised or protected window, a loading screen."""
+"""A picture whose brightest value (of 255) is at most this counts as black: a minimised or protected window, or a
+loading screen."""
 
 
 @dataclass(slots=True)
 class CaptureCounts:
-    """What a source has seen.
+    """Counts of a source's pictures.
 
     Attributes:
         grabbed: Pictures taken off the screen.
-        repeated: Those that were the same as the one before, to the last pixel.
-        black: Those that were black.
+        repeated: Pictures equal to the one before, to the last pixel.
+        black: Black pictures.
     """
 
     grabbed: int = 0
@@ -53,22 +54,22 @@ class CaptureCounts:
 
 
 class ScreenSource:
-    """Delivers what is on the screen now; each read takes a new picture.
+    """Delivers the present content of the screen; each read takes a new picture.
 
-    A frame's index goes up only when the picture has changed. ``captured_ns`` is taken before the picture is, so that a
-    latency is never told shorter than it is.
+    A frame's index goes up only when the picture has changed. ``captured_ns`` is the time just before the picture is
+    taken, so that a latency is never reported shorter than it is.
 
     Args:
         capture: Where the picture is. Its window is followed when it moves and when its size changes.
         open_grabber: Opens the screen; None opens the grabber that ``capture`` names.
         open_desktop: Opens the list of windows, if one is named.
         clock: Monotonic time in nanoseconds.
-        frozen_s: How long the picture may stand still; ``math.inf`` for as long as it likes.
+        frozen_s: How long the picture may stand still; ``math.inf`` for no limit.
 
     Attributes:
-        counts: What was seen so far.
-        focused: Whether the window had the keys' focus at the last read; None where that is unknown.
-        title: The whole title of the window that was taken, as it can be printed; empty without a window.
+        counts: Counts of the pictures so far.
+        focused: Whether the window had the keyboard focus at the last read; None if unknown.
+        title: The whole title of the captured window, in printable form; empty without a window.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class ScreenSource:
         self._desktop: Desktop | None = None
         self._handle = 0
         self.title = ""
-        self._gone_ns: int | None = None  # since when its window has been away
+        self._gone_ns: int | None = None  # when its window disappeared
         self._last: Pixels | None = None
         self._index = 0
         self._changed_ns = 0
@@ -125,10 +126,10 @@ class ScreenSource:
         self._grabber = self._desktop = None
 
     def covering(self) -> list[str]:
-        """Return the titles of the windows that lie on top of this one: what they show is taken for the game's.
+        """Return the titles of the windows that lie on top of this one: their pixels are captured as the game's.
 
         Raises:
-            CaptureError: If the desktop has gone.
+            CaptureError: If the desktop is gone.
         """
         if self._desktop is None:
             return []
@@ -139,7 +140,7 @@ class ScreenSource:
 
         Raises:
             CaptureError: If the window has been closed.
-            BlindError: If it is minimised, not the window in use, or partly outside of the screen.
+            BlindError: If it is minimised, does not have the focus, or is partly outside of the screen.
         """
         grabber = self._opened()
         whole = grabber.monitors[0]
@@ -164,18 +165,18 @@ class ScreenSource:
         return region
 
     def _take(self, found: list[Window]) -> None:
-        """Look at the likeliest of the windows from now on, and say which that is."""
+        """Capture the likeliest of the windows from now on, and log which it is."""
         window, *others = found
         self._handle, self.title = window.handle, plain_title(window.title)
         listed = ", ".join(repr(plain_title(other.title)) for other in others[:5])
         _log.warning("looking at the window %r%s", self.title, f"; these would fit as well: {listed}" if others else "")
 
     def _look_again(self) -> WindowState:
-        """Find the window that a game has made anew: for another resolution, full screen, or the next level.
+        """Find the window that a game has opened in place of its old one: for another resolution, level or full screen.
 
         Raises:
             BlindError: If it is not there yet.
-            CaptureError: If it has been away for too long.
+            CaptureError: If there has been no window for too long.
         """
         assert self._desktop is not None, "asked for a window alone"
         assert self._capture.window is not None, "asked for a window alone"
@@ -193,8 +194,8 @@ class ScreenSource:
             return state
         if away_s > AWAY_S:
             raise CaptureError(
-                f"the window {self.title!r} was closed {away_s:.0f} s ago, expected the game to run on, or to show "
-                "another window of that title by now."
+                f"the window {self.title!r} was closed {away_s:.0f} s ago, expected the game to keep running, or to "
+                "open another window with that title."
             )
         raise BlindError(f"the window {self.title!r} was closed; waiting for the game to show another")
 
@@ -203,7 +204,7 @@ class ScreenSource:
 
         Raises:
             CaptureError: If the window has been closed or the screen cannot be read.
-            BlindError: If there is no picture to drive by at present: minimised, not in use, outside, black or frozen.
+            BlindError: If there is no usable picture now: minimised, without focus, off the screen, black or frozen.
         """
         region = self.region()
         captured_ns = self._clock()
@@ -224,7 +225,7 @@ class ScreenSource:
         return Frame(pixels, captured_ns, self._index)
 
     def _check_for_life(self, still_s: float) -> None:
-        """Refuse a picture that has been the same for so long, but for the few times when it is believed again."""
+        """Refuse a picture that has been the same for this long, except during the tries of a frozen picture."""
         began_s = 0.0
         for pause_s in (*RETRY_AFTER_S, math.inf):
             ends_s = began_s + self._frozen_s
@@ -242,7 +243,7 @@ class ScreenSource:
 
 
 def _equal(first: Pixels, second: Pixels) -> bool:
-    """Compare two pictures; a sample first, because most differ everywhere."""
+    """Compare two pictures; first a sample of their pixels, because most pictures differ everywhere."""
     if first.shape != second.shape:
         return False
     step = max(1, first.shape[0] // 8)

@@ -1,11 +1,11 @@
 """The table of axes: what a driver can do, in which ranges, and which pedal wins.
 
-:class:`Controls` is the table. Each field is an axis, and says its range, its neutral value and how it stands to the
-others. Clipping, arbitration, the guard's messages, the shared memory of a real-time game, an episode's columns, the
-bars in films, the status line, the training's labels and what a mirrored picture changes are all derived from it. To
-add an axis, add a field at the end: there is nothing else to change.
+:class:`Controls` is the table. Each field is an axis and states its range, its neutral value and its relation to the
+other axes. Everything else is derived from it: clipping, arbitration, the guard's messages, the shared memory of a
+real-time game, an episode's columns, the bars in films, the status line, the training's labels, and the signs that a
+mirrored picture changes. To add an axis, add a field at the end. Nothing else has to change.
 
-A network need not have an output for every axis, and may have one for two: see :data:`SIGNED_OUTPUTS`.
+A network need not have an output for every axis, and one output may drive two axes: see :data:`SIGNED_OUTPUTS`.
 """
 
 import math
@@ -28,10 +28,11 @@ class Axis:
         name: The field of :class:`Controls`.
         low: Lowest value once clipped.
         high: Highest value once clipped.
-        neutral: The value while nothing is done, and where a network has no output for it.
-        yields_to: Another axis. Of the two, the weaker is released; where they are equal, this one is. Empty: none.
-        mirrored: Whether it changes its sign when left and right swap.
-        standard: Whether every game and every episode has it. A game's profile maps the others where it has them.
+        neutral: The value while the driver does nothing, and the value if a network has no output for the axis.
+        yields_to: An axis that is not pressed together with this one. The weaker of the two is released; if they are
+            equal, this one is released. Empty if there is no such axis.
+        mirrored: Whether its sign changes when left and right swap.
+        standard: Whether every game and every episode has it. A game's profile maps the other axes that it has.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Axis:
         return (value - self.neutral) / abs(end - self.neutral)
 
     def value_at(self, share: float) -> float:
-        """Return the value that is so far from neutral: the other way round."""
+        """Return the value at this share of the way from neutral to the end of the range; reverses :meth:`share`."""
         end = self.high if share > 0 else self.low
         return self.neutral + share * abs(end - self.neutral)
 
@@ -80,8 +81,8 @@ def _axis(
 class Controls:
     """What the driver does at one moment.
 
-    Axes keep their place: a new one comes last and is neutral unless it is given, so that ``Controls(0.1, 0.5, 0.0)``
-    goes on to mean steering, throttle and brake.
+    Axes keep their order. A new axis comes last and is neutral by default, so ``Controls(0.1, 0.5, 0.0)`` still means
+    steering, throttle and brake.
 
     Attributes:
         steering: [-1, 1] once clipped; negative is left.
@@ -99,7 +100,7 @@ class Controls:
     handbrake: float = _axis(0.0, 1.0)
 
     def __post_init__(self) -> None:
-        if math.isfinite(sum(_values_of(self))):  # several times a tick: a look at each takes twice as long
+        if math.isfinite(sum(_values_of(self))):  # runs several times a tick; checking each value takes twice as long
             return
         for name, value in zip(AXIS_NAMES, _values_of(self), strict=True):
             if not math.isfinite(value):
@@ -112,7 +113,7 @@ class Controls:
 
     @property
     def deflection(self) -> float:
-        """How far the axis that is farthest from neutral is from it."""
+        """The largest distance of any axis from its neutral value."""
         return max(abs(value - neutral) for value, neutral in zip(_values_of(self), _NEUTRALS, strict=True))
 
     def clip(self) -> Self:
@@ -127,9 +128,9 @@ class Controls:
     def arbitrate(self) -> Self:
         """Release the weaker pedal; the only place where this happens.
 
-        Three separate regression heads press throttle and brake together (the source project saw it too). A car
-        held by both wastes grip, so the stronger pedal keeps its value, the other is released, and the brake wins
-        a tie.
+        Three separate regression heads sometimes press throttle and brake together (the source project saw it too).
+        Pressing both wastes grip. So the stronger pedal keeps its value and the other is released; the brake wins a
+        tie.
         """
         values = [*_values_of(self)]
         for yielding, other in _YIELDING:
@@ -146,11 +147,11 @@ class Controls:
         """Build unclipped controls from a network's outputs; axes without an output are neutral.
 
         Args:
-            values: One number an output.
-            outputs: Their names, of axes or of :data:`SIGNED_OUTPUTS`; None for those of the standard axes.
+            values: One number for each output.
+            outputs: Their names, of axes or of :data:`SIGNED_OUTPUTS`; None for the standard axes.
 
         Raises:
-            ControlsError: If there is another number of values, or one is NaN or infinite.
+            ControlsError: If the number of values is wrong, or a value is NaN or infinite.
         """
         names = STANDARD_AXES if outputs is None else outputs
         if np.shape(values) != (len(names),):
@@ -158,12 +159,12 @@ class Controls:
                 f"the network returned values of shape {np.shape(values)}, expected ({len(names)},): "
                 f"{', '.join(names)}. The weights belong to another model; pass the matching folder with --weights."
             )
-        if names == STANDARD_AXES:  # once a tick, and three times as quick
+        if names == STANDARD_AXES:  # runs once a tick; this way is three times as fast
             return cls(*map(float, values))
         filled: dict[str, float] = {}
         for name, value in zip(names, map(float, values), strict=True):
             if name in SIGNED_OUTPUTS:
-                if not math.isfinite(value):  # max() would make 0 of it
+                if not math.isfinite(value):  # max() would turn NaN into 0
                     raise _not_finite(name, value)
                 above, below = SIGNED_OUTPUTS[name]
                 filled[above], filled[below] = max(0.0, value), max(0.0, -value)
@@ -172,10 +173,10 @@ class Controls:
         return cls(**filled)
 
     def to_array(self, outputs: Sequence[str] | None = None) -> npt.NDArray[np.float32]:
-        """Return what a network would have to say to get these controls: float32, shape (len(outputs),).
+        """Return the network outputs that give these controls: float32, shape (len(outputs),).
 
         Args:
-            outputs: Names of axes or of :data:`SIGNED_OUTPUTS`; None for those of the standard axes.
+            outputs: Names of axes or of :data:`SIGNED_OUTPUTS`; None for the standard axes.
         """
         if outputs is None:
             return np.array(_standard_of(self), np.float32)
@@ -196,27 +197,27 @@ def _not_finite(name: str, value: float) -> ControlsError:
 
 
 AXES: tuple[Axis, ...] = tuple(Axis(entry.name, **entry.metadata) for entry in fields(Controls))
-"""The table: a row for each field of :class:`Controls`, in their order."""
+"""The table: one row for each field of :class:`Controls`, in the order of the fields."""
 
 AXIS_BY_NAME: dict[str, Axis] = {axis.name: axis for axis in AXES}
 
 AXIS_NAMES: tuple[str, ...] = tuple(axis.name for axis in AXES)
 
 STANDARD_AXES: tuple[str, ...] = tuple(axis.name for axis in AXES if axis.standard)
-"""Those that every game and every episode has: steering, throttle, brake."""
+"""The axes that every game and every episode has: steering, throttle, brake."""
 
 YIELDING_AXES: tuple[tuple[str, str], ...] = tuple((axis.name, axis.yields_to) for axis in AXES if axis.yields_to)
-"""Pairs of which :meth:`Controls.arbitrate` releases one: throttle and brake."""
+"""Pairs of axes; :meth:`Controls.arbitrate` releases one of each pair. Today: throttle and brake."""
 
 MIRRORED_AXES: frozenset[str] = frozenset(axis.name for axis in AXES if axis.mirrored)
-"""Those that change their sign when left and right swap."""
+"""The axes whose sign changes when left and right swap."""
 
 SIGNED_OUTPUTS: dict[str, tuple[str, str]] = {"pedal": ("throttle", "brake")}
-"""Outputs of a network that stand for two axes: how far the first is pressed where positive, the second where negative.
+"""Network outputs that stand for two axes: a positive value presses the first axis, a negative value the second.
 
-The source's model_0003 has such a pedal. It cannot press both at once."""
+The source's model_0003 has such a pedal. It cannot press both axes at once."""
 
-# In the order of the table, for what is done several times a tick.
+# In the order of the table; kept as tuples because they are used several times a tick.
 _values_of: Callable[[Controls], tuple[float, ...]] = attrgetter(*AXIS_NAMES)
 _standard_of: Any = attrgetter(*STANDARD_AXES)
 _LOWS = tuple(axis.low for axis in AXES)
@@ -232,7 +233,7 @@ def filled_axes(outputs: Sequence[str]) -> tuple[str, ...]:
         outputs: Names of axes or of :data:`SIGNED_OUTPUTS`.
 
     Raises:
-        ControlsError: If an output is none of them, or an axis is moved by two.
+        ControlsError: If an output is unknown, or two outputs move the same axis.
     """
     filled: list[str] = []
     for name in outputs:
@@ -246,7 +247,7 @@ def filled_axes(outputs: Sequence[str]) -> tuple[str, ...]:
 
 
 def with_standard_axes(axes: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the standard axes and of these, each once, in the order of the table."""
+    """Return the names of the standard axes and of the given ones, each once, in the order of the table."""
     return tuple(axis.name for axis in AXES if axis.standard or axis.name in axes)
 
 

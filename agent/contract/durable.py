@@ -1,7 +1,7 @@
-"""Files and folders that are replaced as a whole: after a crash or a power cut the old one is there, or the new one.
+"""Files and folders that are replaced as a whole: after a crash or a power cut, either the old or the new one is there.
 
-A name that is given to a file before its bytes are on the disk can outlive them: after a power cut the file is there,
-full of zeros. So bytes go to the disk first, then the name changes, then the change of name goes to the disk.
+If a file gets its name before its bytes are on the disk, a power cut can leave a file full of zeros. So the bytes go to
+the disk first. Then the name changes. Then the change of name goes to the disk.
 """
 
 import errno
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # what Samba, drvfs and VirtualBox's shares answer
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # the answers of Samba, drvfs and VirtualBox's shares
 
 
 def sync_file(path: Path) -> None:
@@ -23,7 +23,7 @@ def sync_file(path: Path) -> None:
 def sync_folder(folder: Path) -> None:
     """Return once a folder's names are on the disk.
 
-    Windows has no such call and needs none; some file systems refuse it, and then nothing more can be done.
+    Windows has no such call and needs none. Some file systems refuse it; then nothing more can be done.
     """
     if os.name == "nt":
         return
@@ -43,7 +43,7 @@ def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
 
     Args:
         path: The file to write or replace; its folder exists.
-        sync: Whether the file is to survive a power cut; false for what is written anew all the time.
+        sync: Whether the file must survive a power cut; false for files that are rewritten all the time.
 
     Yields:
         Where to write. Two processes get two paths.
@@ -61,23 +61,23 @@ def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
 
 
 def replace_file(path: Path, content: str | bytes, sync: bool = True) -> None:
-    """Write a file whole, in place of the last one; text as UTF-8 with the line ends it has.
+    """Write a whole file in place of the previous one; text as UTF-8, with its line ends unchanged.
 
     Raises:
-        OSError: If it cannot be written; the last one is unchanged.
+        OSError: If it cannot be written; the previous file is unchanged.
     """
     with replacing(path, sync) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Write a folder anew beside the last one, then put it in its place.
+    """Write a new folder beside the previous one, then put it in its place.
 
-    Where it cannot be written, such as on a full disk, the last one stays and nothing half written is left.
+    If it cannot be written, for example on a full disk, the previous folder stays and no half-written one is left.
 
     Args:
-        folder: The folder.
-        write: Fills the empty folder it is given.
+        folder: The folder to replace.
+        write: Fills the empty folder that it is given.
     """
     partial, old = folder.with_suffix(".partial"), folder.with_suffix(".old")
     shutil.rmtree(partial, ignore_errors=True)
@@ -90,7 +90,7 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
         for path in (*(path for path in partial.rglob("*") if path.is_dir()), partial):
             sync_folder(path)
     except Exception:
-        shutil.rmtree(partial, ignore_errors=True)  # what it holds may be just what the disk lacks
+        shutil.rmtree(partial, ignore_errors=True)  # deleting it may free the space that the disk lacks
         raise
     if folder.exists():  # otherwise an earlier kill left ``old`` as the only complete one
         shutil.rmtree(old, ignore_errors=True)

@@ -1,23 +1,23 @@
-"""Everything the outside world can do to us, as one tree.
+"""Every error that the outside world can cause, as one tree.
 
 ::
 
     AgentError            shown as one line on stderr, exit code 1
     ├── FrameError        a frame has the wrong type or shape
     ├── ControlsError     a control is NaN or infinite, or a prediction has the wrong shape
-    ├── SpecError         spec.json is missing, unreadable or disagrees with itself
+    ├── SpecError         spec.json is missing, unreadable or contradicts itself
     ├── WeightsError      weights or graph are missing, damaged or disagree with the spec
     ├── EngineError       an inference runtime is missing or cannot run the network
     ├── EpisodeError      a recording is unreadable, damaged or of another format
     ├── MeasurementError  a measurement could not be taken or drawn
     ├── ReportError       an evaluation's report is unreadable, or two of them cannot be compared
     ├── GameError         a game or profile is unknown, or the game process died
-    ├── CaptureError      no frame could be had
-    │   └── BlindError    ... at present; the next attempt may succeed
+    ├── CaptureError      no frame can be captured
+    │   └── BlindError    ... at the moment; the next attempt may succeed
     │       └── FrozenError   ... because the picture stands still
-    ├── ControllerError   the virtual gamepad is missing or went away
-    ├── UnexpectedError   something in the program itself that it does not know
-    └── TrainingError     data or settings no network can be trained from
+    ├── ControllerError   the virtual gamepad is missing or was removed
+    ├── UnexpectedError   a fault in the program itself
+    └── TrainingError     no network can be trained from these data or settings
 
 A caller's own mistake (a negative rate passed to a constructor) is a ``ValueError``, not one of these.
 Every message says what happened, what was expected and what to do.
@@ -25,7 +25,7 @@ Every message says what happened, what was expected and what to do.
 
 
 class AgentError(Exception):
-    """Base of every error that is the world's doing rather than the caller's."""
+    """Base of every error that the outside world causes, not the caller."""
 
 
 class FrameError(AgentError):
@@ -57,7 +57,7 @@ class EpisodeError(AgentError):
 
 
 class ForeignEpisodeError(EpisodeError):
-    """A file is of another format or version, or may not be read: nothing says that it is damaged."""
+    """A file has another format or version, or may not be read; it is not known to be damaged."""
 
 
 class ReportError(AgentError):
@@ -73,9 +73,9 @@ class CaptureError(AgentError):
 
 
 class BlindError(CaptureError):
-    """There is no picture to drive by at present: minimised, black, frozen. The loop goes neutral and looks again.
+    """There is no usable picture at the moment: the window is minimised, black or frozen.
 
-    The message is the bare finding, to be put into a sentence.
+    The loop sends neutral controls and tries again. The message is a phrase that fits into a sentence.
     """
 
 
@@ -88,8 +88,8 @@ class ControllerError(AgentError):
 
 
 class UnexpectedError(AgentError):
-    """The program itself failed while driving, in a way that it does not know; its ``__cause__`` says how."""
+    """The program itself failed while driving, in a way that it does not handle; ``__cause__`` is the error."""
 
 
 class TrainingError(AgentError):
-    """Data or settings from which no network can be trained."""
+    """No network can be trained from these data or settings."""

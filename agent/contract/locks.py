@@ -1,4 +1,4 @@
-"""Which files somebody is writing at present, so that nobody else touches them. The system forgets it when they end."""
+"""Locks on files that a process is writing, so that no other process touches them. They end with the process."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from typing import BinaryIO
 if sys.platform == "win32":
     import msvcrt
 
-    _BYTE = 2**62  # far behind the end of any file: a lock on Windows keeps others from reading what it covers
+    _BYTE = 2**62  # far behind the end of any file: on Windows, others cannot read the locked bytes
 
     def claim(file: BinaryIO) -> bool:
         """Mark an open file as one's own until it is closed; return False if it is somebody else's."""
@@ -17,9 +17,9 @@ if sys.platform == "win32":
         file.seek(_BYTE)
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except PermissionError:  # what Windows says of a byte that somebody has locked
+        except PermissionError:  # Windows' answer for a byte that another process has locked
             return False
-        except OSError:  # no locks there, as below
+        except OSError:  # a file system without locks, as below
             return True
         finally:
             file.seek(position)
@@ -33,26 +33,26 @@ else:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        except OSError:  # a file system without locks: nobody can tell, and a recording must not fail for it
+        except OSError:  # a file system without locks: a recording must not fail because of it
             return True
         return True
 
 
 def is_claimed(path: "str | os.PathLike[str]") -> bool:
-    """Return whether somebody has claimed a file.
+    """Return whether a process has claimed a file.
 
     Raises:
         OSError: If it cannot be opened.
     """
-    with open(path, "rb") as file:  # for reading: whoever may not write it is told, too
+    with open(path, "rb") as file:  # for reading: it works without the right to write, too
         return not claim(file)
 
 
 @contextmanager
 def claimed(path: "str | os.PathLike[str]") -> Iterator[bool]:
-    """Claim a file while the block runs; gives False if it is somebody else's.
+    """Claim a file while the block runs; gives False if another process has claimed it.
 
-    Windows neither renames nor removes a file that is open: there it is claimed for a moment only, to see whose it is.
+    Windows neither renames nor removes an open file. So there the file is claimed only for a moment, as a check.
 
     Raises:
         OSError: If it cannot be opened.

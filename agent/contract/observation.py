@@ -1,4 +1,4 @@
-"""What a camera delivers (Frame) and what the network sees (Observation)."""
+"""The picture as captured (Frame) and as the network sees it (Observation)."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ Pixels = npt.NDArray[np.uint8]
 """uint8, shape (height_px, width_px, 3) BGR or (height_px, width_px, 4) BGRA, OpenCV's and mss' order."""
 
 Observation = npt.NDArray[np.uint8]
-"""uint8, shape spec.observation_shape: (height_px, width_px, 3), RGB; where the network sees several pictures, three
-channels for each, the oldest first. Scaling to [-1, 1] is the network's first layer: bytes are a quarter of the traffic
-of floats, and no second place can scale differently."""
+"""uint8, shape spec.observation_shape: (height_px, width_px, 3), RGB. A network that sees several pictures has three
+channels for each, the oldest first. The network's first layer scales to [-1, 1]: bytes are a quarter of the traffic of
+floats, and no second place can scale differently."""
 
 
 def newest_picture(observation: Observation) -> Observation:
@@ -29,7 +29,7 @@ class Frame:
         pixels: uint8, shape (height, width, 3 or 4), BGR or BGRA.
         captured_ns: Monotonic time of the capture (``agent.system.pacing.clock_ns``) in nanoseconds; on a virtual
             clock, the virtual time.
-        index: Running number given by the source; a gap means frames were missed, a repeat means none is new.
+        index: Running number given by the source; a gap means that frames were missed, a repeat that it is not new.
 
     Raises:
         FrameError: If the pixels are not a non-empty uint8 image with three or four channels.

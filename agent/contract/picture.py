@@ -1,7 +1,7 @@
-"""Compressed pictures: plain PNG and nothing else, and none that unpacks to more than a screen.
+"""Compressed pictures: only plain PNG, and none that unpacks to more than a screen.
 
-The bytes are looked through before OpenCV gets them. Its PNG reader (5.0.0) believes what a chunk says of its length: a
-flipped byte in there took 4.2 GB and 12 s. Its other readers are not let near the bytes at all.
+The bytes are checked before OpenCV gets them. Its PNG reader (5.0.0) trusts the length that a chunk states: one flipped
+byte there took 4.2 GB and 12 s. OpenCV's readers for other formats never see the bytes.
 """
 
 import zlib
@@ -13,21 +13,21 @@ from agent.contract.errors import FrameError
 from agent.contract.observation import Frame, Pixels
 
 MAX_PIXELS = 7680 * 4320
-"""The largest picture that is decoded: an 8K screen, 100 MB unpacked. PNG packs up to 1000 times that small."""
+"""The largest picture that is decoded: an 8K screen, 100 MB unpacked. As PNG it can be 1000 times smaller."""
 
 _START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # the signature, and a header of 13 bytes
 _FIRST_CHUNK = 8
-_CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")  # all that a still picture needs: no animation, no tags
+_CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")  # the chunks that a still picture needs: no animation, no tags
 
 
 def decode_picture(data: bytes) -> Pixels:
-    """Decode a PNG that is whole and of a bearable size.
+    """Decode a PNG; refuse one that is incomplete or too large.
 
     Returns:
         uint8, shape (height, width, 3), BGR; a new array.
 
     Raises:
-        FrameError: If it is no PNG, empty, larger than ``MAX_PIXELS``, or damaged.
+        FrameError: If it is not a PNG, empty, larger than ``MAX_PIXELS``, or damaged.
     """
     _check_chunks(data)
     width, height = (int.from_bytes(data[at : at + 4], "big") for at in (len(_START), len(_START) + 4))
@@ -43,12 +43,12 @@ def decode_picture(data: bytes) -> Pixels:
 
 
 def _check_chunks(data: bytes) -> None:
-    """Refuse what is not, from the first byte to the last, whole chunks of a still PNG."""
+    """Refuse bytes that are not a still PNG made of whole chunks, from the first byte to the last."""
     if not data.startswith(_START):
-        raise _damaged("it is no PNG")
+        raise _damaged("it is not a PNG")
     name, position = b"", _FIRST_CHUNK
     while name != b"IEND":
-        end = position + 8 + int.from_bytes(data[position : position + 4], "big")  # of the chunk's content
+        end = position + 8 + int.from_bytes(data[position : position + 4], "big")  # the end of the chunk's content
         name, checksum = data[position + 4 : position + 8], data[end : end + 4]
         if checksum != zlib.crc32(memoryview(data)[position + 4 : end]).to_bytes(4, "big"):
             raise _damaged(f"its chunk {name!r} is cut short or does not match its checksum")

@@ -1,4 +1,4 @@
-"""A game's facts as plain data: where its picture is, what to hide of it, how fast to drive, what its pad does."""
+"""A game's facts as plain data: where its picture is, what to hide in it, the control rate, and what its pad does."""
 
 import math
 from dataclasses import dataclass, field, fields
@@ -17,7 +17,7 @@ PedalAxis = Literal[
     "left_trigger", "right_trigger", "left_y_up", "left_y_down", "right_y_up", "right_y_down", "button_a", "button_b",
     "button_x", "button_y", "left_shoulder", "right_shoulder",
 ]  # fmt: skip
-"""Where a pedal can lie: a trigger, half of a stick, or a button, which is down from half a pedal on."""
+"""Where a pedal can lie: a trigger, half of a stick, or a button. A button is down from half a pedal on."""
 
 ControllerName = Literal["gamepad", "keyboard"]
 """What moves a car."""
@@ -26,12 +26,12 @@ StuckAction = Literal["wait", "reverse", "press", "reset"]
 """What is done about a car that is stuck; see :class:`Stuck`."""
 
 MAX_DEAD_ZONE = 0.9
-"""Beyond it hardly anything would be left of an axis."""
+"""The largest dead zone. A larger one would leave hardly anything of the axis."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rectangle:
-    """A part of a frame, in fractions of its size, so that it holds at every resolution.
+    """A part of a frame, as fractions of the frame's size, so that it fits every resolution.
 
     Attributes:
         left: Distance from the left edge, [0, 1].
@@ -48,7 +48,9 @@ class Rectangle:
     def __post_init__(self) -> None:
         values = (self.left, self.top, self.width, self.height)
         if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in values):
-            raise GameError(f"rectangle {values} has a value that is no finite number, expected fractions from 0 to 1.")
+            raise GameError(
+                f"rectangle {values} has a value that is not a finite number, expected fractions from 0 to 1."
+            )
         beyond = self.left + self.width > 1 or self.top + self.height > 1
         if beyond or min(self.left, self.top) < 0 or min(self.width, self.height) <= 0:
             raise GameError(
@@ -59,7 +61,7 @@ class Rectangle:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A part of a screen or a window in pixels: the one convention everywhere is left, top, width, height.
+    """A part of a screen or a window in pixels, everywhere in the order left, top, width, height.
 
     Attributes:
         left: Distance from the left edge of the window or of the desktop; negative on a monitor left of the main one.
@@ -81,10 +83,12 @@ class Region:
         return f"{self.left},{self.top},{self.width},{self.height}"
 
     def within(self, outer: "Region") -> "Region":
-        """Return this region, counted from the corner of ``outer``, in what ``outer`` is counted in; clipped to it.
+        """Return this region in the coordinates of ``outer``, clipped to ``outer``.
+
+        The region's own coordinates count from the top left corner of ``outer``.
 
         Raises:
-            GameError: If nothing of it is inside.
+            GameError: If no part of it is inside.
         """
         left, top = outer.left + self.left, outer.top + self.top
         right = min(left + self.width, outer.left + outer.width)
@@ -92,14 +96,14 @@ class Region:
         left, top = max(left, outer.left), max(top, outer.top)
         if right <= left or bottom <= top:
             raise GameError(
-                f"region {self} lies outside of the {outer.width} x {outer.height} px it is counted in, expected a "
-                "part of it. Give another --region, or change the game's window size."
+                f"region {self} lies outside of the {outer.width} x {outer.height} px of its screen or window, "
+                "expected a part of it. Give another --region, or change the game's window size."
             )
         return Region(left, top, right - left, bottom - top)
 
 
 MSS = "mss"
-"""The grabber that comes along."""
+"""The grabber that is installed with the agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +111,12 @@ class Capture:
     """Where a game's picture is.
 
     Attributes:
-        window: Part of its window's title, whatever the case; None captures a monitor.
-        monitor: Which one if no window is named, from 1.
+        window: Part of its window's title, in upper or lower case; None captures a monitor.
+        monitor: Number of the monitor, from 1; used if no window is named.
         region: Part of the window's inside, or of the monitor; None takes all of it.
-        needs_focus: Whether to drive only while the window is the one in use. Keys would go to another program
-            otherwise, and many games let go of the pad or stand still.
-        grabber: What reads its pixels, see ``agent.capture.registry``.
+        needs_focus: Whether to drive only while the window has the focus. Otherwise keys would go to another program,
+            and many games ignore the pad or pause.
+        grabber: Name of the grabber that reads its pixels, see ``agent.capture.registry``.
     """
 
     window: str | None = None
@@ -124,10 +128,10 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class PadMap:
-    """What lies where on the virtual gamepad.
+    """Which axis lies where on the virtual gamepad.
 
-    A dead zone is the smallest deflection that the game reacts to, as a share of the axis; predictions are mapped onto
-    what lies beyond it (an inverse dead zone), so that a small prediction has a small effect instead of none.
+    A dead zone is the smallest deflection that the game reacts to, as a share of the axis. Predictions are mapped onto
+    the part beyond it (an inverse dead zone), so that a small prediction has a small effect instead of none.
 
     Attributes:
         steering: Axis of the steering.
@@ -137,8 +141,8 @@ class PadMap:
         throttle_dead_zone: [0, 0.9].
         brake_dead_zone: [0, 0.9].
         steering_slew_per_s: How fast the stick may move, full deflections a second; None lets it jump.
-        others: Further axes of the table in ``agent.contract.controls`` that the game has, each with where it lies;
-            without a dead zone.
+        others: Further axes of the table in ``agent.contract.controls`` that the game has, each with its place on the
+            pad; without a dead zone.
     """
 
     steering: SteeringAxis = "left_x"
@@ -152,7 +156,7 @@ class PadMap:
 
     @property
     def places(self) -> "tuple[tuple[str, SteeringAxis | PedalAxis, float], ...]":
-        """Every axis that the pad moves, with where it lies and its dead zone."""
+        """Every axis that the pad moves, with its place and its dead zone."""
         return (
             ("steering", self.steering, self.steering_dead_zone),
             ("throttle", self.throttle, self.throttle_dead_zone),
@@ -163,12 +167,12 @@ class PadMap:
 
 @dataclass(frozen=True, slots=True)
 class SteeringRamp:
-    """How a game turns the wheel while a key is held: not at once, and back while none is.
+    """How a game turns the wheel: gradually while a key is held, and gradually back while none is.
 
     Attributes:
-        half_s: From the centre half way to full lock.
-        full_s: From the centre to full lock.
-        centre_s: From full lock back to the centre.
+        half_s: Seconds from the centre to half of full lock.
+        full_s: Seconds from the centre to full lock.
+        centre_s: Seconds from full lock back to the centre.
     """
 
     half_s: float
@@ -180,7 +184,10 @@ class SteeringRamp:
             raise ValueError(f"{self} is no ramp, expected 0 < half_s < full_s and 0 < centre_s")
 
     def turned(self, value: float, held: bool, seconds: float) -> float:
-        """Return where the wheel is, from 0 to 1, so long after it was at ``value``; for times well below a ramp's."""
+        """Return where the wheel is, from 0 to 1, this many seconds after it was at ``value``.
+
+        The result is good for times well below the ramp's.
+        """
         if not held:
             return max(0.0, value - seconds / self.centre_s)
         half = 0.5 / self.half_s if value < 0.5 else 0.5 / (self.full_s - self.half_s)
@@ -189,16 +196,16 @@ class SteeringRamp:
 
 @dataclass(frozen=True, slots=True)
 class KeyMap:
-    """Which keys drive, for games and systems without a virtual gamepad; names as pynput knows them, or a character.
+    """Which keys drive, for games and systems without a virtual gamepad; each is a pynput name or a character.
 
     Attributes:
         left: Steers left.
         right: Steers right.
         throttle: Accelerates.
         brake: Brakes.
-        pulse_s: The shortest time a key is held or let go of: more than one of the game's pictures takes, for it looks
-            at the keyboard once a picture. The default is seen at 30 pictures a second.
-        steering_ramp: How the game turns the wheel while a key is held; None: at once.
+        pulse_s: The shortest time for which a key is held or released. It must be longer than one of the game's
+            pictures, because a game reads the keyboard once a picture. The default suits 30 pictures a second.
+        steering_ramp: How the game turns the wheel while a key is held; None if it turns at once.
         others: Further axes of the table in ``agent.contract.controls`` that the game has, each with the key that
             moves it from neutral to its high end.
     """
@@ -212,7 +219,7 @@ class KeyMap:
     others: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse one key for two things: it would do neither.
+        """Refuse a key that has two uses: it could serve neither.
 
         Raises:
             GameError: Naming the key.
@@ -224,7 +231,7 @@ class KeyMap:
 
     @property
     def pressed(self) -> tuple[tuple[str, str, float], ...]:
-        """Every key that drives, with the axis it moves and which way: 1 to the high end, -1 to the low one."""
+        """Every key that drives, with its axis and its direction: 1 to the high end, -1 to the low end."""
         return (
             ("steering", self.left, -1.0),
             ("steering", self.right, 1.0),
@@ -236,13 +243,13 @@ class KeyMap:
 
 @dataclass(frozen=True, slots=True)
 class HotkeyMap:
-    """The keys that a person gives orders with, whatever window has the focus; names as pynput knows them.
+    """The keys for a person's commands, heard in whichever window has the focus; pynput names.
 
     Attributes:
         takeover: Takes the wheel while the network drives, and gives it back.
         start: Starts and stops an episode of ``record``.
-        pause: Lets recording rest, and go on.
-        discard: Takes back the last five seconds.
+        pause: Pauses and resumes a recording.
+        discard: Deletes the last five seconds.
         mark: Marks a moment.
     """
 
@@ -253,7 +260,7 @@ class HotkeyMap:
     mark: str = "f12"
 
     def __post_init__(self) -> None:
-        """Refuse one key for two orders.
+        """Refuse a key that has two commands.
 
         Raises:
             GameError: Naming the key.
@@ -269,14 +276,14 @@ class Stuck:
     """When a car counts as stuck, and what is done about it.
 
     Attributes:
-        action: ``wait`` with controls neutral; ``reverse`` by the brake; ``press`` a button or key, such as a game's
-            rescue; ``reset`` the simulator, which a game that runs in this process has.
-        after_s: How long the picture has to have hardly changed.
-        least_change_per_s: Mean change of the picture's grey levels in a second, of 255, below which it hardly does.
-        for_s: How long to wait, reverse or press.
-        press: Which button of the pad, or key where keys drive.
-        attempts: How often in a row; then the controls stay neutral until the picture changes.
-        start_s: How long a car that has not moved yet may stand all the same: a countdown's picture hardly changes.
+        action: ``wait`` with neutral controls; ``reverse`` with the brake; ``press`` a button or key, such as a game's
+            rescue key; ``reset`` the simulator, for a game that runs in this process.
+        after_s: The car counts as stuck once the picture has hardly changed for this many seconds.
+        least_change_per_s: Mean change of the picture's grey levels (0 to 255) in a second; less counts as hardly any.
+        for_s: How many seconds to wait, reverse or press.
+        press: The button of the pad, or the key if keys drive.
+        attempts: Attempts in a row; after them, the controls stay neutral until the picture changes.
+        start_s: How long a car that has not moved yet may stand still: the picture hardly changes in a countdown.
     """
 
     action: StuckAction = "wait"
@@ -290,11 +297,11 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class ReturnMarks:
-    """What the returns of a game's drives are measured by, in reports over many tracks.
+    """The limits for good and poor returns of a game's drives, for reports over many tracks.
 
     Attributes:
-        good: A drive with more is a good one.
-        poor: A drive with less is a poor one; at most ``good``.
+        good: A drive with a higher return is good.
+        poor: A drive with a lower return is poor; at most ``good``.
     """
 
     good: float
@@ -313,24 +320,24 @@ class GameProfile:
     """One game.
 
     Attributes:
-        name: Key on the command line.
-        title: What to call it in front of people.
-        rate_hz: Control rate demonstrations are recorded at.
+        name: Its name on the command line.
+        title: Its name in texts for people.
+        rate_hz: Control rate of its recordings.
         masks: Parts of the frame painted black before the network sees it.
         mirrored: Parts that each mirror about their own middle when a picture is flipped left to right for training
             (the scene, an instrument that swings both ways); the rest of the picture stays as it is. Empty if the
             game's pictures must not be flipped.
         notes: What was verified on a running game, and what was not.
-        capture: Where its picture is; None for a game that runs in this process and hands its pictures over.
+        capture: Where its picture is; None for a game that runs in this process and returns its pictures.
         controller: What moves its car: the virtual gamepad, or keys.
-        pad: What lies where on the pad.
+        pad: Which axis lies where on the pad.
         keys: Which keys drive.
-        model: Folder below ``model_weights`` with weights for it; empty if it is the game's own name.
-        stuck: What to do about a car that gets nowhere; None does not watch for that.
-        axes: What its car can do: names from the table in ``agent.contract.controls``. A network for it has an output
-            for each unless it is told otherwise.
-        returns: By what returns count as good or poor; None for a game that has no such marks.
-        hotkeys: The keys that a person gives orders with.
+        model: Folder below ``model_weights`` with weights for it; empty if the folder has the game's name.
+        stuck: What to do about a stuck car; None if nothing watches for it.
+        axes: The axes of its car: names from the table in ``agent.contract.controls``. By default, a network for it
+            has one output for each.
+        returns: The limits for good and poor returns; None for a game without such limits.
+        hotkeys: The keys for a person's commands.
     """
 
     name: str

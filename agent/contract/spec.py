@@ -24,14 +24,14 @@ PROBE_FILE = "probe.png"
 RESTORE = "Restore the folder (`git checkout model_weights`), or have `python -m training fit` write one again."
 """What to do about a damaged model folder."""
 REWRITE_GRAPH = "Write the graph anew from its weights with `python -m training export`."
-"""What to do about a graph that is of no use while spec and weights are intact."""
+"""What to do about an unusable graph if the spec and the weights are intact."""
 QUANTIZE = "Make int8 weights with `python -m training export --int8`, or use another engine."
-"""What to do about int8 weights that are missing or of no use."""
+"""What to do about missing or unusable int8 weights."""
 MAX_SPEC_BYTES = 64_000
 """The largest spec.json that is read; one with every field is 2 KB."""
 MAX_MODEL_BYTES = 1_000_000_000
-"""The largest file beside it that is read; the weights of the shipped network have 48 MB."""
-_MAX_DEPTH = 4  # the specification, a list in it, an entry of that, and none further
+"""The largest file beside the spec that is read; the weights of the shipped network have 48 MB."""
+_MAX_DEPTH = 4  # the specification, a list in it, an entry of the list, and nothing deeper
 _MAX_ENTRIES = 64  # outputs, or masks
 MAX_STACK = 16
 """The most pictures in one observation."""
@@ -62,13 +62,13 @@ class OutputSpec:
 
 
 def outputs_named(names: Sequence[str]) -> tuple[OutputSpec, ...]:
-    """Return the outputs of these names, with the ranges that the table of axes gives them.
+    """Return outputs with these names, and with their ranges from the table of axes.
 
     Args:
         names: Of axes, or of :data:`agent.contract.controls.SIGNED_OUTPUTS`.
 
     Raises:
-        SpecError: If there is none, an unknown one, or two of them move the same axis.
+        SpecError: If there are no names, one is unknown, or two outputs move the same axis.
     """
     try:
         filled_axes(names)
@@ -91,17 +91,17 @@ STEERING_THROTTLE_BRAKE = outputs_named(STANDARD_AXES)
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """What is known about the int8 weights beside the float ones.
+    """What is known about the int8 weights beside the float weights.
 
     Attributes:
-        pictures: Calibration pictures the ranges were measured on.
-        mean_deviation: By output: mean absolute difference from float32, on pictures that were not calibrated on.
-        max_deviation: By output: the largest one.
-        probe: By output: what the int8 network says to ``probe.png``, a picture of the recordings. An engine that says
-            something else runs the network wrongly on this machine (saturating arithmetic, a runtime's fault).
-        driving: How the int8 weights drive against the float ones on the same tracks (``tracks``, ``first_mean``,
-            ``second_mean``, ``difference``, and its 95 % interval ``low`` to ``high``), where that has been measured
-            and found the same; then, and only then, they are driven with unasked.
+        pictures: Number of calibration pictures that the ranges were measured on.
+        mean_deviation: By output: mean absolute difference from float32, on pictures not used for calibration.
+        max_deviation: By output: the largest difference.
+        probe: By output: the int8 network's answer to ``probe.png``, a picture from the recordings. An engine with
+            another answer runs the network wrongly on this machine (saturating arithmetic, a fault of a runtime).
+        driving: A comparison of int8 and float weights on the same tracks (``tracks``, ``first_mean``,
+            ``second_mean``, ``difference``, and its 95 % interval ``low`` to ``high``). It is there only if they were
+            found to drive equally well. Only then does the agent choose int8 by itself.
     """
 
     pictures: int
@@ -111,7 +111,7 @@ class Quantization:
     driving: dict[str, float] | None = None
 
     def check(self, names: tuple[str, ...]) -> None:
-        """Refuse what is no finite number, or not for exactly these outputs.
+        """Refuse values that are not finite, or not for exactly these outputs.
 
         Raises:
             SpecError: Naming the field.
@@ -133,13 +133,13 @@ class Quantization:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Several pictures as one observation, so that a network sees what moves.
+    """Several pictures as one observation, so that a network sees motion.
 
-    The observation has three channels a picture, the oldest first.
+    The observation has three channels for each picture, the oldest first.
 
     Attributes:
         pictures: How many, the newest included.
-        every_ticks: Ticks of the weights' own rate from one to the next: 2 at 25 a second are 80 ms.
+        every_ticks: Ticks between two pictures, at the weights' own rate: 2 ticks at 25 a second are 80 ms.
     """
 
     pictures: int
@@ -154,7 +154,7 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What must be known to feed a network and to read what it says.
+    """The facts needed to feed a network and to read its outputs.
 
     Attributes:
         name: Folder name of the model, such as ``carracing``.
@@ -168,8 +168,8 @@ class ModelSpec:
         masks: Parts of the frame painted black before the network sees it, as fractions of the frame.
         preprocessing: Version of the preprocessing the weights were trained with.
         sha256: Checksum (hexadecimal) by file name, of every file that is loaded beside the spec.
-        quantization: What is known about the int8 weights; None where there are none.
-        stack: Which pictures the network sees at once; None for the newest alone.
+        quantization: What is known about the int8 weights; None without int8 weights.
+        stack: Which pictures the network sees at once; None if it sees only the newest.
     """
 
     name: str
@@ -222,17 +222,17 @@ class ModelSpec:
 
     @property
     def observation_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of what the network sees: three channels a picture."""
+        """Height, width and channels of the network's input; three channels for each picture."""
         return self.height_px, self.width_px, 3 * (1 if self.stack is None else self.stack.pictures)
 
     def check_can_drive(self, axes: Sequence[str]) -> None:
-        """Refuse a network whose outputs are no controls, or none that the game has.
+        """Refuse a network with an output that is not an axis, or not an axis of the game.
 
         Args:
-            axes: What the game's car can do, see :class:`agent.contract.profile.GameProfile`.
+            axes: The axes of the game's car, see :class:`agent.contract.profile.GameProfile`.
 
         Raises:
-            SpecError: Saying which output.
+            SpecError: If an output cannot be used; the message names it.
         """
         said = f"the weights predict {', '.join(self.output_names)}"
         try:
@@ -252,7 +252,7 @@ class ModelSpec:
                 )
 
     def to_json(self) -> str:
-        """Return the text of spec.json; versions that knew no stack can read that of a model without one."""
+        """Return the text of spec.json; without a stack, older versions of this project can read it."""
         raw = asdict(self)
         if self.stack is None:
             del raw["stack"]
@@ -263,8 +263,8 @@ class ModelSpec:
         """Parse the text of spec.json.
 
         Raises:
-            SpecError: If the text is not JSON, a key is missing, unknown or there twice, or a value is of the wrong
-                type or out of range.
+            SpecError: If the text is not JSON; if a key is missing, unknown or repeated; or if a value has the wrong
+                type or is out of range.
         """
         try:
             raw: Any = json.loads(text, object_pairs_hook=_without_repetition)
@@ -272,8 +272,8 @@ class ModelSpec:
             raise SpecError(f"the text is not JSON ({_one_line(exc)}). {RESTORE}") from exc
         _check_depth(raw)
         if isinstance(raw, dict):
-            raw.setdefault("quantization", None)  # written by versions that had no int8 weights
-            raw.setdefault("stack", None)  # and left out where there is none
+            raw.setdefault("quantization", None)  # older versions without int8 weights did not write it
+            raw.setdefault("stack", None)  # left out for a model without a stack
         _check_keys(cls, raw, "the specification")
         quantization = None
         if raw["quantization"] is not None:
@@ -308,9 +308,9 @@ class ModelSpec:
             raise SpecError(f"{path}: {exc}") from exc
 
     def read_file(self, folder: Path, name: str, most_bytes: int = MAX_MODEL_BYTES) -> bytes:
-        """Return the content of a file beside the spec, which has the checksum stored for it.
+        """Return the content of a file beside the spec, once it has matched its stored checksum.
 
-        Whoever uses a file uses these bytes: on the disk others may have taken their place since.
+        Callers must use these bytes and not read the file again: it may have been replaced since.
 
         Raises:
             WeightsError: If the file is missing, lies elsewhere, is larger than ``most_bytes``, is not listed in the

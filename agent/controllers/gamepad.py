@@ -39,12 +39,12 @@ _BUTTON_NAMES: dict[Button, str] = {
 class Gamepad:
     """Sends controls to a gamepad that games take for a real one; neutral however its block is left.
 
-    Linux hides a change of a stick of less than half of vgamepad's fuzz of 16 and softens those of less than twice the
-    fuzz (drivers/input/input.c, ``input_defuzz_abs_event``): at most 16 of 32767 off, 0.05 %, too little to be felt.
-    Games on its older js interface see nothing of the innermost 128, 0.4 %.
+    vgamepad sets a fuzz of 16. Linux hides stick changes below half of the fuzz and softens those below twice the fuzz
+    (drivers/input/input.c, ``input_defuzz_abs_event``). The error is at most 16 of 32767, 0.05 %, too little to feel.
+    Games on Linux' older js interface do not see the innermost 128 steps, 0.4 %.
 
     Args:
-        pad: What lies where.
+        pad: Which axis lies where.
         clock: Monotonic time in nanoseconds, for the slew limit.
     """
 
@@ -60,11 +60,11 @@ class Gamepad:
         """Plug the pad in, neutral.
 
         Raises:
-            ControllerError: If the system has no driver for it or does not let us; the message says what to do.
+            ControllerError: If the driver is missing or permission is denied; the message says what to do.
         """
         if self._device is None:
             self._device = _plug_in()
-            self._shown = PadState()  # as a pad is that has just been plugged in
+            self._shown = PadState()  # the state of a pad that has just been plugged in
             self.send(NEUTRAL)
         return self
 
@@ -80,7 +80,7 @@ class Gamepad:
         """Apply controls until the next call; neutral at once, whatever the slew limit.
 
         Raises:
-            ControllerError: If a value is not finite, or the pad has gone.
+            ControllerError: If a value is not finite, or the pad is gone.
         """
         if controls == NEUTRAL:
             self._slew.reset()
@@ -100,7 +100,7 @@ class Gamepad:
         self._held.add(name)
 
     def release(self, name: str) -> None:
-        """Let go of a button with the next :meth:`send`."""
+        """Release a button with the next :meth:`send`."""
         self._held = {held for held in self._held if held != name}
 
     def _show(self, state: PadState) -> None:
@@ -108,7 +108,7 @@ class Gamepad:
         if device is None:
             raise ControllerError("the gamepad is not plugged in, expected to be used inside its `with` block.")
         if state == self._shown:
-            return  # vgamepad writes all 19 of a pad's values whenever it is asked to; the kernel drops those that stay
+            return  # vgamepad always writes all 19 values of a pad, and the kernel drops the unchanged ones
         try:
             device.left_joystick(state.left_x, state.left_y)
             device.right_joystick(state.right_x, state.right_y)
@@ -120,7 +120,7 @@ class Gamepad:
                 device.press_button(_button(name))
             device.update()
             self._shown = state
-        except Exception as exc:  # vgamepad's own, libevdev's or ctypes'
+        except Exception as exc:  # vgamepad, libevdev and ctypes each raise their own
             raise ControllerError(
                 f"the gamepad takes no more controls ({type(exc).__name__}: {exc}), expected it to stay plugged in. "
                 "Start again."
@@ -138,7 +138,7 @@ def _plug_in() -> Any:
         import vgamepad
     except ImportError as exc:
         raise ControllerError(
-            f"vgamepad cannot be imported ({exc}), expected it with the agent (there is none for {sys.platform}). "
+            f"vgamepad cannot be imported ({exc}), expected it with the agent (it does not exist for {sys.platform}). "
             "Drive by keys: --controller keyboard."
         ) from exc
     except (
@@ -152,7 +152,7 @@ def _plug_in() -> Any:
 
 
 def _missing_driver(exc: Exception) -> str:
-    """Say what stands in the pad's way, what was expected, and what to do about it."""
+    """Say why the pad cannot be plugged in, what was expected, and what to do."""
     if sys.platform == "win32":
         return (
             f"the virtual gamepad cannot be plugged in ({exc}), expected the ViGEmBus driver. Install it: run the "

@@ -1,32 +1,33 @@
-"""Analogue controls on keys that are up or down: how long each is held."""
+"""Analogue controls on keys, which are only up or down: how long each key is held."""
 
 import math
 
 from agent.contract.profile import SteeringRamp
 
-_LEAST_SHARE = 0.05  # a key is not tapped for less than this share of the time, nor let go of for less
+_LEAST_SHARE = 0.05  # a key is neither held nor released for a smaller share of the time than this
 
-# Of a KeyRamp: over how long it looks back, and the most that counts. From a search on games of 30 to 60 pictures a
-# second with SuperTuxKart's ramp, for the least error of the mean over 100 ms.
+# For a KeyRamp: how far it looks back, and the largest debt that counts. Found by a search for the smallest error of
+# the mean over 100 ms, with games of 30 to 60 pictures a second and SuperTuxKart's ramp.
 _OWED_OVER_S = 0.1
 _MOST_OWED_S = 0.03
-# The same of a wheel that is back in the middle within a pulse, as TORCS' is: with less, 0.7 asked for was 0.42 played.
+# The same for a wheel that returns to the middle within a pulse, as in TORCS. With less, a steering of 0.7 became 0.42.
 _MOST_OWED_AT_ONCE_S = 0.07
 
 
 class KeyPulse:
-    """Holds a key for a share of the time, in pulses that a game sees: each longer than one of its pictures.
+    """Holds a key for a share of the time, in pulses that a game can see: each is longer than one of its pictures.
 
-    A game looks at the keyboard once a picture. A tenth of the throttle as 10 ms in every 100 would be seen half the
-    time, or in step with the game's pictures always or never; as 35 ms in every 350 it is a tenth.
+    A game reads the keyboard once a picture. For a tenth of the throttle, it would see only about half of the pulses of
+    10 ms in every 100 ms, and all or none of them if they are in step with its pictures. Pulses of 35 ms in every 350
+    ms give a tenth.
 
     Args:
-        pulse_s: The shortest time the key is held or let go of between none and all of the time.
+        pulse_s: The shortest time for which the key is held or released, unless the share is 0 or 1.
     """
 
     def __init__(self, pulse_s: float) -> None:
         self._pulse_s = pulse_s
-        self._owed_s = 0.0  # how long it should have been down, less how long it was
+        self._owed_s = 0.0  # how long the key should have been down, minus how long it was
         self._time_s: float | None = None
         self._changed_s = -math.inf
         self._share = 0.0
@@ -36,8 +37,8 @@ class KeyPulse:
         """Return whether the key is down from now on.
 
         Args:
-            share: Of the time, from 0 to 1, from now on.
-            time_s: Now, since anything fixed; never less than before.
+            share: Share of the time that the key is to be down from now on, from 0 to 1.
+            time_s: The time now, in seconds from any fixed moment; never less than before.
         """
         if self._time_s is not None:
             self._pass(time_s - self._time_s)
@@ -60,22 +61,22 @@ class KeyPulse:
 
 
 class KeyRamp(KeyPulse):
-    """Holds a steering key so that a wheel which the game turns gradually is on average where it should be.
+    """Holds a steering key so that a wheel which the game turns gradually has the right position on average.
 
-    Held for half of the time, in pulses, such a key does not give half of the steering: what a pulse turns, the game
-    turns back before the next one. SuperTuxKart's kart has a tenth then. So the game's wheel is reckoned along, and the
-    key is down while it is behind, and behind on average.
+    A key held in pulses for half of the time does not give half of the steering, because the game turns the wheel back
+    between two pulses. SuperTuxKart gives a tenth then. So this class computes where the game's wheel is. The key is
+    down while the wheel is behind the wanted position, both now and on average.
 
     Args:
         ramp: How the game turns its wheel.
-        pulse_s: The shortest time the key is held or let go of between none and all of the time.
+        pulse_s: The shortest time for which the key is held or released, unless the share is 0 or 1.
     """
 
     def __init__(self, ramp: SteeringRamp, pulse_s: float) -> None:
         super().__init__(pulse_s)
         self._ramp = ramp
         self._most_owed_s = _MOST_OWED_AT_ONCE_S if ramp.centre_s < pulse_s else _MOST_OWED_S
-        self._value = 0.0  # where the game's wheel is by our reckoning
+        self._value = 0.0  # where the game's wheel should be now
 
     def _pass(self, seconds: float) -> None:
         self._value = self._ramp.turned(self._value, self.down, seconds)

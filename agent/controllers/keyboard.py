@@ -1,4 +1,4 @@
-"""Driving by keys, for games and systems without a virtual gamepad: a key is held for a control's share of the time."""
+"""Driving by keys, for games and systems without a virtual gamepad: a control of 0.3 holds its key 30 % of the time."""
 
 import contextlib
 import math
@@ -15,17 +15,17 @@ from agent.controllers.key_pulses import KeyPulse, KeyRamp
 from agent.inputs.keyboard import check_layout, import_keyboard, x11_keysym
 from agent.system.pacing import clock_ns
 
-_STEP_S = 0.005  # how finely time is divided
+_STEP_S = 0.005  # time between two updates of the keys
 
 
 class Keys(Protocol):
-    """A keyboard to press keys on, by the names of a :class:`agent.contract.profile.KeyMap`."""
+    """A keyboard whose keys can be pressed, by the names of a :class:`agent.contract.profile.KeyMap`."""
 
     def check(self, name: str) -> None:
-        """Find out whether there is such a key.
+        """Check that there is such a key.
 
         Raises:
-            ControllerError: If there is not.
+            ControllerError: If there is no such key.
         """
 
     def press(self, name: str) -> None:
@@ -42,7 +42,7 @@ class Keyboard:
         keys: Which keys drive.
         open_keys: Opens the keyboard.
         clock: Monotonic time in nanoseconds.
-        further: More keys that :meth:`hold` will be asked for.
+        further: More keys that :meth:`hold` will be called with.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Keyboard:
         if self._keyboard is None:
             keyboard = self._open_keys()
             for name in (*(key for _, key, _ in self._keys.pressed), *self._further):
-                keyboard.check(name)  # now, and not when the network first brakes
+                keyboard.check(name)  # now, not when the network first brakes
             self._keyboard = keyboard
             self._stopping.clear()
             self._thread = threading.Thread(target=self._work, name="keyboard", daemon=True)
@@ -102,7 +102,7 @@ class Keyboard:
             ControllerError: If a value is not finite, or a key could not be pressed.
         """
         if not all(map(math.isfinite, controls.values)):
-            raise ControllerError(f"controls {controls} are no finite numbers, expected values to put on keys.")
+            raise ControllerError(f"controls {controls} are not finite numbers, expected values for the keys.")
         self._controls = controls.clip()
         self._act()
 
@@ -110,13 +110,13 @@ class Keyboard:
         """Hold a key down beside those that drive, until :meth:`release`.
 
         Raises:
-            ControllerError: If there is none of that name, or it could not be pressed.
+            ControllerError: If no key has that name, or it could not be pressed.
         """
         self._held |= {name}
         self._act()
 
     def release(self, name: str) -> None:
-        """Let go of a key.
+        """Release a key.
 
         Raises:
             ControllerError: If it could not be released.
@@ -137,7 +137,7 @@ class Keyboard:
             ) from exc
 
     def step(self) -> None:
-        """Press and release what is due now; called by a thread of its own, and at once when controls change."""
+        """Press and release the keys that are due now; called by a separate thread, and when controls change."""
         with self._lock:
             assert self._keyboard is not None, "opened on entering"
             controls, now_s = self._controls, self._clock() / 1e9
@@ -157,24 +157,24 @@ class Keyboard:
         while not self._stopping.is_set():
             try:
                 self.step()
-            except Exception as exc:  # told by the next send
+            except Exception as exc:  # raised by the next send
                 self._failure = exc
                 return
             time.sleep(_STEP_S)
 
 
 def release_keys(keys: KeyMap, others: Iterable[str] = (), open_keys: "Callable[[], Keys] | None" = None) -> None:
-    """Let go of the keys that drive, and of others, whoever pressed them: after a guard that was killed with keys down.
+    """Release the driving keys and others, no matter who pressed them: for a guard that was killed with keys down.
 
     Args:
         keys: Which keys drive.
         others: Names of more keys.
         open_keys: Opens the keyboard.
     """
-    with contextlib.suppress(Exception):  # without a desktop there are no keys to be down
+    with contextlib.suppress(Exception):  # without a desktop, no key can be down
         keyboard = (open_keys or _PynputKeys)()
         for name in (*(key for _, key, _ in keys.pressed), *others):
-            with contextlib.suppress(Exception):  # one that is unknown here; the next may not be
+            with contextlib.suppress(Exception):  # this key is unknown here; the next may be known
                 keyboard.release(name)
 
 
@@ -197,8 +197,8 @@ class _PynputKeys:
 
     def _key(self, name: str) -> Any:
         if len(name) == 1:
-            # By number, for pynput only sends a character to the window: a game that asks the keyboard itself (GLFW,
-            # SDL's state, XQueryKeymap) never hears such an event. By number it goes through XTEST, as arrow keys do.
+            # By number: pynput sends a character only to the window, and a game that reads the keyboard itself (GLFW,
+            # SDL's state, XQueryKeymap) never sees that event. A number goes through XTEST, as arrow keys do.
             return self._codes.from_vk(x11_keysym(name), char=name) if sys.platform == "linux" else name
         try:
             return self._special[name]

@@ -14,7 +14,7 @@ class MemoryController:
 
     Attributes:
         sent: The newest commands, the closing neutral one included.
-        current: What a car would be doing now.
+        current: The controls that a car would have now.
     """
 
     def __init__(self, remembered: int = 10_000) -> None:

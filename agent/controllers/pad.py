@@ -1,4 +1,4 @@
-"""What a gamepad's sticks and triggers show for given controls; numbers in, numbers out."""
+"""The positions of a gamepad's sticks and triggers for given controls; numbers in, numbers out."""
 
 import math
 from dataclasses import dataclass, field
@@ -8,10 +8,10 @@ from agent.contract.errors import ControllerError
 from agent.contract.profile import STEERING_AXES, Button, PadMap, PedalAxis, SteeringAxis
 
 STICK_MAX = 32767
-"""Full deflection of a stick: XInput's int16. The other end is -32767, not -32768, so that both are equally far."""
+"""Full deflection of a stick: XInput's int16. The other end is -32767, not -32768, so that both ends are alike."""
 
 TRIGGER_MAX = 255
-"""A trigger pulled through: XInput's uint8."""
+"""A trigger pulled all the way: XInput's uint8."""
 
 BUTTON_PLACES: dict[SteeringAxis | PedalAxis, Button] = {
     "button_a": "a",
@@ -22,7 +22,7 @@ BUTTON_PLACES: dict[SteeringAxis | PedalAxis, Button] = {
     "right_shoulder": "right_shoulder",
 }
 """The places of a pad that are buttons, with the button's name."""
-_BUTTON_DOWN = 0.5  # a pedal that lies on a button is down from half way on
+_BUTTON_DOWN = 0.5  # a pedal on a button is down from half way on
 
 
 @dataclass(slots=True)
@@ -49,13 +49,13 @@ class PadState:
 
 
 def to_pad(controls: Controls, pad: PadMap) -> PadState:
-    """Translate controls for a game.
+    """Translate controls into a pad's state.
 
-    Whatever is given, no value leaves its axis: a steering of 1.01 must not become opposite lock in an integer.
+    No value leaves the range of its axis: as an integer, a steering of 1.01 must not become full lock the other way.
 
     Args:
-        controls: Any finite controls; clipped here once more.
-        pad: What lies where, and the game's dead zones.
+        controls: Any finite controls; clipped here again.
+        pad: Which axis lies where, and the game's dead zones.
 
     Raises:
         ControllerError: If a value is NaN or infinite.
@@ -64,17 +64,17 @@ def to_pad(controls: Controls, pad: PadMap) -> PadState:
     for name, place, dead_zone in pad.places:
         value = getattr(controls, name)
         if not math.isfinite(value):
-            raise ControllerError(f"{name} is {value}: no finite numbers, expected values to put on a gamepad.")
+            raise ControllerError(f"{name} is {value}, not a finite number: expected values for a gamepad.")
         _press(state, place, beyond_dead_zone(AXIS_BY_NAME[name].share(value), dead_zone))
     return state
 
 
 def beyond_dead_zone(value: float, dead_zone: float) -> float:
-    """Map a control onto what lies beyond a dead zone: 0 and 1 stay, the least above 0 becomes the zone's edge.
+    """Map a control onto the range beyond a dead zone: 0 and 1 stay, and the smallest value becomes the zone's edge.
 
     Args:
         value: [-1, 1].
-        dead_zone: Smallest deflection the game reacts to, [0, 1).
+        dead_zone: Smallest deflection that the game reacts to, [0, 1).
     """
     if value == 0.0:
         return 0.0
@@ -94,11 +94,11 @@ class SlewLimit:
         self._at_ns: int | None = None
 
     def reset(self) -> None:
-        """Forget the last value: the next one, whatever it is, is reached at once."""
+        """Forget the last value: any next value is reached at once."""
         self._at_ns = None
 
     def limit(self, value: float, now_ns: int) -> float:
-        """Return the value, or as much of the way to it as there was time for since the last call."""
+        """Return the value, or the nearest one that can be reached in the time since the last call."""
         if self._at_ns is not None and math.isfinite(self._per_ns):
             reach = self._per_ns * (now_ns - self._at_ns)
             value = min(self._value + reach, max(self._value - reach, value))
@@ -116,6 +116,6 @@ def _press(state: PadState, place: SteeringAxis | PedalAxis, value: float) -> No
             state.buttons.add(BUTTON_PLACES[place])
     else:
         stick, _, direction = place.rpartition("_")
-        # Two pedals on the two halves of a stick: at most one is pressed, the other leaves the stick alone.
+        # Two pedals on the two halves of a stick: at most one is pressed; the other must not move the stick.
         if value:
             setattr(state, stick, round(value * STICK_MAX) * (1 if direction == "up" else -1))

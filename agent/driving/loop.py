@@ -24,13 +24,13 @@ from agent.system.process import prompt_wakeups
 _log = logging.getLogger(__name__)
 
 STALE_S = 0.2
-"""The oldest picture whose controls are sent: what people take to react, and several times what a pass takes where the
-machine is fit for driving."""
+"""The oldest picture whose controls are still sent. It is about a person's reaction time, and several times as long as
+a pass takes on a machine that is fast enough to drive."""
 
 LONGEST_STALE_S = 1.0
 """The oldest picture at any rate: one period of the slowest loop."""
 
-_STALE_PERIODS = 2.0  # where the rate is lower than 10 a second, a decision on time may be older than that
+_STALE_PERIODS = 2.0  # below 10 decisions a second, the picture of a timely decision may be older than that
 
 
 def drive(
@@ -46,30 +46,30 @@ def drive(
 ) -> DriveSummary:
     """Drive until told to stop. However the drive ends, the controller is left neutral.
 
-    While the source has no picture to drive by (:class:`BlindError`, or a picture older than :func:`stale_after`) the
-    controls are neutral, and it is asked again on every tick. They are neutral too where a decision is made so late
-    that its picture has become too old.
+    While the source has no usable picture (:class:`BlindError`, or a picture older than :func:`stale_after`), the
+    controls are neutral, and the source is asked again on every tick. Controls are also neutral if a decision comes so
+    late that its picture has become too old.
 
     Args:
         source: Where frames come from; opened and closed here.
-        controller: What moves the car; opened and closed here, first of all to be closed.
-        policy: What decides; told to forget what it saw before, and left open.
+        controller: What moves the car; opened here, and closed here before everything else.
+        policy: What decides; reset before the first tick, and left open.
         pacer: Sets the rate, on the clock that stamps the frames.
         observers: Side jobs, which see every tick, blind and late ones too; opened and closed here. One that fails
             while driving is dropped and named in ``summary.problems``; one that cannot be opened prevents the drive.
         until: Asked before every tick; true ends the drive.
-        takeover: Asked after every decision; a person's controls, where there are some, are sent instead of the
-            policy's, and on ticks without a picture too.
-        stuck: Watches for a car that gets nowhere, and has its own controls sent where it knows what to do about it.
+        takeover: Asked after every decision. If it returns a person's controls, they are sent instead of the policy's,
+            on ticks without a picture too.
+        stuck: Watches for a stuck car; its controls are sent while it frees the car.
         summary: Filled in while driving. Pass one to have it after an exception or Ctrl-C too.
 
     Returns:
         The summary.
 
     Raises:
-        AgentError: If a frame, a prediction or the controller fails on the way, which ``summary.fault`` says too, as
-            an ``UnexpectedError`` where it is nothing that they are known to fail by; or if one of them, or an
-            observer, cannot be opened.
+        AgentError: If a frame, a prediction or the controller fails on the way; ``summary.fault`` has the error too.
+            An unknown kind of failure is raised as an ``UnexpectedError``. Also if the source, the controller or an
+            observer cannot be opened.
     """
     summary = summary or DriveSummary(pacer.stats)
     summary.stuck = stuck
@@ -103,16 +103,16 @@ def _describe_unexpected(exc: Exception) -> str:
     what = f"{type(exc).__name__}: {' '.join(str(exc).split())}"
     return (
         f"unexpected {what} ({Path(place.filename).name}, line {place.lineno}), which should not happen. Report it, "
-        "with what --verbose says of it."
+        "with the output of --verbose."
     )
 
 
 @contextmanager
 def _no_garbage_in_mid_tick() -> Iterator[None]:
-    """Collect garbage between two ticks alone, and walk through nothing there that was loaded before.
+    """Collect garbage only between two ticks, and skip all objects that were loaded before the drive.
 
-    A collection in mid-tick comes when it likes and walks through everything: 221 ms with TensorFlow loaded, 4 ms
-    without (two-core EPYC). One after every tick, over what little the tick has left behind, takes 5 us.
+    Otherwise Python may collect in the middle of a tick and go through all objects: 221 ms with TensorFlow loaded, 4 ms
+    without (two-core EPYC). A collection after every tick, over the few objects that the tick has left, takes 5 us.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -147,7 +147,7 @@ class _Driver:
         self._limit_s = limit_s
 
     def act(self, tick: Tick) -> TickRecord:
-        """Look, decide, send; return what was done."""
+        """Look, decide, send; return a record of it."""
         try:
             frame = self._look(tick)
         except BlindError as blind:
@@ -210,7 +210,7 @@ class _Driver:
         return frame
 
     def _send_neutral(self) -> tuple[Controls, bool]:
-        """Send neutral controls, or a person's; return them, and whether they are a person's."""
+        """Send neutral controls, or a person's controls; return them, and whether they are a person's."""
         by_hand = self._takeover()
         controls = NEUTRAL if by_hand is None else by_hand
         self._controller.send(controls)
@@ -221,7 +221,7 @@ class _Driver:
         return None if self._stuck is None else self._stuck.state
 
     def _choose(self, raw: Controls, by_hand: Controls | None, observation: Observation, frame: Frame) -> Controls:
-        """Return what is sent: a person's controls, or else what brings a stuck car off, or else the network's."""
+        """Return the controls to send: a person's, else those that free a stuck car, else the network's."""
         if by_hand is not None:
             if self._stuck is not None:
                 self._stuck.hand_over()
@@ -236,7 +236,7 @@ def stale_after(period_s: float) -> float:
 
 
 class _Watcher:
-    """An observer that cannot stop the drive: its first failure is written down and it is left out from then on."""
+    """An observer that cannot stop the drive: its first failure is noted, and after that it is no longer called."""
 
     def __init__(self, observer: TickObserver, problems: list[str]) -> None:
         self._observer = observer
@@ -268,7 +268,7 @@ class _Watcher:
             return
         self._failed = True
         if isinstance(problem, AgentError):
-            line = str(problem)  # says by itself which file, what was expected and what to do
+            line = str(problem)  # already says which file, what was expected and what to do
         else:
             line = f"{type(self._observer).__name__} failed and was left out ({type(problem).__name__}: {problem})"
         self._problems.append(line)

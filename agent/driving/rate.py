@@ -10,21 +10,21 @@ from agent.contract.spec import SLOWEST_HZ
 from agent.policies.base import Policy, untimed
 from agent.system.pacing import clock_ns
 
-# Of a period, the share a decision may take when measured on an otherwise idle process: the rest is for capture,
-# sending, and for the game beside us.
+# The share of a control period that a decision may take, measured in an otherwise idle process. The rest is for
+# capture, sending, and the game that runs beside the agent.
 _INFERENCE_SHARE = 0.75
 
 
 def warm_up(policy: Policy, runs: int = 10) -> float:
-    """Have a policy decide on noise until it has settled, before anything depends on its speed.
+    """Have a policy decide on noise until its speed is steady, before anything depends on that speed.
 
     Args:
         policy: What decides.
-        runs: Decisions to measure, after two that are not (the first compiles, the second allocates).
+        runs: Decisions to measure. Two more come first, unmeasured: the first compiles, the second allocates.
 
     Returns:
-        Seconds of a slow decision, the second longest of ten: a rate that the median allows misses deadlines all
-        the time on a machine that is not steady.
+        Seconds of a slow decision: the second longest of ten. A rate chosen by the median would miss deadlines all the
+        time on a machine whose speed varies.
 
     Raises:
         ValueError: If ``runs`` is not positive.
@@ -52,9 +52,9 @@ def sustainable_rate(wanted_hz: float, inference_s: float) -> float:
         inference_s: Seconds of a slow forward pass, from :func:`warm_up`.
 
     Returns:
-        ``wanted_hz`` if forward passes leave a quarter of the period for the rest of a tick and for the game;
-        otherwise the highest rate at which they do, rounded down to a tenth of a hertz, but no less than
-        :data:`agent.contract.spec.SLOWEST_HZ`, whether that can be held or not.
+        ``wanted_hz`` if a forward pass leaves a quarter of the period for the rest of a tick and for the game;
+        otherwise the highest rate at which it does, rounded down to a tenth of a hertz, but at least
+        :data:`agent.contract.spec.SLOWEST_HZ`, even if the machine cannot hold that.
     """
     if inference_s * wanted_hz <= _INFERENCE_SHARE:
         return wanted_hz

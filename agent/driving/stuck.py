@@ -1,4 +1,4 @@
-"""A car that gets nowhere is noticed, and brought off in the way the game's profile says."""
+"""Notices a stuck car, and frees it in the way that the game's profile says."""
 
 import logging
 from collections import deque
@@ -16,28 +16,29 @@ from agent.observers.base import StuckState
 _log = logging.getLogger(__name__)
 
 FREE_S = 15.0
-"""How long it has to move before attempts are counted afresh: a car that is reversed off a wall moves, and may drive
-into the same wall again a few seconds later."""
+"""How long the car must move before attempts are counted from 0 again. A car that reversed off a wall moves, and may
+drive into the same wall a few seconds later."""
 
-_SMALL = (48, 27)  # pictures are compared at this size: grass that flickers by a pixel is no movement
+_SMALL = (48, 27)  # pictures are compared at this size, so that grass flickering by a pixel does not count as movement
 
 
 class StuckWatch:
-    """Looks at how much pictures change: where a car drives they all do, wherever it drives to.
+    """Measures how much the pictures change: they all change while a car drives.
 
-    The distance from where the car was a while ago would be zero after a lap too, and no camera sees it. Over windows
-    of 3 s, CarRacing's pictures changed by 0.3 grey levels a second at most at rest, by 20 at least at a crawl and by
-    47 in a race; SuperTuxKart's by 0.08 from one of 20 pictures a second to the next at rest, by 6 under throttle.
+    A camera cannot measure the distance driven, and the distance to an earlier place is zero after a lap too. Over
+    windows of 3 s, CarRacing's pictures changed by at most 0.3 grey levels a second at rest, by at least 20 at a crawl,
+    and by 47 in a race. SuperTuxKart's changed, at 20 pictures a second, by 0.08 from one picture to the next at rest
+    and by 6 under throttle.
 
     Args:
-        stuck: What the profile says.
-        tap: Holds a button or key for so many seconds; for ``press``.
+        stuck: The profile's settings.
+        tap: Holds a button or key for a number of seconds; for ``press``.
         reset: Puts the car back on the track; for ``reset``.
 
     Attributes:
         events: How often the car was found stuck.
         attempts: How often something was done about it.
-        given_up: How often it did not help.
+        given_up: How often all attempts failed.
     """
 
     def __init__(
@@ -64,28 +65,28 @@ class StuckWatch:
 
     @property
     def state(self) -> StuckState:
-        """Whether the car gets on, as of the last picture."""
+        """Whether the car is moving or stuck, as of the last picture."""
         if self._recovers_until_s is not None:
             return "recovering"
         return "given_up" if self._hopeless else "free"
 
     def look_away(self) -> None:
-        """Judge by what comes next alone: there was no picture for a while."""
+        """Forget the earlier pictures: there was no picture for a while."""
         self._changes.clear()
         self._last = self._since_s = self._recovers_until_s = None
 
     def hand_over(self) -> None:
-        """Leave it to a person who drives now."""
+        """Stop freeing the car: a person drives now."""
         self.look_away()
         self._in_a_row, self._moves_since_s, self._hopeless = 0, None, False
 
     def watch(self, observation: Observation, controls: Controls, time_s: float) -> Controls:
-        """Return the controls to send: those given, or what brings the car off.
+        """Return the controls to send: the given ones, or those that free the car.
 
         Args:
-            observation: What the network sees; of several pictures the newest counts.
-            controls: What it wants.
-            time_s: Now, since anything fixed.
+            observation: The network's input; of several pictures, only the newest is used.
+            controls: The network's controls.
+            time_s: The time now, in seconds from any fixed moment.
         """
         self._take(observation, time_s)
         if self._recovers_until_s is not None:
@@ -127,7 +128,7 @@ class StuckWatch:
         if self._moves_since_s is None:
             self._moves_since_s = time_s
             _log.warning("moves again")
-        # With neutral controls it was somebody else who moved it: that is a new beginning too.
+        # With neutral controls, somebody else moved the car: that is a new beginning too.
         if self._hopeless or time_s - self._moves_since_s >= FREE_S:
             self._in_a_row, self._moves_since_s, self._hopeless = 0, None, False
 
@@ -144,13 +145,13 @@ class StuckWatch:
         if self._in_a_row == stuck.attempts:
             self.given_up += 1
             self._hopeless = True
-            _log.warning("%s, and %d attempts were in vain; controls are neutral until it moves", found, stuck.attempts)
+            _log.warning("%s, and %d attempts failed; controls are neutral until it moves", found, stuck.attempts)
             self._restart_window(time_s)
             return NEUTRAL
         self._in_a_row += 1
         self.attempts += 1
         self._recovers_until_s = time_s + stuck.for_s
-        # Straight back first; after that with the wheel turned the other way, or the nose ends where it was.
+        # Straight back first. Later attempts turn the wheel the other way: otherwise the nose ends where it was.
         back_steering = 0.0 if self._in_a_row == 1 else -float(np.sign(controls.steering))
         self._recovery = Controls(back_steering, brake=1.0) if stuck.action == "reverse" else NEUTRAL
         deed = {

@@ -16,25 +16,25 @@ _PRESSED = 0.05  # a raw pedal above this counts as pressed; the regression head
 
 
 class DriveSummary:
-    """What happened in a drive, kept up to date while it runs so that an interrupted drive has one too.
+    """What happened in a drive; kept up to date while it runs, so that an interrupted drive has a summary too.
 
     Args:
-        stats: The pacer's.
+        stats: The pacer's figures.
 
     Attributes:
         stats: Timing, rates and missed deadlines.
-        frames: Distinct frames the source delivered, those that passed unseen between two ticks included.
+        frames: Distinct frames that the source delivered, including those that passed unseen between two ticks.
         predictions: Predictions made and sent.
         repeated_frames: Ticks that found no new frame and acted on the previous one again.
         co_pressed: Predictions that pressed throttle and brake at once, before arbitration.
         interventions: Ticks on which a person drove.
         problems: What went wrong without stopping the drive, such as a recording that failed; one line each.
-        blind_ticks: Ticks without a picture to drive by, on which controls were neutral.
-        blind_events: How often sight was lost.
-        stale_ticks: Ticks whose decision came when its picture was too old to act on; controls were neutral.
-        stale_events: How often decisions began to come too late.
-        fault: What ended the drive, if something did that should not.
-        stuck: What watched for a car that gets nowhere, if something did.
+        blind_ticks: Ticks without a usable picture; controls were neutral.
+        blind_events: How many times the pictures were lost.
+        stale_ticks: Ticks whose decision came when its picture was already too old; controls were neutral.
+        stale_events: How many times decisions began to come too late.
+        fault: The failure that ended the drive, if there was one.
+        stuck: The watch for a stuck car, if there was one.
     """
 
     def __init__(self, stats: TickStats) -> None:
@@ -61,10 +61,10 @@ class DriveSummary:
         return self.co_pressed / self.predictions if self.predictions else 0.0
 
     def count(self, frame: Frame, prediction: Controls) -> None:
-        """Take one tick into account.
+        """Count one tick.
 
         Args:
-            frame: The frame it acted on.
+            frame: The frame that it acted on.
             prediction: The raw prediction.
         """
         if self._last_index is None:
@@ -79,7 +79,7 @@ class DriveSummary:
         )
 
     def lose_sight(self, blind: BlindError) -> None:
-        """Take a tick without a picture into account; says so once for as long as it lasts."""
+        """Count a tick without a picture; logs once when such ticks begin."""
         if not self._blind_ticks_now:
             self.blind_events += 1
             _log.warning("blind: %s; controls are neutral until there is a picture again", blind)
@@ -87,13 +87,13 @@ class DriveSummary:
         self.blind_ticks += 1
 
     def regain_sight(self) -> None:
-        """Note that there is a picture; says so if there was none."""
+        """Note that there is a picture; logs it if there was none before."""
         if self._blind_ticks_now:
             _log.warning("sees again after %.1f s", self._blind_ticks_now * self.stats.period_s)
             self._blind_ticks_now = 0
 
     def come_too_late(self, age_s: float, limit_s: float) -> None:
-        """Take a decision into account that its picture's age kept from being sent; says so once while it lasts."""
+        """Count a decision that was not sent because its picture was too old; logs once when such ticks begin."""
         if not self._stale_ticks_now:
             self.stale_events += 1
             _log.warning(
@@ -106,16 +106,16 @@ class DriveSummary:
         self.stale_ticks += 1
 
     def come_in_time(self) -> None:
-        """Note that a decision is in time; says so if the one before was not."""
+        """Note that a decision is in time; logs it if the previous one was late."""
         if self._stale_ticks_now:
-            _log.warning("in time again after %d decisions that were not", self._stale_ticks_now)
+            _log.warning("in time again after %d late decisions", self._stale_ticks_now)
             self._stale_ticks_now = 0
 
     def describe_trouble(self, expired: int) -> str:
-        """Return what was not as it should be, in a line; empty if everything was.
+        """Return everything that went wrong, in one line; empty if nothing did.
 
         Args:
-            expired: How often whatever held the controls let go of them by itself.
+            expired: How often the guard released the controls by itself.
         """
         stuck = self.stuck
         found = {

@@ -15,22 +15,23 @@ from agent.inputs.wheels import Wheel
 _log = logging.getLogger(__name__)
 
 THRESHOLD = 0.25
-"""A stick or pedal moved this far takes over: more than a hand resting on it does, less than any steering."""
+"""A stick or pedal moved this far takes over. It is more than a resting hand moves it, and less than any steering."""
 
 
 class Takeover:
-    """Watches what a person may take over with: a gamepad, moved past the threshold, or after a key was hit, the keys.
+    """Lets a person take over: by a gamepad moved past the threshold, or by the keys once the hotkey was hit.
 
-    What a person's gamepad says has to be handed to the game, which listens to the agent's; their keys it hears itself.
+    The game listens to the agent's pad, so the controls of the person's gamepad must be passed to it. The person's keys
+    reach the game by themselves.
 
     Args:
-        pad: Open; None without one.
-        keys: Those that drive the game; None if they cannot be heard.
-        wants_back: Asked every time: whether the person gives the wheel back by a button.
-        hotkey: What calls :meth:`change_hands`, to be told.
+        pad: The person's gamepad, open; None without one.
+        keys: The keys that drive the game; None if they cannot be heard.
+        wants_back: Called every time: whether the person gives the wheel back with a button.
+        hotkey: Name of the key that calls :meth:`change_hands`; used in messages.
 
     Attributes:
-        by: What the person drives with; None while nobody has taken over.
+        by: The device that the person drives with; None while nobody has taken over.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Takeover:
 
     @property
     def reach_the_game(self) -> bool:
-        """Whether what the person presses reaches the game by itself."""
+        """Whether the person's keys reach the game by themselves."""
         return self.by is not None and self.by is self._keys
 
     def __call__(self) -> Controls | None:
@@ -65,7 +66,7 @@ class Takeover:
         return None if by is None else by.read().arbitrate()
 
     def _notice_whether_it_is_there(self, pad: Input) -> None:
-        """Say once that a pad has gone, and give the wheel back: who drives with it drives no more."""
+        """Log once that the pad was unplugged, and give the wheel back if the person was driving with it."""
         unheard = pad.unheard()
         was_there, self._pad_is_there = self._pad_is_there, unheard is None
         if was_there and unheard is not None:
@@ -97,17 +98,17 @@ class Takeover:
 def open_takeover(
     keys: KeyMap, wheel: Wheel | None = None, hotkey: str = "f8", pad_map: PadMap | None = None
 ) -> Iterator[Takeover]:
-    """Open what a person may take over with: the pads that are plugged in now, and the keys.
+    """Open the devices that a person may take over with: the pads plugged in now, and the keys.
 
-    Of pads that come later only one of a model that has gone is listened to: SDL cannot tell the others from the
-    agent's own. What is missing is told in a line, and the rest is there all the same.
+    A pad that is plugged in later is used only if a pad of the same model was unplugged: SDL cannot tell other pads
+    from the agent's own. A missing device is logged in one line; the others still work.
 
     Args:
-        keys: Which drive the game.
-        wheel: What they turn. Of a game that keys drive, the game's own wheel, as a person's recordings have it: the
-            corrections are trained on with those. None: a steady hand, for a game that a pad drives.
-        hotkey: Takes the wheel for them, and gives it back.
-        pad_map: What lies where on a pad, beside steering and pedals; None: nothing.
+        keys: The keys that drive the game.
+        wheel: What the steering keys turn. For a game driven by keys it is the game's own wheel, as in a person's
+            recordings: training uses both. None means a steady hand, for a game driven by a pad.
+        hotkey: Takes the wheel for the keys, and gives it back.
+        pad_map: Where the further axes lie on a pad, beside steering and pedals; None if there are none.
     """
     with ExitStack() as stack:
         pad: GamepadInput | None = None

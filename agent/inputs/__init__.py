@@ -1,1 +1,1 @@
-"""What a person does: a gamepad in the hand, keys under the fingers."""
+"""Devices that a person drives with: a gamepad or the keyboard."""

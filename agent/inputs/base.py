@@ -1,4 +1,4 @@
-"""The one interface to a person at the wheel."""
+"""The interface to a device that a person drives with."""
 
 from types import TracebackType
 from typing import Protocol, Self
@@ -7,7 +7,7 @@ from agent.contract.controls import Controls
 
 
 class Input(Protocol):
-    """What a person wants now; a context manager that owns the device."""
+    """Reads a person's controls; a context manager that owns the device."""
 
     def __enter__(self) -> Self: ...
 
@@ -19,4 +19,4 @@ class Input(Protocol):
         """Return the controls of this moment, clipped; neutral if the device is not there."""
 
     def unheard(self) -> str | None:
-        """Return why the person cannot be heard at present, to be put into a sentence; None while they can be."""
+        """Return why the device cannot be read now, as a phrase that fits into a sentence; None if it can."""

@@ -1,4 +1,4 @@
-"""A gamepad in somebody's hands, through SDL: it knows where the sticks of some thousand models are."""
+"""A person's gamepad, read through SDL, which knows the layouts of about a thousand models."""
 
 import os
 from collections.abc import Callable, Collection
@@ -13,7 +13,7 @@ from agent.contract.errors import ControllerError
 from agent.contract.profile import STEERING_AXES, PadMap, PedalAxis, SteeringAxis
 from agent.system.pacing import clock_ns
 
-# SDL's names of the places that a profile knows; it counts a stick's way down as positive.
+# SDL's names for the places in a profile. In SDL, down is positive on a stick.
 _SDL_AXES: dict[SteeringAxis | PedalAxis, tuple[str, int]] = {
     "left_x": ("LEFTX", 1),
     "right_x": ("RIGHTX", 1),
@@ -35,33 +35,34 @@ _SDL_BUTTONS: dict[SteeringAxis | PedalAxis, str] = {
 
 _FULL = 32767
 _LOOK_AGAIN_NS = 500_000_000
-_MOVED = 0.25  # of another pad than the one that is read: more than a stick that is worn shows at rest
+_MOVED = 0.25  # deflection that switches to another pad: more than a worn stick shows at rest
 _REST = 0.08
-"""Deflection that a stick at rest may show; a third of what Microsoft allows the left one, 7849 of 32767 (XInput.h)."""
+"""Deflection that a stick may show at rest. Microsoft allows three times as much for the left stick: 7849 of 32767
+(XInput.h)."""
 
 
 class GamepadInput:
-    """A gamepad that is plugged in, now or later; steering on the left stick, pedals on the triggers.
+    """A gamepad that is plugged in now or later; steering on the left stick, pedals on the triggers.
 
-    Of several it is the one that is moved: another, once this one rests.
+    Of several gamepads, the one that is moved is read. Another takes its place when it moves while this one rests.
 
     Args:
-        own_window: Whether this program shows a window, and so hears of events by itself.
-        pad: The game's map of the pad: its further axes are read where they lie there; None: there are none.
+        own_window: Whether this program shows a window, and so receives events anyway.
+        pad: The game's map of the pad, for its further axes; None if there are none.
 
     Attributes:
-        accepts: Which pads are read, by SDL's instance id; the agent's own virtual one looks like any other.
+        accepts: Which pads are read, by SDL's instance id: the agent's own virtual pad looks like any other.
     """
 
     def __init__(self, own_window: bool = False, pad: PadMap | None = None) -> None:
         self.accepts: Callable[[int], bool] = lambda instance: True
         self._own_window = own_window
         self._others = () if pad is None else pad.others
-        self._pad: Any = None  # the one that is read
-        self._open: dict[int, Any] = {}  # every one that could be, by SDL's instance id
-        self._mine: dict[int, str] | None = None  # instance ids and models that may be read; None: any
+        self._pad: Any = None  # the pad that is read
+        self._open: dict[int, Any] = {}  # every open pad, by SDL's instance id
+        self._mine: dict[int, str] | None = None  # instance ids and models of the pads that may be read; None: any pad
         self._strangers: set[int] = set()
-        self._others_there: list[str] = []  # joysticks that SDL knows no gamepad in
+        self._others_there: list[str] = []  # joysticks that SDL does not know as gamepads
         self._look_again_ns = 0
         self._pads = 0
 
@@ -92,7 +93,7 @@ class GamepadInput:
         _controllers().quit()
         pygame.joystick.quit()
         if not self._own_window:
-            pygame.display.quit()  # or SDL would go on looking at every device that is plugged in
+            pygame.display.quit()  # otherwise SDL would keep looking at every device that is plugged in
 
     @property
     def name(self) -> str | None:
@@ -104,9 +105,10 @@ class GamepadInput:
         return set(self._plugged_in())
 
     def keep_to_those_here(self) -> None:
-        """Listen to the pads that are plugged in now alone, and to the same models again where one went and comes back.
+        """Read only the pads that are plugged in now. A pad that is unplugged may be replaced by one of the same model.
 
-        The agent's own virtual pad, which comes later, is no different from an Xbox pad; but none is missing then.
+        The agent's own virtual pad is plugged in later and looks like an Xbox pad. It is not read, because no pad is
+        missing at that time.
         """
         self._mine = {instance: joystick.get_guid() for instance, joystick in self._plugged_in().items()}
         self._find()
@@ -124,7 +126,7 @@ class GamepadInput:
         return found
 
     def _is_mine(self, instance: int, model: str, here: Collection[int]) -> bool:
-        """Return whether a pad may be read; one that comes back takes the place of the one that went."""
+        """Return whether a pad may be read; a pad that comes back takes the place of the one that was unplugged."""
         if self._mine is None or instance in self._mine:
             return True
         if instance not in self._strangers:
@@ -136,7 +138,7 @@ class GamepadInput:
         return False
 
     def unheard(self) -> str | None:
-        """Return that no gamepad is there, and what else is; None while one is."""
+        """Say that there is no gamepad, and which other devices there are; None if there is one."""
         if self._pad is not None:
             return None
         if self._others_there:
@@ -181,7 +183,7 @@ class GamepadInput:
         return Controls(steering if abs(steering) > _REST else 0.0, throttle, brake, **others).clip()
 
     def _share(self, pad: Any, place: SteeringAxis | PedalAxis) -> float:
-        """Return how far what lies there is moved: [-1, 1] for a whole stick, else [0, 1]."""
+        """Return how far the stick, trigger or button is moved: [-1, 1] for a whole stick axis, else [0, 1]."""
         import pygame
 
         if place in _SDL_BUTTONS:
@@ -202,7 +204,7 @@ class GamepadInput:
         import pygame
 
         self._pads = pygame.joystick.get_count()
-        self._look_again_ns = clock_ns() + _LOOK_AGAIN_NS  # a pad is counted a moment before it can be opened
+        self._look_again_ns = clock_ns() + _LOOK_AGAIN_NS  # SDL counts a pad a moment before it can be opened
         here = self._plugged_in()
         self._others_there = []
         for index, (instance, joystick) in enumerate(here.items()):

@@ -1,4 +1,4 @@
-"""Keys as a steering wheel, heard whatever window has the focus, and hotkeys; through pynput."""
+"""Keys as a steering wheel, and hotkeys; both are heard in whichever window has the focus, through pynput."""
 
 import contextlib
 import sys
@@ -14,11 +14,11 @@ from agent.inputs.wheels import KeySteering, Wheel
 from agent.system.pacing import clock_ns
 
 _REPEAT_NS = 40_000_000
-"""A press this soon after the key's release is the desktop's repeat: no finger is back within 40 ms."""
+"""A press this soon after the key's release is the desktop's key repeat: no finger presses again within 40 ms."""
 
 
 class _Listening:
-    """Hears keys from the beginning of its block to the end, whatever window has the focus."""
+    """Hears keys from the beginning of its block to the end, in whichever window has the focus."""
 
     _listener: Any = None
 
@@ -36,24 +36,24 @@ class _Listening:
 
     def __exit__(self, *exc_info: object) -> None:
         if self._listener is not None:
-            with contextlib.suppress(Exception):  # a desktop that is gone: nothing is heard from it any more
+            with contextlib.suppress(Exception):  # the desktop may be gone, and then there is nothing to stop
                 self._listener.stop()
             self._listener = None
 
     def press(self, key: Any) -> None:
-        """Take notice of a key going down; called by pynput's thread."""
+        """Handle a key press; called by pynput's thread."""
 
     def release(self, key: Any) -> None:
-        """Take notice of a key going up; called by pynput's thread."""
+        """Handle a key release; called by pynput's thread."""
 
 
 class KeyboardInput(_Listening):
     """The keys that drive a game, as controls.
 
     Args:
-        keys: Which they are.
+        keys: Which keys drive.
         clock: Monotonic time in nanoseconds: the wheel turns while a key is held.
-        wheel: What the steering keys turn; None: a steady hand, for a game that is driven by a pad.
+        wheel: What the steering keys turn; None means a steady hand, for a game that is driven by a pad.
     """
 
     def __init__(self, keys: KeyMap, clock: Callable[[], int] = clock_ns, wheel: Wheel | None = None) -> None:
@@ -64,7 +64,7 @@ class KeyboardInput(_Listening):
         self._read_ns: int | None = None
 
     def press(self, key: Any) -> None:
-        """Take a key for held; called by pynput's thread."""
+        """Note that a key is down; called by pynput's thread."""
         self._down.add(key_name(key))
 
     def release(self, key: Any) -> None:
@@ -75,14 +75,14 @@ class KeyboardInput(_Listening):
         """Start listening.
 
         Raises:
-            ControllerError: If keys cannot be heard here, or the keyboard's layout lacks one of those that drive.
+            ControllerError: If keys cannot be heard here, or the keyboard's layout lacks one of the driving keys.
         """
         for _, name, _ in self._keys.pressed:
             check_layout(name)
         return super().__enter__()
 
     def unheard(self) -> str | None:
-        """Return None: a keyboard is there, or opening it has failed."""
+        """Return None: without a keyboard, opening it would have failed."""
         return None
 
     def read(self) -> Controls:
@@ -97,13 +97,13 @@ class KeyboardInput(_Listening):
 
 
 class Hotkeys(_Listening):
-    """Calls functions when keys are pressed, whatever window has the focus; a context manager.
+    """Calls functions when keys are pressed, in whichever window has the focus; a context manager.
 
-    One press is one action, however long the key is held: the desktop repeats a held key, on X11 as releases and
-    presses in turn, each press at once after its release.
+    One press is one action, however long the key is held. The desktop repeats a held key: X11 sends releases and
+    presses in turn, each press right after a release.
 
     Args:
-        actions: By the key's name, as pynput knows it.
+        actions: Functions by pynput's name of the key.
         clock: Monotonic time in nanoseconds.
     """
 
@@ -114,7 +114,7 @@ class Hotkeys(_Listening):
         self._released_ns: dict[str, int] = {}
 
     def press(self, key: Any) -> None:
-        """Act on a key; called by pynput's thread."""
+        """Call the key's function; called by pynput's thread."""
         name = key_name(key)
         action = self._actions.get(name)
         if action is None:
@@ -134,7 +134,7 @@ class Hotkeys(_Listening):
 
 
 def _until_the_desktop_ends(listen: Callable[[], None]) -> None:
-    """Listen in pynput's thread, which would print a page about an X server that has gone; the capture tells of it."""
+    """Listen in pynput's thread. If the X server is gone, print no traceback: the capture reports that error."""
     if sys.platform != "linux":
         listen()
         return
@@ -145,7 +145,7 @@ def _until_the_desktop_ends(listen: Callable[[], None]) -> None:
 
 
 def x11_keysym(character: str) -> int:
-    """Return X11's number for a character, by its own rule for Unicode."""
+    """Return X11's number for a character, by X11's rule for Unicode."""
     return ord(character) if ord(character) < 0x100 else 0x1000000 + ord(character)
 
 
@@ -153,15 +153,15 @@ def check_layout(name: str) -> None:
     """Refuse a character that no key of this keyboard's layout makes: it could be neither heard nor pressed.
 
     Raises:
-        ControllerError: If it is one.
+        ControllerError: If no key makes it.
     """
     if len(name) != 1 or sys.platform != "linux":
         return
-    import_keyboard()  # says what is missing, if anything is
+    import_keyboard()  # its error says what is missing
     from Xlib import display
 
     connection = display.Display()
-    connection.close()  # the layout came with it
+    connection.close()  # the connection has already sent the layout
     if not connection.keysym_to_keycode(x11_keysym(name)):
         raise ControllerError(
             f"no key of this keyboard's layout makes {name!r}, expected one. Name another key in [keys] of the game's "
@@ -185,7 +185,7 @@ def import_keyboard() -> Any:
         from pynput import keyboard
     except ImportError as exc:
         said = " ".join(str(exc).split())[:120]
-        if find_spec("pynput") is not None:  # it is installed, and finds no desktop to press keys on
+        if find_spec("pynput") is not None:  # pynput is installed, but finds no desktop to press keys on
             raise ControllerError(
                 f"keys cannot be pressed or heard ({said}), expected a desktop that lets this user in. Run it "
                 "where the game is shown, as the user who is logged in (without sudo); on a Linux server, under Xvfb."

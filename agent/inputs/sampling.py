@@ -12,37 +12,38 @@ from agent.inputs.base import Input
 from agent.system.pacing import clock_ns
 
 SAMPLES_PER_S = 250
-"""How often the pad is read, so that a frame is never paired with a control more than 4 ms away from it."""
+"""Time between two readings of the device: a frame is never paired with controls more than 4 ms away from it."""
 
 KEYS_AVERAGED_S = 0.15
-"""Over how long what a person does with keys is averaged: keys are all or nothing, and a person who wants a little taps
-them. From a picture on, and so with what they did about it; some pulses of :class:`KeyMap`'s 35 ms fit in."""
+"""Over how long a person's keys are averaged. A key is all or nothing, so a person who wants a little taps it. The time
+begins with the picture, so it holds the person's answer to the picture. Several pulses of :class:`KeyMap`'s 35 ms fit
+into it."""
 
 _REMEMBERED_S = 2.0
 
 
 class ControlTrack:
-    """What a person did over the last two seconds, to be asked what they did at a moment."""
+    """A person's controls over the last two seconds; returns the controls of any moment in that time."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[int, Controls]] = deque(maxlen=round(_REMEMBERED_S * SAMPLES_PER_S))
         self._lock = threading.Lock()
         self.unheard: str | None = None
-        """Why the person cannot be heard at present; None while they can be."""
+        """Why the device cannot be read now; None if it can."""
 
     def add(self, stamp_ns: int, controls: Controls) -> None:
-        """Take a sample; stamps only grow."""
+        """Add a sample; its stamp must not be older than the last one."""
         with self._lock:
             self._samples.append((stamp_ns, controls))
 
     def at(self, stamp_ns: int) -> Controls:
-        """Return the controls of a moment: between two samples on the line from one to the other, else the nearest."""
+        """Return the controls of a moment: interpolated between two samples, else the nearest sample."""
         with self._lock:
             samples = list(self._samples)
         return _at(samples, stamp_ns)
 
     def mean(self, from_ns: int, seconds: float) -> Controls:
-        """Return the mean of what was sampled from a moment on for so long; the moment's own if nothing was."""
+        """Return the mean of the samples from a moment on, over ``seconds``; without samples, the moment's controls."""
         with self._lock:
             samples = list(self._samples)
         until_ns = from_ns + round(seconds * 1e9)
@@ -64,11 +65,11 @@ def _at(samples: list[tuple[int, Controls]], stamp_ns: int) -> Controls:
 
 
 class Sampler:
-    """Reads a person's input at a steady rate in a thread of its own; a context manager.
+    """Reads a person's device at a steady rate in a separate thread; a context manager.
 
     Args:
-        person: Opened and read by the thread alone: SDL wants one thread for itself.
-        track: Gets the samples.
+        person: The device; only this thread opens and reads it, because SDL must be used from one thread.
+        track: Receives the samples.
     """
 
     def __init__(self, person: Input, track: ControlTrack) -> None:
@@ -83,7 +84,7 @@ class Sampler:
         """Start reading.
 
         Raises:
-            ControllerError: If the input cannot be opened.
+            ControllerError: If the device cannot be opened.
         """
         self._thread.start()
         self._opened.wait()
@@ -96,7 +97,7 @@ class Sampler:
         self._thread.join()
 
     def check(self) -> None:
-        """Raise what went wrong in the thread, if anything did."""
+        """Raise the thread's error, if it had one."""
         if self._failure is not None:
             raise self._failure
 
@@ -107,7 +108,7 @@ class Sampler:
                 self._opened.set()
                 while not self._stopping.wait(1 / SAMPLES_PER_S):
                     controls = person.read()
-                    self._track.unheard = person.unheard()  # before the sample, which says nothing then
+                    self._track.unheard = person.unheard()  # first: then the sample means nothing
                     self._track.add(clock_ns(), controls)
         except Exception as exc:
             self._failure = exc

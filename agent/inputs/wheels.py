@@ -7,21 +7,21 @@ from agent.contract.profile import SteeringRamp
 
 
 class Wheel(Protocol):
-    """What two keys make of a steering wheel."""
+    """A steering wheel that two keys turn."""
 
     def steer(self, left: bool, right: bool, elapsed_s: float) -> float:
         """Return the steering, [-1, 1], after these keys were held for ``elapsed_s``."""
 
 
 class GameWheel:
-    """The wheel of a game that is driven by keys: what the game makes of them, and so what pressing them meant.
+    """The wheel of a game that is driven by keys: the steering that the game makes of the keys a person presses.
 
-    It is what :class:`agent.controllers.keyboard.Keyboard` reckons with the other way round: its mean over some pulses
-    is the steering that those pulses play. Against the way it is turned, it first returns to the middle; both keys at
-    once let it return.
+    It is the inverse of :class:`agent.controllers.keyboard.Keyboard`, which turns a steering into key pulses: the mean
+    of this wheel over some pulses is that steering. A key for the other side first returns the wheel to the middle.
+    Both keys together let it return.
 
     Args:
-        ramp: How the game turns its wheel while a key is held; None: at once.
+        ramp: How the game turns its wheel while a key is held; None if it turns at once.
     """
 
     def __init__(self, ramp: SteeringRamp | None) -> None:
@@ -40,7 +40,7 @@ class GameWheel:
 
 
 class KeySteering:
-    """Makes a steady hand out of keys, which know only all or nothing: the wheel turns while one is held, and returns.
+    """Turns keys into smooth steering, like a steady hand: the wheel turns while a key is held, then returns.
 
     Args:
         turn_per_s: How fast it turns, full deflections a second.

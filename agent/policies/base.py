@@ -1,4 +1,4 @@
-"""The one interface between the loop and whatever decides: a picture in, a prediction out."""
+"""The interface between the loop and whatever decides: a picture in, a prediction out."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -13,11 +13,11 @@ Section = Callable[[str], AbstractContextManager[object]]
 
 
 class Decision(NamedTuple):
-    """What a policy made of a frame.
+    """A policy's answer to a frame.
 
     Attributes:
         prediction: float32, shape (len(spec.outputs),): raw outputs in the spec's order, not clipped.
-        observation: What it saw, as a network of its spec gets it.
+        observation: The network input that it was made from.
     """
 
     prediction: Prediction
@@ -25,25 +25,25 @@ class Decision(NamedTuple):
 
 
 class Policy(Protocol):
-    """Decides what to do about a frame. It may remember earlier frames of the same episode."""
+    """Returns a prediction for a frame. It may remember earlier frames of the same episode."""
 
     @property
     def name(self) -> str:
-        """What runs it, as reports say it: ``openvino-bf16``, ``expert``."""
+        """What runs it, as named in reports: ``openvino-bf16``, ``expert``."""
 
     @property
     def driver(self) -> str:
-        """Who drives, as the header of an episode says it: ``policy:carracing``, ``expert``."""
+        """Who drives, as named in the header of an episode: ``policy:carracing``, ``expert``."""
 
     @property
     def spec(self) -> ModelSpec:
-        """What it sees and predicts, and how often it wants to decide."""
+        """Its input, its outputs, and its control rate."""
 
     def reset(self) -> None:
-        """Forget what was seen: a new episode begins. The loop calls it before its first tick."""
+        """Forget earlier frames: a new episode begins. The loop calls it before its first tick."""
 
     def decide(self, frame: Frame, section: Section) -> Decision:
-        """Return what to do.
+        """Return a decision on the newest picture.
 
         Args:
             frame: The newest picture.
@@ -54,9 +54,9 @@ class Policy(Protocol):
         """
 
     def close(self) -> None:
-        """Release what it holds; calling it twice is harmless."""
+        """Release its resources; calling it twice is harmless."""
 
 
 def untimed(name: str) -> AbstractContextManager[object]:
-    """Time nothing; a :data:`Section` for callers that do not ask."""
+    """Time nothing; a :data:`Section` for callers that need no timing."""
     return nullcontext()

@@ -1,4 +1,4 @@
-"""An expert in the place of a network."""
+"""An expert in place of a network."""
 
 from agent.contract.observation import Frame
 from agent.contract.preprocess import preprocess
@@ -8,11 +8,11 @@ from agent.policies.base import Decision, Section
 
 
 class ExpertPolicy:
-    """An expert drives: it reads the simulator and looks at no picture.
+    """An expert drives: it reads the simulator's state instead of the picture.
 
     Args:
-        expert: Made for the simulator that is driven.
-        simulator: That simulator; stays the caller's to close.
+        expert: The expert for this simulator.
+        simulator: The simulator; the caller closes it.
     """
 
     def __init__(self, expert: Expert, simulator: Simulator) -> None:
@@ -38,15 +38,15 @@ class ExpertPolicy:
 
     @property
     def spec(self) -> ModelSpec:
-        """The rate is the game's own, the observation one of the usual size."""
+        """A spec with the game's own rate and an observation of the usual size."""
         return self._spec
 
     def reset(self) -> None:
-        """Let the expert study the track, on which the simulator has just been put."""
+        """Let the expert study the track; the simulator has just been reset to it."""
         self._expert.plan()
 
     def decide(self, frame: Frame, section: Section) -> Decision:
-        """Return what the expert does now, whatever is in the picture."""
+        """Return the expert's controls; the picture is not used."""
         with section("preprocess"):
             observation = preprocess(frame, self._spec)
         with section("infer"):

@@ -7,12 +7,12 @@
                                   "ready"            ------------>  swapped in before the next decision, or at swap()
     swap(), back()  ----------------------------------------------> before the next decision
 
-The loop decides by one network or by the other, never by half of each, and takes no lock while it drives by one. The
-network that drove before stays loaded, one call of :meth:`HotSwapPolicy.back` away.
+Each decision comes from one network, never from half of each. The loop takes no lock between swaps. The previous
+network stays loaded: :meth:`HotSwapPolicy.back` brings it back.
 
-Loading costs the drive something all the same: it takes processor time, and parts of it hold Python's global lock.
-Compiling, the longest part, does not; reading graph and weights does (0.9 s at a time for the full network on OpenVINO,
-on two cores that twenty processes waited for; 0.05 s without loading).
+Loading still costs the drive something: it takes processor time, and parts of it hold Python's global lock. Compiling,
+the longest part, does not hold it. Reading the graph and the weights does: up to 0.9 s at a time for the full network
+on OpenVINO, on two cores that twenty processes waited for; 0.05 s without loading.
 """
 
 import logging
@@ -33,30 +33,31 @@ _log = logging.getLogger(__name__)
 
 When = Literal["ready", "reset", "asked"]
 """When a loaded network takes over: at once, as the next episode begins, or when :meth:`HotSwapPolicy.swap` is called.
-The last two do not wait in vain for each other: ``swap`` works on a network that waits for the next episode, too."""
+``swap`` also works on a network that waits for the next episode."""
 
 WARM_UP_DECISIONS = 3
-"""The first compiles, the second allocates, the third is as fast as those that drive."""
+"""Decisions of a new policy before it drives: the first compiles, the second allocates, the third has full speed."""
 
 
 class HotSwapPolicy:
-    """Drives by a policy that can be replaced while it drives.
+    """Drives with a policy that can be replaced while it drives.
 
-    A new one is made and checked in a thread of its own: opening a model folder verifies checksums and, for int8, the
-    answer to a known picture; then it has to decide, finitely, on the newest picture of the drive. Only then is it
-    ready. One that cannot be made, or fails a check, is closed and told of, and driving goes on as before.
+    A new policy is made and checked in a separate thread. Opening a model folder verifies its checksums and, for int8,
+    the network's answer to a known picture. Then the new policy must make a finite decision on the newest picture of
+    the drive. Only then is it ready. If it cannot be made, or fails a check, it is closed, a warning is logged, and the
+    old policy keeps driving.
 
-    ``load``, ``swap`` and ``back`` may be called from any thread; ``decide`` and ``reset`` belong to the loop.
+    ``load``, ``swap`` and ``back`` may be called from any thread; only the loop calls ``decide`` and ``reset``.
 
     Args:
-        policy: Drives first; closed with this one, as all others are.
+        policy: Drives first. It is closed with this one, as are all later policies.
         check: A further check of a loaded policy, such as how it drives on a validation track; raises ``AgentError`` to
             refuse it.
         limit_s: The longest a warm decision of a new policy may take; None accepts any.
 
     Attributes:
-        swaps: How often another took over, going back included.
-        problem: Why the last one to be loaded does not drive; None if nothing is wrong with it.
+        swaps: How often another policy took over, going back included.
+        problem: Why the policy loaded last does not drive; None if nothing is wrong with it.
     """
 
     def __init__(
@@ -70,10 +71,10 @@ class HotSwapPolicy:
         self._previous: Policy | None = None
         self._ready: tuple[Policy, When] | None = None
         self._due: Policy | None = None  # takes over before the next decision
-        self._frame: Frame | None = None  # the newest of the drive
+        self._frame: Frame | None = None  # the newest picture of the drive
         self._wanted: tuple[Callable[[], Policy], When] | None = None
         self._closed = False
-        self._changed = threading.Condition()  # held for a few assignments at a time, never while anything is made
+        self._changed = threading.Condition()  # held for a few assignments at a time, never while a policy is made
         self._thread: threading.Thread | None = None
 
     @property
@@ -104,11 +105,11 @@ class HotSwapPolicy:
     def load(self, make: Callable[[], Policy], when: When = "ready") -> None:
         """Make and check another policy, and have it take over; returns at once.
 
-        If one is being loaded, this one is next, in place of any other that waits to be loaded: the newest wins.
+        If a policy is being loaded, this one comes next. It replaces any other policy that waits to be loaded.
 
         Args:
-            make: Makes it, in a thread of its own; raises ``AgentError`` or ``ImportError`` if it cannot.
-            when: When it takes over.
+            make: Makes the policy, in a separate thread; raises ``AgentError`` or ``ImportError`` if it cannot.
+            when: When the policy takes over.
 
         Raises:
             ValueError: If this policy is closed.
@@ -122,7 +123,7 @@ class HotSwapPolicy:
                 self._thread.start()
 
     def swap(self) -> bool:
-        """Have the policy that is ready take over before the next decision; return whether there is one."""
+        """Have the ready policy take over before the next decision; return whether there is one."""
         with self._changed:
             if self._ready is None:
                 return self._due is not None
@@ -130,7 +131,7 @@ class HotSwapPolicy:
             return True
 
     def back(self) -> bool:
-        """Have the policy that drove before take over again before the next decision; return whether there is one."""
+        """Have the previous policy take over again before the next decision; return whether there is one."""
         with self._changed:
             if self._previous is None:
                 return False
@@ -141,12 +142,12 @@ class HotSwapPolicy:
         return True
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until nothing is being loaded; return whether that came in time."""
+        """Wait until nothing is being loaded; return False if that takes longer than the timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: self._thread is None, timeout_s)
 
     def reset(self) -> None:
-        """Begin an episode, by the policy that waits for one if there is any."""
+        """Begin an episode, with the policy that waits for it if there is one."""
         with self._changed:
             if self._ready is not None and self._ready[1] == "reset":
                 self._due, self._ready = self._ready[0], None
@@ -162,7 +163,7 @@ class HotSwapPolicy:
         return self._current.decide(frame, section)
 
     def close(self) -> None:
-        """Wait for what is being loaded, and close all policies."""
+        """Wait until nothing is being loaded, then close all policies."""
         with self._changed:
             self._closed = True
             self._wanted = None
@@ -175,7 +176,7 @@ class HotSwapPolicy:
             policy.close()
 
     def _take_over(self) -> None:
-        """Let the one that is due drive; in the loop's thread, between two decisions."""
+        """Let the waiting policy drive; called in the loop's thread, between two decisions."""
         with self._changed:
             new, self._due = self._due, None
             if new is None:
@@ -185,7 +186,7 @@ class HotSwapPolicy:
             self.swaps += 1
         new.reset()
         _log.warning("%s (%s) drives now; %s is kept", new.spec.name, new.name, self._previous.spec.name)
-        if oldest is not None:  # giving a network's memory back takes milliseconds
+        if oldest is not None:  # freeing a network's memory takes milliseconds
             threading.Thread(target=oldest.close, name="old weights", daemon=True).start()
 
     def _load_all(self) -> None:
@@ -211,7 +212,7 @@ class HotSwapPolicy:
             policy = make()
             self._examine(policy)
             self._check(policy)
-        except Exception as exc:  # whatever it is, the car drives on by the one it has
+        except Exception as exc:  # whatever the error, the car drives on with the policy that it has
             said = str(exc) if isinstance(exc, AgentError) else f"{type(exc).__name__}: {exc}"
             self.problem = said
             _log.warning("the new weights do not drive, the old ones go on: %s", said)
@@ -226,14 +227,14 @@ class HotSwapPolicy:
         """Have a policy decide until it is warm, on the newest picture of the drive.
 
         Raises:
-            EngineError: If it has other outputs than the one that drives, or is too slow.
-            ControlsError: If it decides on something that is no number.
+            EngineError: If its outputs differ from those of the driving policy, or it is too slow.
+            ControlsError: If its prediction is not finite.
         """
         spec, driving = policy.spec, self._current.spec
         if spec.outputs != driving.outputs:
             raise EngineError(
                 f"{spec.name} predicts {', '.join(spec.output_names)}, expected {', '.join(driving.output_names)} as "
-                f"{driving.name} does. Start a drive of its own with it."
+                f"{driving.name} does. Start a separate drive with it."
             )
         noise = np.random.default_rng(0).integers(0, 256, (spec.height_px, spec.width_px, 3), np.uint8)
         frame = self._frame or Frame(noise, 0)
@@ -262,7 +263,7 @@ class HotSwapPolicy:
             each.close()
 
     def _unused(self, policy: Policy | None) -> Policy | None:
-        """Return a policy that has been taken out of where it waited, unless it drives or drove; with the lock held."""
+        """Return the policy if it may be closed: it neither drives nor drove before. Call with the lock held."""
         return None if policy is self._current or policy is self._previous else policy
 
 

@@ -1,4 +1,4 @@
-"""A network that decides by the newest picture alone."""
+"""A network that decides from the newest picture alone."""
 
 from agent.contract.observation import Frame
 from agent.contract.preprocess import preprocess
@@ -11,7 +11,7 @@ class NetworkPolicy:
     """Preprocessing and one forward pass.
 
     Args:
-        engine: What runs the network; closed with the policy.
+        engine: Runs the network; closed with the policy.
 
     Raises:
         ValueError: If the network sees several pictures at once.

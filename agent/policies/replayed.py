@@ -1,4 +1,4 @@
-"""A recorded drive, driven once more."""
+"""A recorded drive, driven again."""
 
 import numpy as np
 
@@ -11,13 +11,13 @@ from agent.policies.base import Decision, Section
 
 
 class ReplayedPolicy:
-    """Does at every moment what was done as long after the recording's start, whatever is in the picture.
+    """Repeats the recorded controls at the same times after the start; the picture is not used.
 
-    In lockstep with the simulator and on the track that was recorded, at the same rate, that is the same drive again.
-    Elsewhere it soon is not: nothing is corrected. Once the recording is over, controls are neutral.
+    In lockstep, on the recorded track and at the same rate, this gives the same drive again. Elsewhere the car soon
+    drifts away, because nothing corrects it. Once the recording is over, controls are neutral.
 
     Args:
-        episode: What was recorded; what was really sent counts, not the label.
+        episode: The recording. The controls really sent are repeated, not the labels.
 
     Raises:
         ValueError: If the episode has no rows.
@@ -30,7 +30,7 @@ class ReplayedPolicy:
         known = [place for place, axis in enumerate(header.axes) if axis in AXIS_NAMES]
         self._executed = episode.executed[:, known]
         self._since_start_ns = episode.captured_ns - episode.captured_ns[0]
-        self._tolerance_ns = round(0.5e9 / header.rate_hz)  # half a tick: live, no two drives tick alike
+        self._tolerance_ns = round(0.5e9 / header.rate_hz)  # half a tick: no two live drives tick at the same moments
         self._spec = ModelSpec(
             name=episode.path.stem[:100],
             backbone="none",
@@ -53,7 +53,7 @@ class ReplayedPolicy:
 
     @property
     def spec(self) -> ModelSpec:
-        """The rate and the outputs are the recording's, the observation one of the usual size."""
+        """A spec with the recording's rate and outputs, and an observation of the usual size."""
         return self._spec
 
     @property

@@ -1,4 +1,4 @@
-"""A network that sees several pictures at once, and so what moves."""
+"""A network that sees several pictures at once, and so sees motion."""
 
 from collections import deque
 
@@ -13,15 +13,15 @@ from agent.policies.network import NetworkPolicy
 
 
 class StackedPolicy:
-    """Preprocessing, the last pictures laid on top of each other, and one forward pass.
+    """Preprocessing, stacking of the last pictures, and one forward pass.
 
-    Pictures are chosen by their age: the newest, and those nearest to ``every_ticks`` ticks before it, twice that and
-    so on, in time of the weights' own rate. So a drive at another rate, or one that missed ticks, shows the network the
-    same stretch of time. Where there are no pictures that old, as at an episode's start, the oldest there is stands in
-    for them; after a gap as long as the whole stack, that is the newest.
+    Pictures are chosen by their age: the newest, then those nearest to one, two, three... times ``every_ticks`` ticks
+    before it, in ticks of the weights' own rate. So the network sees the same stretch of time in a drive at another
+    rate, or one that missed ticks. If no picture is old enough, as at an episode's start, the oldest one is repeated.
+    After a gap as long as the whole stack, the oldest one is the newest.
 
     Args:
-        engine: What runs the network, whose spec has a stack; closed with the policy.
+        engine: Runs the network, whose spec has a stack; closed with the policy.
 
     Raises:
         ValueError: If the network sees one picture.
@@ -81,5 +81,5 @@ class StackedPolicy:
 
 
 def policy_for(engine: Engine) -> Policy:
-    """Return the policy that feeds a network what its spec asks for; it closes the engine."""
+    """Return the policy that gives a network the input its spec asks for; the policy closes the engine."""
     return NetworkPolicy(engine) if engine.spec.stack is None else StackedPolicy(engine)

@@ -88,8 +88,8 @@ def find_episodes(paths: Iterable[Path]) -> list[Path]:
             raise EpisodeError(f"{path} does not exist, expected an episode or a folder of them. Check the path.")
         elif path.suffix not in (SEALED_SUFFIX, RECORDING_SUFFIX):
             raise EpisodeError(
-                f"{path} is no episode by its name, expected one ending in {SEALED_SUFFIX} or {RECORDING_SUFFIX}, or a "
-                "folder of them."
+                f"{path} is not an episode by its name, expected a file ending in {SEALED_SUFFIX} or "
+                f"{RECORDING_SUFFIX}, or a folder of them."
             )
         else:
             found.append(path)

@@ -25,7 +25,7 @@ def whole(value: Any, low: int, high: int | None = None) -> int:
             raise TypeError
         found = int(value) if isinstance(value, str) else operator.index(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{value!r} is no whole number, expected one") from None
+        raise ValueError(f"{value!r} is not a whole number") from None
     if found < low or (high is not None and found > high):
         expected = f"from {low} to {high}" if high is not None else f"of {low} or more"
         raise ValueError(f"{value} is out of range, expected a whole number {expected}")
@@ -55,7 +55,7 @@ def number(value: Any, low: float = -math.inf, high: float = math.inf) -> float:
             expected = f"number of {low:g} or more"
         else:
             expected = f"number from {low:g} to {high:g}"
-        raise ValueError(f"{value!r} is no {expected}, expected one")
+        raise ValueError(f"{value!r} is not a {expected}")
     return found
 
 
@@ -108,20 +108,20 @@ def region(value: Any) -> Region:
     try:
         return Region(*map(int, _parts(value)))
     except (TypeError, ValueError, GameError):
-        raise ValueError(f"{value!r} is no region, expected left,top,width,height in pixels") from None
+        raise ValueError(f"{value!r} is not a region, expected left,top,width,height in pixels") from None
 
 
 def text(value: Any) -> str:
     """Return a text."""
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")
+        raise ValueError(f"{value!r} is not a text")
     return value
 
 
 def path(value: Any) -> Path:
     """Return a path."""
     if not isinstance(value, str | Path):
-        raise ValueError(f"{value!r} is no path")
+        raise ValueError(f"{value!r} is not a path")
     return Path(value)
 
 

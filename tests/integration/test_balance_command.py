@@ -171,7 +171,7 @@ def test_nan_is_refused_with_its_file(tmp_path: Path, capsys: pytest.CaptureFixt
     pq.write_table(changed, path, compression="NONE", use_dictionary=False)
     line = error_line(capsys, str(tmp_path))
     assert str(path) in line
-    assert "no finite numbers" in line
+    assert "not finite numbers" in line
 
 
 def test_a_disk_that_takes_no_picture_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

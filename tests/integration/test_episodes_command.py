@@ -281,7 +281,9 @@ def test_the_table_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFix
     assert "2 episodes, 46 rows" in out
 
 
-@pytest.mark.parametrize(("name", "message"), [("a.txt", "no episode by its name"), ("a.parquet", "does not exist")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("a.txt", "not an episode by its name"), ("a.parquet", "does not exist")]
+)
 def test_paths_that_are_none(name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.txt").touch()
     assert main(["episodes", "info", str(tmp_path / name)]) == 1

@@ -1,4 +1,4 @@
-"""Controls stay in range, refuse what is no number, and press one pedal at a time."""
+"""Controls stay in range, refuse what is not a number, and press one pedal at a time."""
 
 import math
 from typing import Any

@@ -352,7 +352,7 @@ def test_a_truncated_sealed_file_points_at_its_recording(folder: Path, tmp_path:
 def test_foreign_parquet_is_refused_with_its_columns(tmp_path: Path) -> None:
     path = tmp_path / "foreign.parquet"
     pd.DataFrame({"pixels": [1], "angle": [2.0]}).to_parquet(path)
-    with pytest.raises(EpisodeError, match="is no episode: its columns are pixels, angle"):
+    with pytest.raises(EpisodeError, match="is not an episode: its columns are pixels, angle"):
         Episode.open(path)
 
 
@@ -474,7 +474,7 @@ def test_a_picture_that_is_no_png_is_refused(tmp_path: Path, suffix: str) -> Non
     picture = cv2.imencode(suffix, make_row(0).frame.pixels[..., :3])[1].tobytes()
     with EpisodeWriter(tmp_path / "e.parquet", HEADER) as writer:
         writer.write(replace(encode_row(make_row(0)), picture=picture))
-    with pytest.raises(EpisodeError, match=r"e\.parquet is damaged.*picture of row 0 cannot be decoded.*no PNG"):
+    with pytest.raises(EpisodeError, match=r"e\.parquet is damaged.*picture of row 0 cannot be decoded.*not a PNG"):
         Episode.open(tmp_path / "e.parquet").frame(0)
 
 
@@ -513,7 +513,7 @@ def test_rows_that_cannot_be_sealed_are_told_and_stay_in_the_recording(tmp_path:
     for index in range(17):
         writer.write(make_row(index))
     flip_a_picture(tmp_path / "a.recording", 7)
-    with pytest.raises(EpisodeError, match=r"a\.parquet has 5 of the 17 rows.*a\.recording.*episodes repair"):
+    with pytest.raises(EpisodeError, match=r"a\.parquet has 5 of the 17 recorded rows.*a\.recording.*episodes repair"):
         writer.close()
     assert writer.rows == 5
     assert_holds_rows(Episode.open(tmp_path / "a.parquet"), 5)
@@ -542,7 +542,7 @@ def test_a_recording_that_somebody_else_takes_hold_of_does_not_begin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.contract.episodes.writing.claim", lambda file: False)
-    with pytest.raises(EpisodeError, match="taken hold of by another program"):
+    with pytest.raises(EpisodeError, match="locked by another program"):
         EpisodeWriter(tmp_path / "a.parquet", HEADER)
     assert list(tmp_path.iterdir()) == []
 

@@ -128,9 +128,9 @@ def test_two_graphs_in_one_file_are_refused(tmp_path: Path) -> None:
     ("key", "value", "message"),
     [
         ("length", "1", "have 1 bytes elsewhere"),
-        ("length", "-2", "is no number of bytes"),
-        ("offset", "1e3", "is no number of bytes"),
-        ("offset", "9" * 5000, "is no number of bytes"),
+        ("length", "-2", "is not a number of bytes"),
+        ("offset", "1e3", "is not a number of bytes"),
+        ("offset", "9" * 5000, "is not a number of bytes"),
         ("checksum", "0", "weights are described by "),
     ],
 )

@@ -423,7 +423,7 @@ def test_a_decision_that_comes_too_late_is_not_sent(caplog: pytest.LogCaptureFix
     assert [record.message for record in caplog.records] == [
         "late: a decision on a picture of 2000 ms ago, expected at most 200 ms: not sent; controls are neutral until "
         "one is in time",
-        "in time again after 2 decisions that were not",
+        "in time again after 2 late decisions",
     ]
     assert summary.to_dict()["stale_ticks"] == 2
 

@@ -110,8 +110,8 @@ def probed(folder: Path) -> OpenModel:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "is no picture: a picture cannot be decoded: it is no PNG"),
-        (b"\xff\xd8\xff\xe0", "it is no PNG"),
+        (b"", "is not a picture: a picture cannot be decoded: it is not a PNG"),
+        (b"\xff\xd8\xff\xe0", "it is not a PNG"),
         (None, "bytes, more than the 50000000 that are read"),
     ],
 )

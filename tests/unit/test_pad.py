@@ -103,7 +103,7 @@ def test_what_is_no_number_is_refused() -> None:
     class Broken:
         steering, throttle, brake = math.nan, 0.0, 0.0
 
-    with pytest.raises(ControllerError, match="no finite numbers"):
+    with pytest.raises(ControllerError, match="not a finite number"):
         to_pad(Broken(), PadMap())  # type: ignore[arg-type]
 
 

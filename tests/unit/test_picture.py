@@ -48,7 +48,7 @@ def test_no_other_decoder_is_let_near_the_bytes(suffix: str) -> None:
         data = encode(suffix)
     except cv2.error:
         data = b"what this OpenCV does not write"
-    with pytest.raises(FrameError, match="it is no PNG"):
+    with pytest.raises(FrameError, match="it is not a PNG"):
         decode_picture(data)
 
 
@@ -105,7 +105,7 @@ def test_every_bit_that_is_flipped_and_every_byte_that_is_missing_is_noticed() -
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "is no PNG"),
+        (b"", "is not a PNG"),
         (png(9, 6, chunk(b"acTL", bytes(8))), "has a chunk b'acTL'"),
         (png(9, 6, chunk(b"eXIf", bytes(8))), "has a chunk b'eXIf'"),
         (png(9, 6, chunk(b"\x1b[2J", b"")), r"has a chunk b'\\x1b\[2J'"),

@@ -44,7 +44,7 @@ def test_a_rectangle_that_leaves_the_frame_or_is_empty_is_refused(values: tuple[
 def test_a_rectangle_of_something_else_than_numbers_is_refused(position: int, value: Any) -> None:
     values: list[Any] = [0.1, 0.1, 0.1, 0.1]
     values[position] = value
-    with pytest.raises(GameError, match="no finite number"):
+    with pytest.raises(GameError, match="not a finite number"):
         Rectangle(*values)
 
 

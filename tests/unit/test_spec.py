@@ -277,14 +277,14 @@ def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 def test_a_file_that_never_ends_is_not_read(tmp_path: Path, files: Path) -> None:
     (tmp_path / SPEC_FILE).symlink_to("/dev/zero")
-    assert "no plain file" in complaint(tmp_path)
+    assert "not a plain file" in complaint(tmp_path)
     (tmp_path / SPEC_FILE).unlink()
     os.mkfifo(tmp_path / SPEC_FILE)
-    assert "no plain file" in complaint(tmp_path)
+    assert "not a plain file" in complaint(tmp_path)
     spec = with_sums(files)
     (files / "one.bin").unlink()
     os.mkfifo(files / "one.bin")
-    with pytest.raises(WeightsError, match="no plain file"):
+    with pytest.raises(WeightsError, match="not a plain file"):
         spec.verify_files(files, "one.bin")
 
 

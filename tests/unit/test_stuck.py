@@ -93,7 +93,7 @@ def test_it_gives_up_after_some_attempts_and_says_so_once(caplog: pytest.LogCapt
     assert (drive.watch.events, drive.watch.attempts, drive.watch.given_up) == (1, 3, 1)
     assert set(sent[60:]) == {NEUTRAL}, "and not once more for as long as it takes to see that it still stands"
     assert len(caplog.messages) == 4
-    assert caplog.messages[-1].endswith("3 attempts were in vain; controls are neutral until it moves")
+    assert caplog.messages[-1].endswith("3 attempts failed; controls are neutral until it moves")
     drive.go(1.5, moving=True)  # somebody pushed it
     assert drive.go(1.0, moving=True)[-1] == WANTED
     assert caplog.messages[-1] == "moves again"
@@ -120,7 +120,7 @@ def test_a_car_that_drives_into_the_same_wall_again_is_given_up(caplog: pytest.L
         sent.append(drive.step(moving=away != before, noise=0))
     assert (drive.watch.events, drive.watch.attempts, drive.watch.given_up) == (1, 3, 1)
     assert set(sent[-300:]) == {NEUTRAL}
-    assert caplog.messages[-1].endswith("3 attempts were in vain; controls are neutral until it moves")
+    assert caplog.messages[-1].endswith("3 attempts failed; controls are neutral until it moves")
 
 
 def test_what_was_not_seen_is_no_standstill() -> None:

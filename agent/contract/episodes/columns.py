@@ -1,4 +1,4 @@
-"""What an episode's file holds: its columns, its header, and what makes a file foreign or damaged."""
+"""The contents of an episode's file: its columns, its header, and the checks for foreign and damaged files."""
 
 import io
 import json
@@ -25,15 +25,15 @@ SEALING_SUFFIX = ".sealing"
 REPAIR = "Run `python -m agent episodes repair` on it"
 FORMAT = "hoodcam-episode"
 FORMAT_VERSION = 1
-"""Of an episode with the standard axes alone, which every version of this project reads."""
+"""Version of an episode with only the standard axes; every version of this project reads it."""
 FURTHER_AXES_VERSION = 2
-"""Of an episode with further axes; versions before them refuse it by this number."""
+"""Version of an episode with further axes; older versions of this project refuse it by this number."""
 
 Floats = npt.NDArray[np.float32]
 """float32, shape (rows,), or (rows, axes)."""
 
 MAX_NUMBERS = 100_000_000
-"""The most numbers of an episode that are read, rows times columns: 55 hours at 25 rows a second with 20 columns."""
+"""The most numbers that are read from an episode, rows times columns: 55 hours at 25 rows a second with 20 columns."""
 _MAX_TEXT = 10_000
 _MAX_TELEMETRY = 256
 _METADATA_KEY = b"hoodcam"
@@ -50,8 +50,8 @@ _AFTER_CONTROLS: dict[str, Any] = {"speed": pa.float32(), "intervention": pa.boo
 _NULLABLE = {"speed", "telemetry"}
 _RESERVED = {*_BEFORE_CONTROLS, *_AFTER_CONTROLS, *_NULLABLE}
 
-# What pyarrow raises on bytes that are not what they claim to be; ArrowInvalid is a ValueError, a page that fails its
-# checksum an OSError, an absurd length in a damaged footer a MemoryError.
+# The errors that pyarrow raises on damaged bytes: ArrowInvalid is a ValueError; a page that fails its checksum gives an
+# OSError; an absurd length in a damaged footer gives a MemoryError.
 READ_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError, RecursionError, OverflowError)
 
 
@@ -61,13 +61,13 @@ class EpisodeHeader:
 
     Attributes:
         game: Name of the game's profile.
-        driver: Who gave the labels, such as ``expert`` or ``policy:carracing``.
+        driver: Where the labels come from, such as ``expert`` or ``policy:carracing``.
         rate_hz: Nominal rows a second.
-        seed: Seed of the track where the game has one.
-        profile_notes: What the reader should know of the game's settings.
-        track: Name of the track where the game's tracks have names.
-        axes: What is recorded of the controls: names from the table in ``agent.contract.controls``, the standard axes
-            first. A version that does not have an axis in its table reads its column all the same.
+        seed: Seed of the track, if the game has one.
+        profile_notes: Notes on the game's settings for the reader.
+        track: Name of the track, if the game's tracks have names.
+        axes: The recorded axes: names from the table in ``agent.contract.controls``, the standard axes first. The
+            column of an axis is read even if this version's table does not have the axis.
     """
 
     game: str
@@ -94,12 +94,14 @@ class EpisodeHeader:
 def _check_axes(axes: Any) -> None:
     """Raise ValueError unless these names make columns."""
     if not isinstance(axes, (tuple, list)) or not all(isinstance(name, str) for name in axes):
-        raise ValueError("its axes are no list of names")
+        raise ValueError("its axes are not a list of names")
     if tuple(axes[: len(STANDARD_AXES)]) != STANDARD_AXES or not len(set(axes)) == len(axes) <= _MAX_AXES:
         raise ValueError(f"axes are {_shortened(axes)}, expected {', '.join(STANDARD_AXES)} and then others, each once")
     for name in axes:
         if not _AXIS_NAME.fullmatch(name) or name in _RESERVED or name.startswith(_EXECUTED):
-            raise ValueError(f"an axis is named {_quoted(name)}, expected letters and digits, no other column's name")
+            raise ValueError(
+                f"an axis is named {_quoted(name)}, expected letters and digits, not another column's name"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +109,10 @@ class EpisodeRow:
     """One tick of an episode.
 
     Attributes:
-        frame: The picture acted on; recorded without its alpha channel.
+        frame: The picture that the controls answer; recorded without its alpha channel.
         controls: The label: what the driver wanted.
-        executed: What was really sent, injected noise included.
-        speed: In the game's own units of length per second; None where unknown.
+        executed: The controls really sent, injected noise included.
+        speed: In the game's own units of length per second; None if unknown.
         intervention: Whether a person or an expert had taken over.
         telemetry: Further numbers by name; every row of an episode has the same names.
     """
@@ -125,7 +127,7 @@ class EpisodeRow:
 
 @dataclass(frozen=True, slots=True)
 class EncodedRow:
-    """A row whose picture is compressed; made by :func:`encode_row`, a hundredth of the memory."""
+    """A row with a compressed picture, made by :func:`encode_row`; it takes a hundredth of the memory."""
 
     tick: int
     captured_ns: int
@@ -142,7 +144,7 @@ def checksum_of(batch: Any) -> bytes:
 
 
 def executed_columns(axes: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns of what was really sent; those of the labels are named like the axes themselves."""
+    """Return the names of the columns for the controls really sent; the labels' columns have the names of the axes."""
     return tuple(_EXECUTED + name for name in axes)
 
 
@@ -169,7 +171,7 @@ def arrow_schema(header: EpisodeHeader, telemetry: list[str]) -> Any:
         "telemetry": telemetry,
     }
     text = json.dumps(about).encode()
-    # Layout of datasets' own ArrowWriter; a feature counts only if its type equals the column's exactly.
+    # The layout of ArrowWriter in ``datasets``; it accepts a feature only if its type equals the column's exactly.
     features = {name: _feature(kind) for name, kind in types.items() if name != "frame"} | {"frame": {"_type": "Image"}}
     metadata = {
         _METADATA_KEY: text,
@@ -186,10 +188,10 @@ def _feature(kind: Any) -> dict[str, Any]:
 
 
 def parse_metadata(path: Path, schema: Any) -> tuple[EpisodeHeader, str, list[str]]:
-    """Return header, creation time and telemetry names; :func:`check_schema` has seen the schema before."""
+    """Return header, creation time and telemetry names; call :func:`check_schema` on the schema first."""
     try:
         about = json.loads(schema.metadata[_METADATA_KEY])
-        # A later version may say more of an episode: the checksum tells that it is no damage.
+        # A later version may add fields to the header. The checksum shows that they are not damage.
         known = {
             entry.name: about["header"][entry.name] for entry in fields(EpisodeHeader) if entry.name in about["header"]
         }
@@ -204,7 +206,7 @@ def check_schema(path: Path, schema: Any) -> None:
     text = metadata.get(_METADATA_KEY)
     if text is None:
         raise ForeignEpisodeError(
-            f"{path} is no episode: its columns are {_shortened(schema.names)} and it has no {FORMAT} header. "
+            f"{path} is not an episode: its columns are {_shortened(schema.names)} and it has no {FORMAT} header. "
             "Pass a file recorded by this project."
         )
     if metadata.get(_METADATA_CHECKSUM_KEY) != str(zlib.crc32(text)).encode():
@@ -218,7 +220,7 @@ def check_schema(path: Path, schema: Any) -> None:
             f"program reads {FORMAT!r} version {FORMAT_VERSION} and {FURTHER_AXES_VERSION}. Use the version of this "
             "project that recorded it."
         )
-    axes = dict(about["header"]).get("axes", STANDARD_AXES)  # what versions without a table of axes recorded
+    axes = dict(about["header"]).get("axes", STANDARD_AXES)  # older versions recorded these and stored no list
     _check_axes(axes)
     telemetry = about["telemetry"]
     are_names = isinstance(telemetry, list) and all(isinstance(name, str) for name in telemetry)
@@ -230,17 +232,17 @@ def check_schema(path: Path, schema: Any) -> None:
 
 
 def check_size(path: Path, rows: int, columns: int) -> None:
-    """Refuse more numbers than any drive has, before memory is asked for: 15 KB can say that they are 50 million rows.
+    """Refuse more numbers than any drive has, before memory is allocated: a 15 KB file can claim 50 million rows.
 
     Raises:
-        EpisodeError: If there are too many.
+        EpisodeError: If there are too many numbers.
     """
     if rows * columns > MAX_NUMBERS:
         raise damaged_episode(path, f"it says it has {rows} rows of {columns} columns, more than is read")
 
 
 def check_columns(path: Path, table: Any, rows: int) -> None:
-    """Refuse what lacks rows or values, or has controls that are no numbers; the columns are those of the schema."""
+    """Refuse a table that lacks rows or values, or has controls that are not finite; its columns match the schema."""
     table.validate(full=True)
     empty = [name for name in table.column_names if name not in _NULLABLE and table[name].null_count]
     if empty:
@@ -249,7 +251,7 @@ def check_columns(path: Path, table: Any, rows: int) -> None:
         raise damaged_episode(path, f"it has {table.num_rows} rows of {rows}")
     controls = [name for name in table.column_names if name not in _RESERVED]
     if not all(np.isfinite(table[name].to_numpy()).all() for name in controls):
-        raise damaged_episode(path, "it holds controls that are no finite numbers")
+        raise damaged_episode(path, "it holds controls that are not finite numbers")
 
 
 def check_readable(path: Path) -> None:
@@ -266,9 +268,9 @@ def check_readable(path: Path) -> None:
 
 
 class ArrowFile(io.FileIO):
-    """A file for pyarrow, which takes no names that are not UTF-8 (from an old disk, or a zip): it gets the open file.
+    """An open file for pyarrow, which cannot open names that are not UTF-8 (from an old disk or a zip).
 
-    It is closed with whoever holds it last.
+    The file is closed when its last holder is gone.
     """
 
     def __init__(self, path: Path) -> None:
@@ -291,11 +293,11 @@ def damaged_episode(path: Path, found: str) -> EpisodeError:
 
 
 def _beside(path: Path) -> str:
-    """Point at the recording a sealed file was made from, where it is still there."""
+    """Point at the recording that a sealed file was made from, if it still exists."""
     recording = path.with_suffix(RECORDING_SUFFIX)
     if path == recording or not recording.exists():
         return ""
-    return f" Its recording {recording.name} is still beside it, and is what that takes."
+    return f" Its recording {recording.name} is still beside it: repair that one."
 
 
 def floats_of(column: Any) -> Floats:
@@ -317,5 +319,5 @@ def _quoted(value: object) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return a text that may quote bytes of a file without what steers a terminal, and not too much of it."""
+    """Return a text that may quote bytes of a file: shortened, and without characters that steer a terminal."""
     return printable(text).replace("\n", " ")[:300]

@@ -16,9 +16,9 @@ frame column is declared an ``Image`` feature). Both files hold the same columns
 ``telemetry``                                       struct of float32 by name; the column is absent without any
 ==================================================  ==========================================================
 
-The header says which axes there are: steering, throttle and brake always, then any others that the game has. An episode
-of those three alone is version 1 of the format, which every version of this project reads, as this one reads theirs.
-With further axes it is version 2, which versions before them refuse by its number.
+The header lists the axes: always steering, throttle and brake, then any others that the game has. An episode with only
+those three is version 1 of the format; every version of this project reads and writes it. With further axes it is
+version 2; older versions of this project refuse it by its number.
 
 **Why PNG at level 3 without a filter.** Mean size and median thread time of 12 CarRacing frames of 1000 x 800 px, one
 thread of a two-core EPYC, OpenCV 5.0:
@@ -35,8 +35,8 @@ PNG 6, no filter                       21.0 KB   10.2 ms      3.3 ms
 WebP, lossless                          8.5 KB   35.2 ms      2.7 ms
 =====================================  =======  ==========  ==========
 
-Flat game graphics compress well without prediction between pixels; encoding has to share two cores with the network,
-and training decodes every frame. The reader takes PNG of any such settings and nothing else: see
+Flat game graphics compress well without prediction between pixels. Encoding shares two cores with the network, and
+training decodes every frame. The reader accepts PNG with any of these settings, and no other format: see
 :mod:`agent.contract.picture`.
 """
 
@@ -76,12 +76,12 @@ from agent.contract.observation import Frame
 from agent.contract.picture import decode_picture
 
 _PICTURES_AT_ONCE = 16
-_BYTES_AROUND_A_PICTURE = 1000  # its path and offsets, of which the file needs fewer
+_BYTES_AROUND_A_PICTURE = 1000  # room for its path and offsets; the file needs less
 _HEADER, _COMPRESSION = 2, 3  # fields of Message and RecordBatch in Arrow's Message.fbs
 
 
 class Episode:
-    """A recorded episode; columns are arrays in memory, frames stay on the disk until they are asked for.
+    """A recorded episode. Its columns are arrays in memory; frames stay on the disk until they are needed.
 
     Build it with :meth:`open`. Not safe for use from several threads at once.
 
@@ -89,14 +89,14 @@ class Episode:
         path: The file.
         header: What is true of the whole episode.
         created: When recording began, UTC, ISO 8601.
-        recovered: None for a sealed episode; for the remains of a recording what was recovered, as one sentence.
-        unread_bytes: Bytes of a recording that are incomplete or damaged, or follow such; they hold rows, perhaps.
+        recovered: None for a sealed episode; for the remains of a recording, one sentence on what was recovered.
+        unread_bytes: Bytes of a recording from the first incomplete or damaged batch on; they may hold rows.
         tick: int32, shape (rows,): the frames' running numbers; a gap means frames missed or dropped.
         captured_ns: int64, shape (rows,): monotonic capture time in nanoseconds.
         controls: float32, shape (rows, axes): the label's axes, in the order of ``header.axes``; steering, throttle
             and brake come first.
-        executed: float32, shape (rows, axes): what was really sent.
-        speed: float32, shape (rows,): in the game's own units; NaN where unknown.
+        executed: float32, shape (rows, axes): the controls really sent.
+        speed: float32, shape (rows,): in the game's own units; NaN if unknown.
         intervention: bool, shape (rows,).
         telemetry: float32, shape (rows,), by name.
     """
@@ -132,7 +132,7 @@ class Episode:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open a sealed episode, or what a killed recording left.
+        """Open a sealed episode, or the remains of a killed recording.
 
         Raises:
             EpisodeError: If the file is missing, empty, cut short, damaged, foreign, or of another format version.
@@ -159,8 +159,8 @@ class Episode:
     @classmethod
     def _open_recording(cls, path: Path) -> Self:
         check_readable(path)
-        # Not mapped into memory: a recording that goes on is shortened too (the discard key), and a page that is gone
-        # then ends the program by SIGBUS. So pictures are read again when they are asked for.
+        # Not mapped into memory: the discard key shortens a recording that is still going on, and access to a page that
+        # is gone ends the program with SIGBUS. So pictures are read from the file when they are needed.
         numbers, places = [], []
         with pa.PythonFile(ArrowFile(path)) as source:
             recording = RecordingFile(path, source)
@@ -170,7 +170,7 @@ class Episode:
                 check_size(path, recording.rows, len(recording.schema))
         if not numbers:
             raise EpisodeError(
-                f"{path} holds no half second of a drive that is whole ({recording.size} bytes): nothing can be "
+                f"{path} holds no complete half second of a drive ({recording.size} bytes): nothing can be "
                 "recovered. Delete it."
             )
         table = pa.Table.from_batches(numbers)
@@ -189,13 +189,13 @@ class Episode:
         return len(self.tick)
 
     def labels(self, outputs: Sequence[str]) -> Floats:
-        """Return what a network with these outputs should have said: float32, shape (rows, outputs).
+        """Return the labels for a network with these outputs: float32, shape (rows, outputs).
 
         Args:
             outputs: Names of axes or of :data:`agent.contract.controls.SIGNED_OUTPUTS`.
 
         Raises:
-            EpisodeError: If the episode does not have such an axis.
+            EpisodeError: If the episode lacks an axis of these outputs.
         """
         return np.column_stack([self._label(name) for name in outputs])
 
@@ -261,11 +261,11 @@ class Episode:
 
 
 def open_parquet(path: Path) -> Any:
-    """Return a sealed episode as pyarrow's file, once its description holds and it can be read in bounded memory.
+    """Return a sealed episode as pyarrow's file, after a check that its schema is right and its size bounded.
 
     Raises:
-        EpisodeError: If it is foreign, damaged, or says that it is larger than any drive.
-        READ_ERRORS: If it is no Parquet.
+        EpisodeError: If it is foreign, damaged, or claims to be larger than any drive.
+        READ_ERRORS: If it is not a Parquet file.
     """
     file = pq.ParquetFile(ArrowFile(path), page_checksum_verification=True, pre_buffer=False)
     about = file.metadata
@@ -279,10 +279,10 @@ def open_parquet(path: Path) -> Any:
 
 
 def read_pictures(path: Path, file: Any, group: int) -> Iterator[Any]:
-    """Yield the pictures of a row group, some at a time; their bytes stand in the file, and cannot be more than it has.
+    """Yield the pictures of a row group, some at a time. In an intact file they take fewer bytes than the file.
 
     Raises:
-        EpisodeError: If they are more: a dictionary names one picture a million times.
+        EpisodeError: If they take more, as when a dictionary repeats one picture a million times.
     """
     size, read = path.stat().st_size, 0
     for batch in file.iter_batches(_PICTURES_AT_ONCE, row_groups=[group], columns=["frame"], use_threads=False):
@@ -304,16 +304,18 @@ def _read_batch(path: Path, place: int, schema: Any) -> Any:
 
 
 def check_message(source: Any) -> None:
-    """Refuse a message that is compressed, which no recording is: 81 KB unpacked to 5 GB. The place stays as it is.
+    """Refuse a compressed message: 81 KB once unpacked to 5 GB, and recordings are never compressed.
+
+    The position in the stream does not change.
 
     Raises:
-        ValueError: If it is.
+        ValueError: If the message is compressed.
     """
     place = source.tell()
     try:
         message = pa.ipc.read_message(source)
     except EOFError:
-        return  # the end of the stream, which the reader knows
+        return  # the end of the stream; the reader handles it
     finally:
         source.seek(place)
     try:
@@ -325,7 +327,7 @@ def check_message(source: Any) -> None:
 
 
 def _is_compressed(message: bytes) -> bool:
-    """Return whether a record batch's message says so: Message.header.compression of Arrow's Message.fbs."""
+    """Return whether a record batch's message is compressed: Message.header.compression of Arrow's Message.fbs."""
 
     def field(table: int, index: int) -> int | None:
         (back,) = struct.unpack_from("<i", message, table)
@@ -358,17 +360,17 @@ class RecordingFile:
             raise damaged_episode(path, f"reading it as an Arrow IPC stream failed: {one_line(exc)}") from exc
 
     def batches(self) -> Iterator[Any]:
-        """Yield whole batches whose checksum holds."""
+        """Yield complete batches with a matching checksum."""
         return (batch for _, batch in self.placed_batches())
 
     def placed_batches(self) -> Iterator[tuple[int, Any]]:
-        """Yield them with the byte at which each begins."""
+        """Yield the same batches, each with the byte at which it begins."""
         try:
             while True:
                 place = self._source.tell()
                 check_message(self._source)
                 batch, metadata = self._reader.read_next_batch_with_custom_metadata()
-                batch.validate(full=True)  # before anything follows its offsets; a checksum does not cover lengths
+                batch.validate(full=True)  # before anything uses its offsets; a checksum does not cover lengths
                 if metadata is None or metadata.get(BATCH_CHECKSUM_KEY) != checksum_of(batch):
                     return
                 self._good_size = self._source.tell()
@@ -377,11 +379,11 @@ class RecordingFile:
         except StopIteration:
             self._good_size = self._source.tell()
         except READ_ERRORS:
-            return  # the summary tells where it ended
+            return  # the summary says where it ended
 
     @property
     def unread(self) -> int:
-        """Bytes behind the last good batch."""
+        """Bytes after the last good batch."""
         return int(self.size - self._good_size)
 
     def summary(self, rows: int) -> str:

@@ -29,21 +29,21 @@ from agent.contract.picture import decode_picture
 
 
 def recover(path: Path) -> Episode:
-    """Seal what a killed recording left behind as ``NAME.parquet``.
+    """Seal the remains of a killed recording as ``NAME.parquet``.
 
-    The recording stays, for the caller to remove unless :attr:`Episode.unread_bytes` of the result are left in it.
+    The recording stays. The caller may remove it if :attr:`Episode.unread_bytes` of the result is 0.
 
     Args:
-        path: ``NAME.recording``; nobody may be writing it any more.
+        path: ``NAME.recording``; no process may still be writing it.
 
     Raises:
-        EpisodeError: If there is nothing to recover, or ``NAME.parquet`` exists or cannot be written.
+        EpisodeError: If there is nothing to recover, or if ``NAME.parquet`` exists or cannot be written.
     """
     if path.suffix != RECORDING_SUFFIX:
         raise ValueError(f"expected a path that ends in {RECORDING_SUFFIX}, not {path}")
     remains = Episode.open(path)
     summary = remains.recovered
-    del remains  # unmaps the file, which Windows would not let go otherwise
+    del remains  # unmaps the file; Windows would keep it open otherwise
     sealed = path.with_suffix(SEALED_SUFFIX)
     _, unread_bytes = seal_recording(path, sealed)
     episode = Episode.open(sealed)
@@ -52,20 +52,20 @@ def recover(path: Path) -> Episode:
 
 
 def salvage(damaged: Path, sealed: Path) -> tuple[int, int]:
-    """Write what can be read of a damaged sealed episode as another one.
+    """Write the readable part of a damaged sealed episode as a new episode.
 
-    A row group, half a second or so, is taken whole or not at all: frames and controls stay together. What is taken
-    was looked at as on reading, pictures included: it is not found damaged again.
+    A row group (about half a second) is kept whole or not at all, so frames and controls stay together. Every kept row
+    passed the same checks as on reading, pictures included. So the new episode will not be found damaged.
 
     Args:
         damaged: A sealed episode, under any name.
-        sealed: What to write; must not exist.
+        sealed: The file to write; must not exist.
 
     Returns:
-        How many rows were kept, and how many lost.
+        How many rows were kept, and how many were lost.
 
     Raises:
-        EpisodeError: If nothing can be read, or the other one cannot be written.
+        EpisodeError: If nothing can be read, or the new episode cannot be written.
     """
     check_readable(damaged)
     try:
@@ -109,7 +109,7 @@ def seal_recording(recording: Path, sealed: Path) -> tuple[int, int]:
 
         def batches() -> Iterator[Any]:
             yield from reader.batches()
-            if not reader.rows:  # rather no sealed file than one without rows
+            if not reader.rows:  # no sealed file is better than one without rows
                 raise damaged_episode(recording, "no half second of it can be read")
 
         _write_sealed(sealed, reader.schema, batches(), f"the drive is safe in {recording.name}. {REPAIR}")
@@ -117,12 +117,12 @@ def seal_recording(recording: Path, sealed: Path) -> tuple[int, int]:
 
 
 def _write_sealed(sealed: Path, schema: Any, batches: Iterator[Any], otherwise: str) -> None:
-    """Write a sealed episode, a batch a row group; it appears whole or not at all."""
+    """Write a sealed episode, one row group for each batch; it appears whole or not at all."""
     refuse_existing(sealed)
     temporary = sealed.with_suffix(SEALING_SUFFIX)
     try:
         with temporary.open("wb") as file:
-            # PNG does not compress further and floats barely; checksums make flipped bits an error on reading.
+            # PNG does not compress further, and floats hardly do. Checksums turn flipped bits into an error on reading.
             with pq.ParquetWriter(
                 file,
                 schema,

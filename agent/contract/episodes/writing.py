@@ -29,12 +29,12 @@ from agent.contract.locks import claim
 from agent.contract.picture import encode_picture
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # Arrow IPC: continuation marker, empty message
-# How much of a drive goes to the disk at once. A kill loses that, and what came while the disk took its time over it.
+# How much of a drive goes to the disk at once. A kill loses this much, and the rows that came during the last write.
 _BATCH_NS = SECOND_NS // 2
 
 
 def encode_row(row: EpisodeRow) -> EncodedRow:
-    """Compress a row's picture: some milliseconds of work, which may be done in a thread of its own."""
+    """Compress a row's picture: some milliseconds of work, which a separate thread may do."""
     return EncodedRow(
         row.frame.index,
         row.frame.captured_ns,
@@ -48,7 +48,7 @@ def encode_row(row: EpisodeRow) -> EncodedRow:
 
 
 class EpisodeWriter:
-    """Records rows into ``NAME.recording`` and seals them as ``NAME.parquet`` on closing, whatever the reason.
+    """Records rows into ``NAME.recording`` and seals them as ``NAME.parquet`` on closing, after an error too.
 
     A context manager. An episode without rows leaves no file behind.
 
@@ -71,13 +71,13 @@ class EpisodeWriter:
         """Rows recorded so far: on the disk, or waiting for their half second to fill."""
         self._recording = path.with_suffix(RECORDING_SUFFIX)
         self._rows_per_batch = max(1, math.floor(header.rate_hz * _BATCH_NS / SECOND_NS))
-        self._safe_rows = 0  # on the disk before what is being written
+        self._safe_rows = 0  # on the disk, without the batch being written
         self._pending: list[dict[str, Any]] = []
-        self._schema: Any = None  # known with the first row, which names the telemetry
+        self._schema: Any = None  # known from the first row on, which names the telemetry
         self._telemetry_names: set[str] = set()
         self._size = 0
         self._batches: list[tuple[int, int, int]] = []  # size of the file before it, rows before it, newest capture
-        # pyarrow imports pandas with its first array, where it is installed: seconds, now instead of in mid-drive.
+        # pyarrow imports pandas (if installed) with its first array. That takes seconds: do it now, not while driving.
         pa.array([0], pa.int32())
         refuse_existing(path)
         try:
@@ -87,13 +87,13 @@ class EpisodeWriter:
                     f"{self._recording} exists: an earlier recording was cut off there, or is still going on. "
                     f"{REPAIR}, move it away, or record under another name."
                 )
-            # "x" for two recordings that start at once. Unbuffered: what write() took is with the system.
+            # "x" in case two recordings start at once. Unbuffered: the system has all bytes that write() accepted.
             self._file = self._recording.open("xb", buffering=0)
             try:
-                if not claim(self._file):  # or it would be taken for the remains of one
+                if not claim(self._file):  # an unclaimed file would be taken for the remains of a recording
                     raise EpisodeError(
-                        f"{self._recording} was taken hold of by another program as it was created, expected nobody "
-                        "else to see to that folder now, such as a repair. Start again when that is done."
+                        f"{self._recording} was locked by another program as soon as it was created, expected no other "
+                        "program (such as a repair) to work in that folder. Start again when that program has ended."
                     )
                 sync_folder(path.parent)
             except (EpisodeError, OSError):
@@ -113,15 +113,15 @@ class EpisodeWriter:
         self.close()
 
     def write(self, row: "EpisodeRow | EncodedRow") -> None:
-        """Add a row; once half a second of them is complete it is on the disk when this returns.
+        """Add a row. If it completes half a second of rows, they are on the disk when this returns.
 
         Args:
-            row: A row, or what :func:`encode_row` made of it in another thread.
+            row: A row, or the result of :func:`encode_row` from another thread.
 
         Raises:
-            EpisodeError: If the disk takes no more. The rows of the unfinished half second are lost, those before are
-                safe, and recording may go on.
-            ValueError: If the row's telemetry has other names than the first row's.
+            EpisodeError: If the disk cannot be written. The rows of the unfinished half second are lost, earlier rows
+                are safe, and recording may go on.
+            ValueError: If the row's telemetry names differ from the first row's.
         """
         if isinstance(row, EpisodeRow):
             row = encode_row(row)
@@ -134,7 +134,7 @@ class EpisodeWriter:
                 f"{sorted(self._telemetry_names)}: expected the same names in every row"
             )
         axes = self.header.axes
-        # Slower than the nominal rate: what is half a second old must not wait for the batch to fill.
+        # At less than the nominal rate, rows that are half a second old must not wait until the batch is full.
         if self._pending and row.captured_ns - self._pending[0]["captured_ns"] >= _BATCH_NS:
             self._flush()
         self._pending.append(
@@ -154,15 +154,15 @@ class EpisodeWriter:
             self._flush()
 
     def discard_since(self, captured_ns: int) -> int:
-        """Take back the rows captured from then on, and those that went to the disk together with one of them.
+        """Remove the rows captured from then on, and all rows of the batches that hold one of them.
 
-        What went together is about half a second of rows, so up to that much more than asked for is taken back.
+        A batch is about half a second of rows, so up to half a second more than asked for is removed.
 
         Returns:
-            How many rows were taken back.
+            How many rows were removed.
 
         Raises:
-            EpisodeError: If the disk does not allow it; then nothing on it is lost.
+            EpisodeError: If the disk does not allow it; then nothing on the disk is lost.
         """
         rows_before = self.rows
         if any(row["captured_ns"] >= captured_ns for row in self._pending):
@@ -186,8 +186,8 @@ class EpisodeWriter:
         """Seal the episode; calling it twice is harmless.
 
         Raises:
-            EpisodeError: If the sealed file cannot be written, or rows cannot be read back; the recording stays then.
-                ``rows`` is how many were sealed.
+            EpisodeError: If the sealed file cannot be written, or rows cannot be read back; then the recording stays,
+                and ``rows`` is the number of sealed rows.
         """
         if self._file.closed:
             return
@@ -205,14 +205,14 @@ class EpisodeWriter:
                         self.rows = 0  # its folder was taken away: nothing of it is left to be counted
                     sealed, unread = seal_recording(self._recording, self.path)
             finally:
-                self._file.close()  # not before: until then the recording is claimed
+                self._file.close()  # only now: the recording must stay locked until here
             self.rows = sealed
             if sealed == recorded and not unread:
                 self._recording.unlink(missing_ok=True)
         if sealed < recorded:
             raise EpisodeError(
-                f"{self.path} has {sealed} of the {recorded} rows recorded: what follows them cannot be read back, "
-                f"expected a disk that keeps what it took. It is left in {self._recording.name}. {REPAIR}."
+                f"{self.path} has {sealed} of the {recorded} recorded rows: the later rows cannot be read back, "
+                f"expected all of them on the disk. They are left in {self._recording.name}. {REPAIR}."
             )
 
     def _flush(self) -> None:
@@ -230,7 +230,7 @@ class EpisodeWriter:
             raise
 
     def _append(self, data: bytes) -> None:
-        """Write and sync; after a failure the file ends where it ended before."""
+        """Write and sync; after a failure, the file has its previous length."""
         try:
             rest = memoryview(data)
             while rest:
@@ -252,4 +252,4 @@ def _message(batch: Any) -> bytes:
     writer = pa.ipc.new_stream(sink, batch.schema)
     writer.write_batch(batch, custom_metadata={BATCH_CHECKSUM_KEY: checksum_of(batch)})
     message: bytes = sink.getvalue().to_pybytes()
-    return message[batch.schema.serialize().size :]  # the schema leads every stream; the file has it already
+    return message[batch.schema.serialize().size :]  # without the stream's schema: the file has it

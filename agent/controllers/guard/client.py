@@ -20,27 +20,28 @@ from agent.system.process import no_interrupts
 _log = logging.getLogger(__name__)
 
 SILENCE_S = 0.06
-"""How long the guard may take to answer before it is killed: a guard that hangs holds the controls where they are.
+"""How long the guard may take to answer before it is killed: a guard that hangs keeps holding the last controls.
 
-It answers within 2 ms. The agent notices at its next tick but one: at 30 ticks a second that is neutral after 120 ms at
-most, which leaves 80 for an agent that has no processor time itself just then."""
-_LAST_CHANCE_S = 0.02  # an agent that had no processor time itself would else judge a guard that had none either
+It answers within 2 ms. The agent notices a silent guard two ticks later at the latest. At 30 ticks a second, controls
+are then neutral within 120 ms. That leaves 80 ms in case the agent gets no processor time just then."""
+_LAST_CHANCE_S = 0.02  # if the agent itself got no processor time, the guard may have got none either
 _READY_TIMEOUT_S = 20.0
 _CLOSE_TIMEOUT_S = 2.0
 
 
 class GuardedController:
-    """Hands controls to a controller in another process; neutral however its block is left, or this process ends.
+    """Passes controls to a controller in another process; neutral however its block is left or this process ends.
 
     Args:
         make_controller: Builds the controller; called in the guard's process, so it must be a module-level function or
             class, or a ``functools.partial`` of one.
-        make_hands: Opens what a person may take over with, in the same way, before the controller is there.
-        let_go: Called in this process if the guard is gone before its time, for what the system does not undo then.
+        make_hands: Opens the devices that a person may take over with; called in the guard's process too, before
+            ``make_controller``.
+        let_go: Called in this process if the guard ends too early; releases what the system does not release then.
 
     Attributes:
-        expiry_s: How long controls hold without new ones; may be changed between two.
-        expired: How often the guard had to let go.
+        expiry_s: How long controls hold without new ones; may be changed between two calls of :meth:`send`.
+        expired: How often the guard had to release the controls.
     """
 
     def __init__(
@@ -56,10 +57,10 @@ class GuardedController:
         self._let_go = let_go
         self._by_hand: Controls | None = None
         self._told = 0  # messages sent to the guard
-        self._told_s = -math.inf  # when the last of them was
+        self._told_s = -math.inf  # when the last message was sent
         self._reports = 0  # messages read from it
         self._unanswered: deque[float] = deque()  # when each message was sent that the guard has not reported yet
-        self._is_neutral = False  # whether the guard said so for good
+        self._is_neutral = False  # whether the guard has reported its final neutral
         self._process: Any = None
         self._link: Connection[Any, Any]
 
@@ -72,7 +73,7 @@ class GuardedController:
         """Start the guard and open the controller there.
 
         Raises:
-            ControllerError: If the controller cannot be opened, for its own reason.
+            ControllerError: If the controller cannot be opened; the message is the controller's.
         """
         if self._process is not None:
             return self
@@ -92,7 +93,7 @@ class GuardedController:
             with no_interrupts():
                 process.start()
                 self._process = process
-            child_link.close()  # or our own end's closing would go unnoticed there
+            child_link.close()  # otherwise the guard would not notice that our end is closed
             if not self._link.poll(_READY_TIMEOUT_S):
                 raise ControllerError(
                     f"the guard of the controls did not start within {_READY_TIMEOUT_S:.0f} s, expected a second. "
@@ -102,7 +103,7 @@ class GuardedController:
         except (EOFError, OSError) as exc:
             self.__exit__(None, None, None)
             raise _gone() from exc
-        except BaseException:  # Ctrl-C too: nobody else would end a guard that ignores it
+        except BaseException:  # Ctrl-C too: the guard ignores it, so it must be ended here
             self.__exit__(None, None, None)
             raise
         return self
@@ -114,7 +115,7 @@ class GuardedController:
         process, self._process = self._process, None
         self._link.close()
         if self._is_neutral:
-            process.join(_CLOSE_TIMEOUT_S)  # unplugging a gamepad takes its time
+            process.join(_CLOSE_TIMEOUT_S)  # unplugging a gamepad takes a while
         if process.is_alive():
             process.kill()
             process.join()
@@ -131,7 +132,7 @@ class GuardedController:
         self._tell(IS_CONTROLS, CONTROLS.pack(clock_s(), *controls.values, self.expiry_s))
 
     def tap(self, name: str, seconds: float) -> None:
-        """Hold a button of the pad, or a key, for a while beside the controls.
+        """Hold a button of the pad, or a key, for some seconds beside the controls.
 
         Raises:
             ControllerError: If the guard has ended or does not answer, or its controller failed.
@@ -152,7 +153,7 @@ class GuardedController:
         if self._process is None:
             raise _not_running()
         before_s, self._told_s = self._told_s, time.monotonic()
-        self._told += 1  # all of this first: Ctrl-C may come after any line
+        self._told += 1  # all of this before sending: Ctrl-C may come after any line
         self._unanswered.append(self._told_s)
         try:
             self._link.send_bytes(HEAD.pack(what, self._reports) + details)
@@ -161,8 +162,8 @@ class GuardedController:
             self._let_go()
             raise _gone() from exc
         if self._told_s - before_s <= SILENCE_S:
-            self._listen()  # not before: controls do not wait for it
-        else:  # the next look at it would be too late
+            self._listen()  # only now: controls must not wait for it
+        else:  # the next tick would be too late to check on the guard
             self._listen(SILENCE_S)
             self._check_on_guard()
 
@@ -170,7 +171,7 @@ class GuardedController:
         """Kill the guard if it has not answered for too long.
 
         Raises:
-            ControllerError: If it had to be, or has ended.
+            ControllerError: If it had to be killed, or has ended.
         """
         for wait_s in (0.0, _LAST_CHANCE_S):
             if self._is_silent():
@@ -190,15 +191,15 @@ class GuardedController:
         return bool(self._unanswered) and time.monotonic() - self._unanswered[0] > SILENCE_S
 
     def _wait_for_neutral(self) -> None:
-        """Have the guard let go of everything, for as long as it may take to answer."""
+        """Have the guard release everything; wait at most as long as it may take to answer."""
         give_up_s = time.monotonic() + SILENCE_S + _LAST_CHANCE_S
-        with suppress(ControllerError):  # it has left, which was neutral, or cannot tell any more
+        with suppress(ControllerError):  # it has ended, with neutral controls, or can no longer answer
             self._tell(IS_END)
             while not self._is_neutral and (left_s := give_up_s - time.monotonic()) > 0:
                 self._listen(left_s, at_most=1)
 
     def _listen(self, wait_s: float = 0.0, at_most: int | None = None) -> None:
-        """Take in what the guard has to say, waiting so long for the first of it."""
+        """Read the guard's reports; wait up to ``wait_s`` for the first one."""
         if self._process is None:
             raise _not_running()
         try:

@@ -5,10 +5,10 @@ import struct
 from agent.contract.controls import AXES
 from agent.system.pacing import clock_ns
 
-# Messages to the guard, which has a tenth of a millisecond less to do than with pickles: what it is, how many reports
-# the agent has read, and then when controls were made, the value of every axis in the order of the table, and how long
-# they hold; or when a tap was, how long that holds, how long the button is down, and its name. What the guard has to
-# say is in no hurry.
+# Messages to the guard. As packed bytes they cost the guard a tenth of a millisecond less than as pickles. A message
+# has its kind and the number of reports that the agent has read. Controls add: when they were made, the value of every
+# axis in the order of the table, and how long they hold. A tap adds: when it was made, how long it is valid, how long
+# the button is down, and the button's name. The guard's own reports are not urgent, so they are pickles.
 HEAD = struct.Struct("=cI")
 CONTROLS = struct.Struct(f"={len(AXES) + 2}d")
 TAP = struct.Struct("=3d")

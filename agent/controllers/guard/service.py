@@ -1,18 +1,18 @@
-"""A controller in a process of its own, which lets go by itself when it hears nothing.
+"""A controller in a separate process, which releases the controls by itself when no messages come.
 
 ::
 
     agent's process                         guard's process
-    GuardedController.send() --- pipe --->  the gamepad or the keys, held until ``expiry_s`` after they were handed over
-                             <-- pipe ---   reports: what it has done, how often it had to let go; what went wrong
-    by_hand()                <-- pipe ---   a person's own gamepad, which wins whatever the agent does
+    GuardedController.send() --- pipe --->  the gamepad or the keys, held until ``expiry_s`` after they were sent
+                             <-- pipe ---   reports: what it has done, how often controls expired, what went wrong
+    by_hand()                <-- pipe ---   a person's own gamepad, which always wins over the agent
 
-Whatever becomes of the agent (hung in native code, stopped, killed, out of processor time), no message arrives and the
-guard sends neutral. If the guard does not answer, the agent kills it; if it is killed, the system unplugs its gamepad,
-which is neutral too, and its keys, which nobody else would, the agent lets go of.
+If the agent hangs in native code, is stopped or killed, or gets no processor time, no message arrives and the guard
+sends neutral. If the guard does not answer, the agent kills it. When the guard is killed, the system unplugs its
+gamepad, which is neutral too. The system does not release the guard's keys; the agent does that.
 
-The guard never waits for the agent: an agent that does not read is left only so many reports, fewer than fill a pipe,
-and the newest once it has read them.
+The guard never waits for the agent. If the agent does not read, the guard stops sending reports before the pipe is
+full. Once the agent reads again, it gets the newest report.
 """
 
 import logging.handlers
@@ -30,11 +30,11 @@ from agent.controllers.base import ButtonController
 from agent.controllers.guard.messages import CONTROLS, HEAD, IS_CONTROLS, IS_END, IS_TAP, TAP, clock_s
 from agent.system.process import prompt_wakeups, raise_priority
 
-_HANDS_S = 0.01  # how often a person's gamepad is read: well within any control period
-_UNREAD = 32  # reports: at 100 readings of a moving stick a second, enough for a loop of 3 ticks a second
+_HANDS_S = 0.01  # time between two readings of a person's gamepad: well below any control period
+_UNREAD = 32  # unread reports: a moving stick makes 100 a second, so this is enough for a loop of 3 ticks a second
 
-# What a terminal sends to everybody in it, the guard included: the agent ends the guard, by closing the pipe, and an
-# agent that is stopped (Ctrl-Z) is one that is silent.
+# A terminal sends these signals to every process in it, the guard included. The guard ignores them: the agent ends it
+# by closing the pipe, and a stopped agent (Ctrl-Z) counts as a silent one.
 _TERMINAL_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGTTIN", "SIGTTOU")
 
 _log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Hands(Protocol):
 
     @property
     def reach_the_game(self) -> bool:
-        """Whether what they press reaches the game by itself, so that the controller must stay out of it."""
+        """Whether the person's keys reach the game by themselves, so that the controller must not press any."""
 
     def __call__(self) -> Controls | None:
         """Return the person's controls while they drive, else None."""
@@ -70,21 +70,21 @@ def hold_controller(
             link.send(("ready", not_first))
             _Service(link, controller, hands).run()
     except (EOFError, OSError):
-        pass  # the agent is gone, and leaving the block was neutral
+        pass  # the agent is gone, and leaving the block has set neutral controls
     except AgentError as exc:
         with suppress(OSError):
             link.send(("failed", str(exc)))
 
 
 def _log_without_waiting() -> None:
-    """Have a thread of its own write what is logged here: a terminal that is held (Ctrl-S) takes nothing."""
+    """Have a separate thread write the log: a paused terminal (Ctrl-S) would block the guard."""
     lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     logging.getLogger().addHandler(logging.handlers.QueueHandler(lines))
     logging.handlers.QueueListener(lines, logging.StreamHandler()).start()
 
 
 class _Service:
-    """The guard's own main loop: messages, a person's hands, and what is due to be let go of."""
+    """The guard's main loop: handles messages and a person's controls, and releases whatever has expired."""
 
     def __init__(self, link: "Connection[Any, Any]", controller: ButtonController, hands: Hands | None) -> None:
         self._link = link
@@ -92,12 +92,12 @@ class _Service:
         self._hands = hands
         self._by_hand: Controls | None = None
         self._shown = NEUTRAL
-        self._expires_s = math.inf  # when the controls do; never, while neutral is held
-        self._taps: dict[str, float] = {}  # what is held, until when
+        self._expires_s = math.inf  # when the controls expire; never while they are neutral
+        self._taps: dict[str, float] = {}  # the held buttons and keys, and until when
         self._heard = 0
         self._expired = 0
         self._reports = 1  # messages sent, "ready" included
-        self._read = 0  # those of them that the agent has read
+        self._read = 0  # how many of them the agent has read
         self._reported: tuple[int, int, tuple[float, ...] | None] = (0, 0, None)
 
     def run(self) -> None:
@@ -122,7 +122,7 @@ class _Service:
         self._link.send(("neutral",))
 
     def _receive(self) -> tuple[Controls | None, bool]:
-        """Take in a message (there is one); return controls that have not expired, and whether this is the end."""
+        """Read a message (there is one); return its controls unless they have expired, and whether to end."""
         message = self._link.recv_bytes()
         what, self._read = HEAD.unpack_from(message)
         self._heard += 1
@@ -137,19 +137,19 @@ class _Service:
                 name = message[HEAD.size + TAP.size :].decode()
                 self._controller.hold(name)
                 self._taps[name] = clock_s() + seconds
-                if math.isinf(self._expires_s):  # no button either is held for an agent that has gone silent
+                if math.isinf(self._expires_s):  # for a silent agent, no button is held either
                     self._expires_s = made_s + expiry_s
         return None, what == IS_END
 
     def _follow(self, controls: Controls | None) -> None:
-        """Apply a person's controls if they drive, or else the agent's new ones."""
+        """Apply a person's controls if they drive, else the agent's new controls."""
         before, self._by_hand = self._by_hand, None if self._hands is None else self._hands()
         if self._by_hand is not None and self._hands is not None:
             if self._by_hand != before or controls is not None:
                 self._show(NEUTRAL if self._hands.reach_the_game else self._by_hand)
         elif controls is not None:
             self._show(controls)
-        elif before is not None:  # given back: nothing is held until the agent's next controls
+        elif before is not None:  # the wheel was given back: nothing is held until the agent's next controls
             self._show(NEUTRAL)
 
     def _let_go(self) -> None:
@@ -165,14 +165,14 @@ class _Service:
         if expired and self._by_hand is None:
             self._show(NEUTRAL)
         elif ended:
-            self._show(self._shown)  # a button is up with the next controls, and nobody else may send any
+            self._show(self._shown)  # the button is released with the next controls, and no others may come
 
     def _show(self, controls: Controls) -> None:
         self._controller.send(controls)
         self._shown = controls
 
     def _report(self) -> None:
-        """Tell the agent what is new, unless it has so much to read already that telling it might have to wait."""
+        """Report what is new to the agent, unless it has so many unread reports that sending might block."""
         hand = self._by_hand
         report = self._heard, self._expired, None if hand is None else hand.values
         if report != self._reported and self._reports - self._read < _UNREAD:

@@ -373,7 +373,7 @@ def _check_shape(shape: Shape) -> Shape:
 
 def _decimal(digits: str) -> int:
     if not (digits.isascii() and digits.isdigit() and len(digits) < 16):
-        raise ValueError(f"{shortened(digits)} is no number of bytes")
+        raise ValueError(f"{shortened(digits)} is not a number of bytes")
     return int(digits)
 
 

@@ -106,10 +106,10 @@ def check_probe(model: OpenModel, infer: Callable[[Observation], Prediction], en
     try:
         picture = decode_picture(model.probe)
     except FrameError as exc:
-        raise WeightsError(f"{path} is no picture: {exc} {QUANTIZE}") from exc
+        raise WeightsError(f"{path} is not a picture: {exc} {QUANTIZE}") from exc
     if picture.shape != (spec.height_px, spec.width_px, 3):
         raise WeightsError(
-            f"{path} is no picture of {spec.width_px} x {spec.height_px} px, as {SPEC_FILE} says. {QUANTIZE}"
+            f"{path} is not a picture of {spec.width_px} x {spec.height_px} px, as {SPEC_FILE} says. {QUANTIZE}"
         )
     pictures = spec.observation_shape[2] // 3  # of a network that sees several, all alike: a car that stands
     predicted = infer(np.tile(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8), pictures))
