@@ -6,7 +6,7 @@ from agent.system.interrupts import ending_at_once
 
 
 def main() -> int:
-    """Run the program; Ctrl-C while it is still being imported ends it without a traceback, too."""
+    """Run the program; Ctrl-C ends it without a traceback, even while it is still being imported."""
     with ending_at_once():
         from agent.cli import main as run
     return run()

@@ -1,4 +1,4 @@
-"""The driver's command line: the program itself. The commands are in ``agent.commands``."""
+"""The agent's command line. The commands are in ``agent.commands``."""
 
 import logging
 import sys
@@ -11,34 +11,34 @@ from agent.contract.untrusted import printable
 COMMANDS = tuple(
     Entry(name, summary, f"agent.commands.{name}")
     for name, summary in (
-        ("drive", "drive in real time, the game running beside the agent"),
+        ("drive", "drive in real time; the game runs beside the agent"),
         ("play", "drive the embedded game yourself, in a window, or let an agent drive it there"),
         ("record", "record yourself driving a game in a window, or the network driving the embedded one"),
         ("doctor", "look at screen, window, gamepad and network, and say what to do about each"),
-        ("games", "list the games that there is a profile for, or write a profile for another"),
-        ("evaluate", "drive many tracks and sum up: mean, spread, worst"),
-        ("film", "film several models on one track, side by side: the stages of a training, say"),
+        ("games", "list the games with a profile, or write a profile for another"),
+        ("evaluate", "drive many tracks and summarise: mean, spread, worst"),
+        ("film", "film several models on one track, side by side, such as the stages of a training"),
         ("compare", "compare two drivers on the tracks that both drove, with a confidence interval"),
         ("replay", "run the network over a recording: errors, correlations, stage times"),
-        ("occlusion", "what the network looks at: parts of pictures covered in turn, drawn as a map"),
-        ("episodes", "look through recorded episodes, check them, and put them right"),
-        ("bench", "time every stage and every engine here, taking turns, and the best that OpenVINO reaches"),
-        ("pace", "measure how evenly the loop keeps its rate, with the processor at rest and with every core busy"),
-        ("faults", "harm a drive in every way we know, and measure how soon the gamepad is neutral"),
+        ("occlusion", "show what the network looks at: cover parts of pictures in turn and draw a map"),
+        ("episodes", "list recorded episodes, check them and repair them"),
+        ("bench", "time every stage and every engine in turn, and the best that OpenVINO reaches"),
+        ("pace", "measure how evenly the loop keeps its rate, with the processor idle and with every core busy"),
+        ("faults", "break a drive in every way we know, and measure how soon the gamepad is neutral"),
     )
 )
-"""In the order of the help; a command's module is imported once it is asked for."""
+"""In the order of the help; a command's module is imported when the command is used."""
 
 _EXAMPLES = """\
 examples:
   python -m agent drive                                   one lap of CarRacing with the shipped weights
-  python -m agent evaluate --tracks 100 --seed-start 0    mean return over 100 tracks, the game waiting
+  python -m agent evaluate --tracks 100 --seed-start 0    mean return over 100 tracks; the game waits
   python -m agent record --episodes 5 --out episodes      record the network's driving
-  python -m agent replay episodes/carracing-0.parquet     the network over a recording, against what was recorded
-  python -m agent bench --with-keras                      every engine's speed here, against Keras' own
+  python -m agent replay episodes/carracing-0.parquet     compare the network with a recording
+  python -m agent bench --with-keras                      compare every engine's speed here with Keras' own
 
-exit codes: 0 done; 1 an error, told in one line; 2 bad usage; 3 a fault ended the drive on the way; 130 ended by Ctrl-C
-or by a request to terminate. However it ends, the controls are neutral.
+exit codes: 0 done; 1 an error, reported in one line; 2 bad usage; 3 a fault ended the drive; 130 ended by Ctrl-C or by
+a request to terminate. However it ends, the controls are neutral.
 """
 
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = make_parser(
         "python -m agent",
-        "Drives games from what a camera sees: one forward pass of a network, a virtual gamepad.",
+        "Drives games from what a camera sees: one forward pass of a network, then a virtual gamepad.",
         _EXAMPLES,
         COMMANDS,
     )
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Printable(logging.Formatter):
-    """Lines that quote window titles and file names, without what would steer the terminal."""
+    """Removes characters that steer the terminal: lines may quote window titles and file names."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))

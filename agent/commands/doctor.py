@@ -1,4 +1,4 @@
-"""``doctor``: what stands between this machine and a car that drives."""
+"""``doctor``: checks what this machine needs in order to drive."""
 
 from agent.commands.options import JSON, Command, Invocation
 from agent.commands.wiring import EXIT_DONE, EXIT_ERROR, note, say, say_json

@@ -1,4 +1,4 @@
-"""``drive``: in real time, the game running beside the agent."""
+"""``drive``: drives in real time; the game runs beside the agent."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -93,8 +93,8 @@ COMMAND = Command(
     example="python -m agent drive --laps 3 --video lap.mp4",
     notes=(
         "A lap ends when it is finished, the car has left the field or the game's time is up. A game in a window is\n"
-        "driven until Ctrl-C, or for --seconds; F8, or the profile's key, hands it to you and your keys, and back.\n"
-        "exit codes: 0 done, 1 an error, 3 a fault ended the drive, 130 Ctrl-C; controls are neutral in the end."
+        "driven until Ctrl-C, or for --seconds; F8 (or the profile's key) gives you the wheel, and takes it back.\n"
+        "exit codes: 0 done, 1 an error, 3 a fault ended the drive, 130 Ctrl-C; controls are neutral at the end."
     ),
     json=JSON,
 )

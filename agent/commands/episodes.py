@@ -1,4 +1,4 @@
-"""``episodes``: what was recorded, whether it is sound, and putting it right."""
+"""``episodes``: lists recordings, checks them and repairs them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -113,7 +113,7 @@ COMMAND = Command(
             Command(
                 settings=EpisodesSettings,
                 run=_info,
-                notes="Decodes no picture but the first of each.",
+                notes="Decodes only the first picture of each.",
                 example="python -m agent episodes info episodes",
                 json=JSON,
             ),
@@ -127,9 +127,9 @@ COMMAND = Command(
                 notes=(
                     "Names each file that is not sound, what is wrong and where: cut off (a recording that was "
                     "killed;\n"
-                    "`repair` seals it), odd (it can be read, but what it says cannot be), damaged, foreign (another "
+                    "`repair` seals it), odd (readable, but with impossible values), damaged, foreign (another "
                     "format).\n"
-                    "exit code: 0 if all are sound or being recorded at present, 1 otherwise."
+                    "exit code: 0 if all are sound or being recorded now, 1 otherwise."
                 ),
                 example="python -m agent episodes verify episodes data/expert",
                 json=JSON,
@@ -137,15 +137,15 @@ COMMAND = Command(
         ),
         Entry(
             "repair",
-            "seal what a kill cut off, and keep what can be read of damaged files",
+            "seal recordings that were cut off, and keep the readable part of damaged files",
             Command(
                 settings=EpisodesSettings,
                 run=_repair,
                 notes=(
-                    "A sound episode is not touched, nor one that is being recorded. A damaged file is set aside under "
-                    "another\n"
-                    "name (.damaged), never deleted. Doing it again changes nothing.\n"
-                    "exit code: 0 if all is as it should be afterwards, 1 if something could not be put right."
+                    "Sound episodes, and episodes that are being recorded, are not touched. A damaged file is set "
+                    "aside\n"
+                    "under another name (.damaged), never deleted. Doing it again changes nothing.\n"
+                    "exit code: 0 if all is in order afterwards, 1 if something could not be repaired."
                 ),
                 example="python -m agent episodes repair episodes",
                 json=JSON,

@@ -1,4 +1,4 @@
-"""``evaluate``: many tracks, summed up."""
+"""``evaluate``: drives many tracks and summarises the results."""
 
 from typing import TYPE_CHECKING
 

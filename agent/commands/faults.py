@@ -1,4 +1,4 @@
-"""``faults``: harms a drive on purpose, and shows how soon the controls were neutral."""
+"""``faults``: breaks a drive on purpose, and shows how soon the controls were neutral."""
 
 import math
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
         style = "red" if row["broken"] else None
         table.add_row(row["name"], row["what"], str(row["injected"]), *milliseconds, drove_on, style=style)
     console = Console()
-    console.width = max(console.width, 120)  # its rows are for reading side by side, in a log file too
+    console.width = max(console.width, 120)  # keep each row on one line, in a log file too
     console.print(table)
 
 
@@ -74,8 +74,8 @@ COMMAND = Command(
     run=_run,
     example="python -m agent faults --count 1000",
     notes=(
-        "The loop, the screen source and the guard are those of every drive; window, network and the pad's far end\n"
-        "are made for it, so that it needs no display, no game and no pad. It takes about a second a fault.\n"
+        "The loop, the screen source and the guard are those of every drive. The window, the network and the pad's\n"
+        "device are replaced, so no display, game or pad is needed. It takes about a second for each fault.\n"
         "exit code: 0 if every fault left the pad neutral within 200 ms, 1 otherwise."
     ),
     json=JSON,

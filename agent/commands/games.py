@@ -1,4 +1,4 @@
-"""``games``: what can be driven, and a profile for one more."""
+"""``games``: lists the games, and writes a profile for another one."""
 
 import contextlib
 import json
@@ -39,7 +39,7 @@ def _list(settings: GamesSettings, invocation: Invocation) -> int:
             continue
         weights = "yes" if (shipped_weights(profile.model_name) / "spec.json").exists() else "none"
         controller = profile.controller if profile.capture else "-"
-        # As Text: what a profile says in square brackets is no markup.
+        # As Text: square brackets in a profile are not markup.
         about = (Text(profile.title), Text(_where(profile)))
         table.add_row(name, *about, controller, f"{profile.rate_hz:g}", weights)
     Console().print(table)
@@ -62,7 +62,7 @@ def _where(profile: GameProfile) -> str:
 def _new(settings: GamesSettings, invocation: Invocation) -> int:
     try:
         return _interview()
-    except EOFError:  # the answers ended: as good as Ctrl-C
+    except EOFError:  # the input ended: the same as Ctrl-C
         raise KeyboardInterrupt from None
 
 
@@ -91,7 +91,7 @@ def _interview() -> int:
         f"title = {_quoted(title)}",
         f"rate_hz = {rate_hz:g}",
         f"controller = {_quoted(controller)}",
-        'notes = "Written by `agent games new`; not verified beyond what was asked there."',
+        'notes = "Written by `agent games new`; only its questions were verified."',
         "",
         "[capture]",
         place,
@@ -100,7 +100,7 @@ def _interview() -> int:
         lines.append(f"region = [{part}]")
     if dead_zone:
         lines += ["", "[pad]", f"steering_dead_zone = {dead_zone:.2f}"]
-    # A car against a wall reverses, three times in a row: what most road games need. Edit it to press a rescue key.
+    # A stuck car reverses, up to three times in a row, which suits most road games. Edit this to press a rescue key.
     lines += [*keys, "", "[stuck]", 'action = "reverse"', "after_s = 4.0", "for_s = 1.5"]
     path = user_folder() / f"{name}.toml"
     _write(path, "\n".join(lines) + "\n")
@@ -149,7 +149,7 @@ def _choose_window() -> tuple[str, Region | None]:
     title = plain_title(chosen.title)[:_TITLE_CHARACTERS].strip()
     alike = sum(title.casefold() in plain_title(window.title).casefold() for window in windows)
     if alike > 1:
-        say(f"{alike} windows have that title: the one in use is taken. Close the others, or keep a longer part.")
+        say(f"{alike} windows have that title: the one with the focus is used. Close the others, or keep more of it.")
     say("Titles change with levels and versions: keep the part that stays.")
     while not is_plain_text(part := plain_title(Prompt.ask("Part of the title", default=title)), _TITLE_CHARACTERS):
         note(f"a title has 1 to {_TITLE_CHARACTERS} characters")
@@ -157,10 +157,10 @@ def _choose_window() -> tuple[str, Region | None]:
 
 
 def _ask_region(window: Region | None) -> Region | None:
-    """Return the part to look at; None for all.
+    """Return the part to capture; None for all.
 
     Args:
-        window: Where the window is; None if that is not known.
+        window: Where the window is; None if unknown.
     """
     from rich.prompt import Prompt
 
@@ -231,20 +231,20 @@ def _sweep() -> float:
             gamepad.send(Controls(deflection))
             note(f"stick at {deflection:.2f}")
     if not stopped.is_set():
-        say("Nothing was seen to move: no dead zone is written.")
+        say("You saw no movement: no dead zone is written.")
         return 0.0
     return min(MAX_DEAD_ZONE, max(0.0, deflection - _SWEEP_STEP))
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)  # what JSON then writes, TOML reads the same; but not its surrogates
+    return json.dumps(text, ensure_ascii=False)  # TOML reads such JSON text alike, except for surrogates
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a profile, once it has been seen to load: a faulty one would be in the way of every other.
+    """Write a profile after checking that it loads: a faulty one would also block all other profiles.
 
     Raises:
-        GameError: If it does not load, or cannot be written; a profile of that name is unchanged then.
+        GameError: If it does not load, or cannot be written; then an existing profile of that name is unchanged.
     """
     from agent.games.profile_files import load_profile
 
@@ -256,7 +256,7 @@ def _write(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, text)
     except OSError as exc:
-        raise GameError(f"{path} cannot be written ({exc.strerror}), expected a folder that can be.") from exc
+        raise GameError(f"{path} cannot be written ({exc.strerror}), expected a writable folder.") from exc
 
 
 COMMAND = Command(

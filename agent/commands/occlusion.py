@@ -1,4 +1,4 @@
-"""``occlusion``: what in a picture the network goes by."""
+"""``occlusion``: which parts of a picture the network uses."""
 
 from typing import TYPE_CHECKING
 
@@ -54,9 +54,9 @@ COMMAND = Command(
     run=_run,
     example="python -m agent occlusion episodes/carracing-0.parquet --out seen.png",
     notes=(
-        "Bright in the map is where covering changes the prediction most. Something bright that is no road (a map, a\n"
-        "clock, a place in the scenery) is what the network knows its way by: hide it with a mask in the game's\n"
-        "profile and train again, and it has to look at the road."
+        "The map is bright where covering changes the prediction most. If something other than the road is bright (a\n"
+        "map, a clock, a place in the scenery), the network steers by it: hide it with a mask in the game's profile\n"
+        "and train again, so that the network has to use the road."
     ),
     json=JSON,
 )

@@ -1,4 +1,4 @@
-"""Command lines made from settings: the only readers of what argparse has parsed, for the agent's and the trainer's."""
+"""Command lines made from settings, for the agent and the trainer; only this module reads argparse's results."""
 
 import argparse
 import difflib
@@ -17,10 +17,10 @@ S = TypeVar("S", bound=Settings)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """How a command was called, beside its settings.
+    """The options of a call that do not belong to the command's settings.
 
     Attributes:
-        json: Whether to print one JSON object in place of text.
+        json: Whether to print one JSON object instead of text.
         verbose: Whether to show details, and the traceback of an error.
         started_ns: When the program was started, on ``agent.system.pacing.clock_ns``; None if unknown.
         arguments: The command line, without the program's name.
@@ -37,11 +37,11 @@ class Command(Generic[S]):
     """One command of a program.
 
     Attributes:
-        settings: What it can be told.
-        run: Does it and returns the exit code; None where one of its actions has to be named.
+        settings: The class of its settings.
+        run: Runs it and returns the exit code; None if one of its actions must be named.
         example: A command line that works.
-        notes: What else the help has to say, above the example; ends without a line break.
-        json: What ``--json`` does; empty where there is none.
+        notes: Further text of the help, above the example; ends without a line break.
+        json: What ``--json`` does; empty if the command does not have it.
         actions: Commands below this one, whose names follow its own.
         actions_title: Their heading in the help.
     """
@@ -57,12 +57,13 @@ class Command(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A command as a program lists it.
+    """A command in a program's list.
 
     Attributes:
-        name: What it is called by.
-        summary: What it does, in a line.
-        command: The command; or its module, which is imported once the command is asked for and has it as ``COMMAND``.
+        name: Its name on the command line.
+        summary: What it does, in one line.
+        command: The command, or the name of its module. The module is imported when the command is used, and has it as
+            ``COMMAND``.
     """
 
     name: str
@@ -84,10 +85,10 @@ JSON = "print one JSON object instead of text; units are in names"
 class Parser(argparse.ArgumentParser):
     """A command's parser.
 
-    It complains about what it does not know itself, with its own usage: argparse leaves that to the outermost one.
+    It reports unknown arguments itself, with its own usage; argparse would leave that to the outermost parser.
 
     Attributes:
-        fill: Adds what the parser is to know, once it is asked to parse: of all commands only one ever is.
+        fill: Adds the parser's options when it is first used: of all commands, only one ever is.
     """
 
     fill: Callable[[], None] | None = None
@@ -119,9 +120,9 @@ def make_parser(
     Args:
         prog: How the program is called.
         description: What it does.
-        epilog: What its help ends with.
+        epilog: The end of its help.
         commands: Its commands.
-        verbose_first: Whether ``--verbose`` may stand before the command, too.
+        verbose_first: Whether ``--verbose`` may come before the command, too.
     """
     parser = Parser(
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter, epilog=epilog
@@ -168,7 +169,7 @@ def _fill(parser: Parser, entry: Entry) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser, settings: type[Settings]) -> None:
-    """Add every option of a settings class, below its heading."""
+    """Add every option of a settings class under its heading."""
     groups: dict[Any, Any] = {None: parser}
     exclusive: dict[str, Any] = {}
     for each, described in options_of(settings):
@@ -201,7 +202,7 @@ def _add_option(place: Any, name: str, described: Option, default: Any) -> None:
         keywords["action"] = "store_false" if default is True else "store_true"
     else:
         if described.choices is not None:
-            keywords["choices"] = described.choices  # which may look for them only when they are asked for
+            keywords["choices"] = described.choices  # they may be looked up only when needed
         else:
             keywords["type"] = argument(described.check)
         if described.metavar is not None:
@@ -210,7 +211,7 @@ def _add_option(place: Any, name: str, described: Option, default: Any) -> None:
             keywords["nargs"] = "+"
         elif described.several == "repeated":
             keywords["action"] = "append"
-            keywords["default"] = None  # or what is given would be appended to it
+            keywords["default"] = None  # otherwise given values would be appended to it
     place.add_argument(*names, **keywords)
 
 
@@ -224,7 +225,7 @@ def _help(described: Option, default: Any) -> str:
 
 
 def argument(check: Callable[[Any], Any] | None) -> Callable[[str], Any]:
-    """Return a check as argparse wants it, for its ``type``: what the check has to say is the error's text."""
+    """Return a check for argparse's ``type``: the check's message becomes the text of the error."""
 
     def checked(text: str) -> Any:
         assert check is not None
@@ -237,11 +238,11 @@ def argument(check: Callable[[Any], Any] | None) -> Callable[[str], Any]:
 
 
 def read_settings(arguments: argparse.Namespace, settings: type[S]) -> S:
-    """Return the settings that were parsed.
+    """Return the parsed settings.
 
     Raises:
-        SettingsError: If they do not go together.
-        AgentError: Likewise, told as an error of the command's rather than of its usage.
+        SettingsError: If they contradict each other; shown as bad usage.
+        AgentError: The same, but shown as an error of the command.
     """
     values = {each.name: getattr(arguments, each.name) for each, _ in options_of(settings)}
     given = {name: value for name, value in values.items() if value is not None}

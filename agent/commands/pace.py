@@ -36,7 +36,7 @@ def _print_table(paces: "list[Pace]") -> None:
         milliseconds = (f"{time_s * 1e3:.3f}" for time_s in times_s)
         table.add_row(pace.loop, pace.condition, str(pace.ticks), *milliseconds, f"{pace.missed_share:.2%}")
     console = Console()
-    console.width = max(console.width, 90)  # no column is left out in a log file
+    console.width = max(console.width, 90)  # show every column in a log file too
     console.print(table)
 
 

@@ -5,8 +5,8 @@ from agent.commands.wiring import ENDINGS, EXIT_DONE, say
 from agent.settings.play import PlaySettings
 
 _KEYS = """\
-Left stick steers, right trigger is the throttle, left trigger the brake; or the arrow keys, or WASD. R starts the lap
-again, Escape ends it. A lap's clock starts with the first control."""
+The left stick steers, the right trigger is the throttle, the left trigger the brake. The arrow keys and WASD work too.
+R starts the lap again, Escape ends it. A lap's clock starts when you first steer or accelerate."""
 
 
 def _run(settings: PlaySettings, invocation: Invocation) -> int:

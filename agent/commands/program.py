@@ -1,4 +1,4 @@
-"""A program of several commands: its command line read, one command run, errors to exit codes."""
+"""A program of several commands: reads the command line, runs one command, turns errors into exit codes."""
 
 import argparse
 import io
@@ -27,13 +27,13 @@ def run_program(
     Args:
         parser: Made by :func:`agent.commands.options.make_parser`.
         argv: Arguments without the program's name; the process's own if None.
-        interrupted: What to say after Ctrl-C.
-        explain: Puts an error that is none of ours into one line; None leaves it to Python.
+        interrupted: The message after Ctrl-C.
+        explain: Describes an error that is not an ``AgentError`` in one line; None leaves it to Python.
         set_up: Called before the command.
 
     Returns:
-        What the command returned; 1 after an error, told in one line; 130 when interrupted. For bad usage argparse
-        raises ``SystemExit(2)``.
+        The command's exit code; 1 after an error, which is printed in one line; 130 when interrupted. For bad usage,
+        argparse raises ``SystemExit(2)``.
     """
     if argv is None:
         end_like_ctrl_c()
@@ -59,8 +59,8 @@ def run_program(
     except KeyboardInterrupt:
         note(interrupted)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain again on its way out
+    except BrokenPipeError:  # the reader of our output is gone, as after `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python complains again on exit
         return EXIT_ERROR
     except Exception as exc:
         message = str(exc) if isinstance(exc, AgentError) else explain(exc)
@@ -73,11 +73,11 @@ def run_program(
 
 
 def _started_ns(argv: Sequence[str] | None) -> int | None:
-    """Return when the program was started, Python and its imports included; None where the system does not tell.
+    """Return when the program started, before Python and its imports; None if the system does not say.
 
-    With arguments of its own, a program is called inside another one, and the call is the start.
+    If arguments are passed in, another program makes the call, and the call is the start.
     """
-    from agent.system.pacing import clock_ns  # not for a --help that needs neither
+    from agent.system.pacing import clock_ns  # here, because --help does not need it
     from agent.system.process import age_s
 
     if argv is not None:
@@ -87,7 +87,7 @@ def _started_ns(argv: Sequence[str] | None) -> int | None:
 
 
 def _print_whatever_comes() -> None:
-    """Let output that is not UTF-8 (a Latin-1 terminal, a file on Windows) spell out the characters that it lacks."""
+    """Escape characters that an output without UTF-8 lacks (a Latin-1 terminal, a file on Windows)."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""``record``: episodes to train from or to replay, of the network, the expert or a person driving."""
+"""``record``: records episodes, for training or replay, of the network, the expert or a person."""
 
 import shutil
 import sys
@@ -56,12 +56,12 @@ def _record_person(settings: RecordSettings, invocation: Invocation) -> int:
     if recorded.failure is not None:
         raise recorded.failure
     if not recorded.files and not settings.wait:
-        raise EpisodeError("nothing was recorded, expected you to drive with the game's window in use; see above.")
+        raise EpisodeError("nothing was recorded, expected a drive while the game's window has the focus; see above.")
     return exit_code(recorded.interrupted and settings.seconds is not None, [])
 
 
 class _StatusLine:
-    """How the recording stands, in one line of the terminal; nothing where there is none."""
+    """Shows the state of the recording in one line of the terminal; shows nothing without a terminal."""
 
     def __init__(self) -> None:
         self._next_ns = 0

@@ -1,4 +1,4 @@
-"""``replay``: the network over a recording."""
+"""``replay``: runs the network over a recording."""
 
 import json
 from dataclasses import asdict

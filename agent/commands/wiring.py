@@ -1,4 +1,4 @@
-"""What the commands share: talking to the user, and exit codes."""
+"""Shared by the commands: output to the user, and exit codes."""
 
 import json
 import sys
@@ -21,13 +21,13 @@ ENDINGS = {
 
 
 def say(text: str) -> None:
-    """Write a result to standard output, without what would steer the terminal."""
+    """Write a result to standard output, without characters that steer the terminal."""
     sys.stdout.write(printable(text.rstrip("\n")) + "\n")
     sys.stdout.flush()
 
 
 def note(text: str) -> None:
-    """Write progress or a problem to standard error, without what would steer the terminal."""
+    """Write progress or a problem to standard error, without characters that steer the terminal."""
     sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()
 
@@ -37,7 +37,7 @@ def say_json(report: dict[str, Any]) -> None:
 
 
 def progress_bar(name: str, *columns: "ProgressColumn") -> "Progress":
-    """Return a bar on standard error, further columns last; it shows nothing where that is no terminal."""
+    """Return a progress bar on standard error, further columns last; it shows nothing without a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -47,12 +47,12 @@ def progress_bar(name: str, *columns: "ProgressColumn") -> "Progress":
 
 
 def exit_code(interrupted: bool, problems: Sequence[str], fault: str | None = None) -> int:
-    """Return how a drive that began has ended; an output that was asked for and is not there makes it an error.
+    """Return the exit code of a drive that began; it is an error if a requested output is missing.
 
     Args:
-        interrupted: Whether by Ctrl-C.
-        problems: What failed beside the driving.
-        fault: What the driving failed by.
+        interrupted: Whether Ctrl-C ended it.
+        problems: Failures other than in driving.
+        fault: The failure that ended the driving.
     """
     if problems:
         more = f" ({len(problems) - 1} more above)" if len(problems) > 1 else ""

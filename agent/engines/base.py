@@ -1,4 +1,4 @@
-"""The one interface between the loop and whatever runs the network."""
+"""The interface between the loop and whatever runs the network."""
 
 from typing import Protocol
 
@@ -17,7 +17,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """What the command line calls it, such as ``openvino-bf16``."""
+        """Its name on the command line, such as ``openvino-bf16``."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -31,4 +31,4 @@ class Engine(Protocol):
         """
 
     def close(self) -> None:
-        """Release what the runtime holds; calling it twice is harmless."""
+        """Release the runtime's memory; calling it twice is harmless."""

@@ -1,4 +1,4 @@
-"""Which engine is fastest here: measured once for a model and machine, then remembered."""
+"""The fastest engine here: measured once for a model and machine, then remembered."""
 
 import json
 import os
@@ -23,11 +23,13 @@ _WARM_PASSES, _TIMED_PASSES = 2, 5
 
 
 def candidates(spec: ModelSpec, on_broken: Callable[[str], None] = lambda line: None) -> tuple[EngineEntry, ...]:
-    """Return the engines that may drive this model unasked, the likely fastest first; see ``EngineEntry.automatic``.
+    """Return the engines that `auto` may choose for this model, probably the fastest first.
+
+    ``EngineEntry.automatic`` decides which ones.
 
     Args:
-        spec: Of the model.
-        on_broken: Receives one line for each engine that another package offers and that cannot be loaded.
+        spec: The model's spec.
+        on_broken: Receives one line for each engine of another package that cannot be loaded.
     """
     found = [entry for entry in find_engines(on_broken) if entry.automatic(spec)]
     return tuple(sorted(found, key=lambda entry: _FASTEST_FIRST.index(entry.precision)))
@@ -42,18 +44,19 @@ def choose_engine(
 ) -> Engine:
     """Load the fastest engine that runs a model here.
 
-    Each candidate is loaded, timed over a few passes and closed, a second or two in all; the outcome is kept in the
-    user's cache folder and holds until the weights, a runtime's version, the processors or the threads change.
+    Each candidate is loaded, timed over a few passes and closed, which takes a second or two in all. The result is kept
+    in the user's cache folder. It is valid until the weights, a runtime's version, the processors or the threads
+    change.
 
     Args:
-        spec: Of the model.
-        threads: Asked for on the command line; part of what is remembered.
+        spec: The model's spec.
+        threads: Threads asked for on the command line; remembered with the result.
         load: Loads an engine by name.
-        say: Receives one line: what was chosen and why, and what does not run here and why.
+        say: Receives one line: the chosen engine and why, and the engines that do not run here and why.
         memory: File of remembered choices; None for the user's cache folder.
 
     Raises:
-        EngineError, ImportError: If no candidate runs; it says why not the last.
+        EngineError, ImportError: If no candidate runs; the message is that of the last one.
         WeightsError: If a file of a candidate is damaged.
     """
     memory = user_cache_path("hoodcam") / MEMORY_FILE if memory is None else memory
@@ -64,7 +67,7 @@ def choose_engine(
         try:
             return load(remembered)
         except (EngineError, ImportError):
-            pass  # what ran then does not now: measure anew
+            pass  # it ran then but does not run now: measure again
     times_ms: dict[str, float] = {}
     failures: dict[str, Exception] = {}
     for entry in entries:
@@ -116,16 +119,16 @@ def _recall(memory: Path) -> dict[str, str]:
     try:
         raw = json.loads(memory.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return {}  # nothing remembered yet, or damaged: it costs a second to measure again
+        return {}  # nothing remembered yet, or the file is damaged: measuring again takes a second
     return raw if isinstance(raw, dict) else {}
 
 
 def _remember(memory: Path, key: str, name: str) -> str | None:
-    """Keep a choice; return why it could not be kept."""
+    """Remember a choice; return the reason if it could not be saved."""
     known = dict(list(_recall(memory).items())[-20:]) | {key: name}
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
         replace_file(memory, json.dumps(known, indent=1), sync=False)
-    except OSError as exc:  # a read-only home: measured at every start, and no worse
+    except OSError as exc:  # a read-only home: the engines are measured at every start
         return exc.strerror or str(exc)
     return None

@@ -1,4 +1,4 @@
-"""An engine that always says the same: for dry runs, tests, and as the baseline that looks at nothing."""
+"""An engine with a constant prediction: for dry runs, for tests, and as a baseline that ignores the picture."""
 
 from agent.contract.controls import AXIS_NAMES, SIGNED_OUTPUTS, Controls
 from agent.contract.observation import Observation
@@ -11,8 +11,8 @@ class ConstantEngine:
     """Predicts the same controls for every observation.
 
     Args:
-        spec: Describes the observations to expect and the outputs to give.
-        controls: What to predict.
+        spec: Describes its observations and outputs.
+        controls: The prediction.
 
     Raises:
         ValueError: If the spec has an output that is not a control.
@@ -21,7 +21,7 @@ class ConstantEngine:
     def __init__(self, spec: ModelSpec, controls: Controls) -> None:
         known = (*AXIS_NAMES, *SIGNED_OUTPUTS)
         if unknown := [name for name in spec.output_names if name not in known]:
-            raise ValueError(f"output {unknown[0]!r} is no control, expected only {', '.join(known)}.")
+            raise ValueError(f"output {unknown[0]!r} is not a control, expected only {', '.join(known)}.")
         self._spec = spec
         self._prediction = controls.to_array(spec.output_names)
 
@@ -32,7 +32,7 @@ class ConstantEngine:
 
     @property
     def spec(self) -> ModelSpec:
-        """The description given."""
+        """The given description."""
         return self._spec
 
     def infer(self, observation: Observation) -> Prediction:

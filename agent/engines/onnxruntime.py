@@ -1,4 +1,4 @@
-"""The network on ONNX Runtime: a second opinion on a CPU, and the way to a graphics card."""
+"""The network on ONNX Runtime: a second implementation on the CPU, and the one for graphics cards."""
 
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,14 +15,14 @@ from agent.engines.model_folder.opening import OpenModel, check_observation, che
 Device = Literal["cpu", "cuda", "directml", "coreml"]
 DEVICES: tuple[Device, ...] = get_args(Device)
 
-# By device: ONNX Runtime's name for it, and what to install to have it.
+# By device: ONNX Runtime's name for it, and the package to install for it.
 _PROVIDERS: dict[Device, tuple[str, str]] = {
     "cpu": ("CPUExecutionProvider", "onnxruntime"),
     "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu (NVIDIA, with CUDA and cuDNN)"),
     "directml": ("DmlExecutionProvider", "onnxruntime-directml (Windows)"),
     "coreml": ("CoreMLExecutionProvider", "onnxruntime (macOS)"),
 }
-_SILENT = 4  # log level of nothing but crashes: what fails is raised as well, and told in one line
+_SILENT = 4  # log only crashes: errors are raised as well, and reported in one line
 
 
 class OnnxRuntimeEngine:
@@ -30,17 +30,17 @@ class OnnxRuntimeEngine:
 
     Args:
         folder: The model: ``spec.json``, ``network.onnx``, ``weights.safetensors``, and for int8 their int8 twins.
-        precision: ``int8`` runs the folder's int8 weights. Correct, but no faster than float here: ONNX Runtime
-            computes in bytes only where the result is bytes again, and these weights keep float between the pointwise
-            and the depthwise stages, for the sake of driving. OpenVINO is the engine for them.
+        precision: ``int8`` runs the folder's int8 weights. It is correct but no faster than float here. ONNX Runtime
+            computes in bytes only if the result is bytes again, but these weights keep float between the pointwise and
+            the depthwise stages, because that drives better. Use OpenVINO for them.
         threads: CPU threads; None lets ONNX Runtime take the physical cores.
-        device: Where to run; all but ``cpu`` need another package of ONNX Runtime. What the device cannot do, the CPU
-            does.
+        device: Where to run; all but ``cpu`` need another package of ONNX Runtime. The CPU runs the operations that the
+            device cannot run.
 
     Raises:
         SpecError: If the spec is missing, unreadable or inconsistent.
         WeightsError: If a file is missing, damaged, or disagrees with the spec.
-        EngineError: If the device is not to be had, int8 is computed wrongly here, or ONNX Runtime cannot run the
+        EngineError: If the device is not available, int8 is computed wrongly here, or ONNX Runtime cannot run the
             network.
     """
 
@@ -69,7 +69,7 @@ class OnnxRuntimeEngine:
 
     @property
     def name(self) -> str:
-        """``onnxruntime``, with the device unless it is the CPU, and the precision unless it is float32."""
+        """``onnxruntime``, then the device if it is not the CPU, and the precision if it is not float32."""
         return self._name
 
     @property
@@ -102,7 +102,7 @@ class OnnxRuntimeEngine:
 
 
 def available_devices() -> tuple[Device, ...]:
-    """Return the devices that the installed package of ONNX Runtime can run on, if they are there."""
+    """Return the devices that the installed package of ONNX Runtime supports; the hardware itself may be missing."""
     available = onnxruntime.get_available_providers()
     return tuple(device for device in DEVICES if _PROVIDERS[device][0] in available)
 
@@ -120,14 +120,14 @@ def _open_session(model: OpenModel, threads: int | None, device: Device) -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
-    # Threads that spin between two layers take the cores away from the game: 49 frames a second instead of 60.
+    # Threads that spin between two layers take processor time from the game: it had 49 frames a second instead of 60.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Without VNNI, sums of uint8 times int8 saturate; this computes them exactly there and changes nothing elsewhere.
+    # Without VNNI, sums of uint8 times int8 saturate. This computes them exactly there and changes nothing elsewhere.
     options.add_session_config_entry("session.x64quantprecision", "1")
     if device == "directml":
         options.enable_mem_pattern = False  # DirectML does not support it and refuses the session
     try:
-        # From memory: by path it would read files that may be others by now, or that change while it drives.
+        # From memory: the files at the path may have been replaced since the check, or may change while it drives.
         options.add_external_initializers_from_files_in_memory(
             [model.weights_name], [model.weights], [len(model.weights)]
         )
@@ -137,7 +137,7 @@ def _open_session(model: OpenModel, threads: int | None, device: Device) -> Any:
             f"ONNX Runtime {onnxruntime.__version__} cannot load {model.graph_path} ({_first_line(exc)}). "
             f"{REWRITE_GRAPH} Or use --engine openvino."
         ) from exc
-    if provider not in session.get_providers():  # it falls back to the CPU by itself
+    if provider not in session.get_providers():  # ONNX Runtime falls back to the CPU silently
         raise EngineError(
             f"ONNX Runtime could not start {provider}, expected {package} and a device with its driver. "
             "Use --engine openvino."

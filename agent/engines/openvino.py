@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-# Importing openvino imports its model converter too, and that reports the import to Google Analytics and writes ~/intel
-# (2026.4 with openvino-telemetry, on unless the user opted out). Running a network needs no converter; openvino's own
-# import goes on without it, and takes 0.1 s instead of 0.35 s.
+# Importing openvino also imports its model converter, which reports the import to Google Analytics and writes ~/intel
+# (2026.4 with openvino-telemetry, on unless the user opted out). Running a network needs no converter. Without it, the
+# import of openvino still works, and takes 0.1 s instead of 0.35 s.
 sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
 
 # ruff: noqa: E402
@@ -29,8 +29,8 @@ class OpenVinoEngine:
 
     Args:
         folder: The model: ``spec.json``, ``network.onnx``, ``weights.safetensors``.
-        precision: What the convolutions are computed in. ``bf16`` is faster and about three decimal digits exact;
-            ``int8`` is faster still and runs the folder's int8 weights, the layers left in float in bf16 where the CPU
+        precision: The arithmetic of the convolutions. ``bf16`` is faster and exact to about three decimal digits.
+            ``int8`` is faster still and runs the folder's int8 weights; layers that stay in float use bf16 if the CPU
             has it.
         threads: CPU threads; None lets OpenVINO take the physical cores.
 
@@ -49,7 +49,7 @@ class OpenVinoEngine:
         self._spec = opened.spec
         core = openvino.Core()
         has_bf16 = "BF16" in core.get_property("CPU", properties.device.capabilities)
-        # OpenVINO takes bf16 as a mere hint and computes in f32 without a word where the CPU lacks it.
+        # For OpenVINO, bf16 is only a hint: on a CPU without bf16, it silently computes in f32.
         if precision == "bf16" and not has_bf16:
             raise EngineError(
                 "this CPU has no bfloat16 arithmetic (AVX512-BF16 or AMX), expected one for openvino-bf16. "
@@ -58,8 +58,8 @@ class OpenVinoEngine:
         settings: dict[Any, Any] = {
             hint.performance_mode: hint.PerformanceMode.LATENCY,
             hint.inference_precision: openvino.Type.bf16 if precision != "f32" and has_bf16 else openvino.Type.f32,
-            # A thread that is pinned to its core waits there for whatever else runs on it, at every layer, and all
-            # other threads wait for it, although the other core may be free: docs/lab/int8.md, "60 a second".
+            # A pinned thread waits at every layer for whatever else runs on its core, and all other threads wait for
+            # it, although the other core may be free: docs/lab/int8.md, "60 a second".
             hint.enable_cpu_pinning: False,
         }
         if threads is not None:
@@ -118,14 +118,14 @@ class OpenVinoEngine:
 
 
 def _refuse_float(model: Any, compiled: Any) -> None:
-    """Refuse an int8 network that would be computed in float: OpenVINO does so without a word where it lacks a kernel.
+    """Refuse an int8 network that would be computed in float: OpenVINO does so silently if it lacks a kernel.
 
-    Asking takes 8 ms for the full network.
+    The check takes 8 ms for the full network.
     """
     quantized = sum(
         node.get_type_name() == "Constant"
         and node.get_element_type() == openvino.Type.i8
-        and len(node.output(0).shape) == 4  # a convolution's
+        and len(node.output(0).shape) == 4  # the output of a convolution
         for node in model.get_ops()
     )
     layers = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
@@ -139,6 +139,6 @@ def _refuse_float(model: Any, compiled: Any) -> None:
 
 
 def _first_line(exc: Exception) -> str:
-    """OpenVINO's messages run over many lines, of which the last says what is wrong."""
+    """Return the line that says what is wrong: the last of the many lines of OpenVINO's message."""
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
     return lines[-1] if lines else type(exc).__name__

@@ -1,12 +1,12 @@
-"""Every engine there is: what it is called, what it needs, how it is made, and whether `auto` may take it.
+"""All engines: their names, what they need, how they are made, and whether `auto` may choose them.
 
-An engine of another package joins by an entry point of the group ``hoodcam.engines``: its name is the engine's, and
-what it names is an :class:`EngineEntry` in a module that imports no heavy library::
+Another package adds an engine by an entry point of the group ``hoodcam.engines``. The entry point has the engine's name
+and refers to an :class:`EngineEntry` in a module that imports no heavy library::
 
     [project.entry-points."hoodcam.engines"]
     fast = "fast_engine.entry:FAST"
 
-Nobody takes a name apart: who wants to know what an engine computes in, or what it runs on, asks its entry.
+No code parses an engine's name: its entry says in which precision and on which device it computes.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from agent.engines.onnxruntime import Device
 
 GROUP = "hoodcam.engines"
-"""Of the entry points."""
+"""The group of the entry points."""
 AUTO = "auto"
-"""Stands for the fastest engine that runs here, see ``agent.engines.choice``."""
+"""The name for the fastest engine that runs here, see ``agent.engines.choice``."""
 
 Precision = Literal["f32", "bf16", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
-    """What an engine is to run.
+    """What an engine is asked to run.
 
     Attributes:
-        folder: The model. Engines that need no weights get a folder that may not exist.
-        threads: Processor threads; None leaves them to the engine.
+        folder: The model's folder. For an engine that needs no weights, it need not exist.
+        threads: Processor threads; None leaves the number to the engine.
         game: Profile name of the game, for an engine that needs no weights.
     """
 
@@ -49,12 +49,12 @@ class EngineRequest:
 
 
 def never(spec: ModelSpec) -> bool:
-    """Say no: `auto` does not offer this engine for any model."""
+    """Return False: `auto` offers this engine for no model."""
     return False
 
 
 def always(spec: ModelSpec) -> bool:
-    """Say yes: `auto` offers this engine for every model."""
+    """Return True: `auto` offers this engine for every model."""
     return True
 
 
@@ -63,20 +63,20 @@ class EngineEntry:
     """One engine.
 
     Attributes:
-        name: On the command line and in reports.
-        runtime: What people call the library that it runs on.
+        name: Its name on the command line and in reports.
+        runtime: The usual name of the library that it runs on.
         make: Makes it; imports the library only when called.
-        precision: What most of the arithmetic is done in.
-        device: Where: ``cpu``, or the name of an accelerator.
+        precision: The precision of most of its arithmetic.
+        device: Where it runs: ``cpu``, or the name of an accelerator.
         packages: Distributions that it runs on, for their versions and sizes; those not installed do not count.
-        module: What must be importable.
-        is_there: Whether the library that is installed can run it; asked only where ``module`` is importable.
-        install: What to do where ``module`` is missing, such as a command in backquotes.
-        processor: What the processor must have; empty where any will do.
+        module: The module that must be importable.
+        is_there: Whether the installed library can run it; called only if ``module`` is importable.
+        install: What to do if ``module`` is missing, such as a command in backquotes.
+        processor: What the processor must have; empty if any processor will do.
         needs_weights: Whether it runs a model folder's network.
         automatic: Whether `auto` may offer it for a model.
-        replaced_by: An engine that makes timing this one needless for `auto` where it runs.
-        package: Of a third party: how to call it. Filled in by the registry.
+        replaced_by: An engine that, if it runs, saves `auto` the timing of this one.
+        package: Name of the third party's package. Set by the registry.
     """
 
     name: str
@@ -104,8 +104,8 @@ class EngineEntry:
 
         Raises:
             ImportError: If its library is missing.
-            EngineError: If it cannot run the network here, or fails in any way and is another package's.
-            SpecError, WeightsError: If the model folder is of no use.
+            EngineError: If it cannot run the network here; for another package's engine, after any failure.
+            SpecError, WeightsError: If the model folder cannot be used.
         """
         try:
             return self.make(request)
@@ -148,11 +148,11 @@ def _constant(request: EngineRequest) -> "Engine":
 
 
 SLOWLY_STRAIGHT_ON = Controls(0.0, 0.1, 0.0)
-"""What the constant engine predicts: it tries out everything but the network."""
+"""The constant engine's prediction, for trying out everything except the network."""
 
 
 def _drives_as_well_in_int8(spec: ModelSpec) -> bool:
-    """Whether driving has shown that the int8 weights are as good as the float ones; see ``Quantization.driving``."""
+    """Whether the int8 weights were shown to drive as well as the float weights; see ``Quantization.driving``."""
     return spec.quantization is not None and spec.quantization.driving is not None
 
 
@@ -213,16 +213,17 @@ _BUILT_IN = (
 
 
 def engine_names() -> tuple[str, ...]:
-    """Return the names of all engines, those of other packages last; nothing of theirs is imported."""
+    """Return the names of all engines, those of other packages last; other packages are not imported."""
     built_in = tuple(entry.name for entry in _BUILT_IN)
     return (*built_in, *(name for name in find_plugins(GROUP) if name not in built_in))
 
 
 def find_engine(name: str) -> EngineEntry:
-    """Return the entry of that name. One that comes with the agent cannot be replaced by another package's.
+    """Return the entry of that name. Another package cannot replace an engine of the agent.
 
     Raises:
-        EngineError: If there is none (the message lists those there are), or another package's cannot be loaded.
+        EngineError: If the name is unknown (the message lists the known ones), or another package's engine cannot be
+            loaded.
     """
     for entry in _BUILT_IN:
         if entry.name == name:
@@ -241,7 +242,7 @@ def find_engines(on_broken: Callable[[str], None]) -> Iterator[EngineEntry]:
     """Yield every entry.
 
     Args:
-        on_broken: Receives one line for each that another package offers and that cannot be loaded.
+        on_broken: Receives one line for each engine of another package that cannot be loaded.
     """
     for name in engine_names():
         try:
@@ -254,15 +255,15 @@ def load_engine(name: str, folder: Path, threads: int | None = None, game: str =
     """Make the engine of that name.
 
     Args:
-        name: Not ``auto``.
-        folder: The model.
-        threads: Processor threads; None leaves them to the engine.
+        name: The engine's name; not ``auto``.
+        folder: The model's folder.
+        threads: Processor threads; None leaves the number to the engine.
         game: Profile name of the game, for an engine that needs no weights.
 
     Raises:
         ImportError: If its library is missing.
-        EngineError: If there is none of that name, or it cannot run the network here.
-        SpecError, WeightsError: If the model folder is of no use.
+        EngineError: If the name is unknown, or the engine cannot run the network here.
+        SpecError, WeightsError: If the model folder cannot be used.
     """
     return find_engine(name).load(EngineRequest(folder, threads, game))
 
@@ -270,8 +271,8 @@ def load_engine(name: str, folder: Path, threads: int | None = None, game: str =
 class EngineChoices:
     """The names for a command line's option, `auto` first.
 
-    Looking into other packages costs a tenth of the program's start-up, so it is done only when all names are to be
-    shown, or when one is asked for that the agent does not have itself.
+    Reading the entry points of other packages takes a tenth of the program's start-up time. So that is done only to
+    show all names, or to find a name that is not the agent's own.
     """
 
     def __contains__(self, name: object) -> bool:

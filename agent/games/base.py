@@ -1,4 +1,4 @@
-"""What an in-process simulator offers: physics, pictures, and its own account of how the drive goes."""
+"""The interface of an in-process simulator: physics, pictures, and the state of the drive."""
 
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -8,12 +8,12 @@ from agent.contract.observation import Pixels
 from agent.contract.profile import GameProfile
 
 Outcome = Literal["driving", "lap", "left", "timeout"]
-"""``lap``: finished; ``left``: went off the field for good; ``timeout``: the episode's time ran out."""
+"""``lap``: finished; ``left``: the car left the field; ``timeout``: the episode's time ran out."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriveState:
-    """How a drive stands; for reports and labels, never shown to the network.
+    """The state of a drive; for reports and labels, never shown to the network.
 
     Attributes:
         time_s: Simulated seconds since the start.
@@ -23,7 +23,7 @@ class DriveState:
         speed: In the game's own units of length per second.
         telemetry: Further privileged numbers by name (lateral offset, curvature ahead...), for auxiliary losses.
         track: The track's name, for a game whose tracks have names.
-        in_control: Whether controls have an effect; false while the game itself carries the car back onto the road.
+        in_control: Whether controls have an effect; false while the game itself puts the car back on the road.
         figures: Further results by name, for reports (rescues, share of the time off the track...).
     """
 
@@ -51,23 +51,23 @@ class Simulator(Protocol):
 
     @property
     def state(self) -> DriveState:
-        """How the drive stands now."""
+        """The present state of the drive."""
 
     def reset(self, seed: int) -> None:
-        """Start a new episode on the track that ``seed`` generates, the same one every time."""
+        """Start a new episode on the track of ``seed``; a seed always gives the same track."""
 
     def advance(self, controls: Controls, ticks: int = 1) -> None:
-        """Run physics with the controls held; does nothing once the episode is over."""
+        """Run the physics with these controls; does nothing once the episode is over."""
 
     def render(self) -> Pixels:
-        """Draw what a player would see now: a new BGR or BGRA picture."""
+        """Draw a player's present view: a new BGR or BGRA picture."""
 
     def close(self) -> None:
         """Release the game."""
 
 
 class Expert(Protocol):
-    """Drives a simulator by what it knows of it instead of by what it sees; comes from outside, see ``find_expert``."""
+    """Drives a simulator by its internal state instead of its pictures; ``find_expert`` finds the installed one."""
 
     def plan(self) -> None:
         """Study the track; called after every reset of the simulator."""

@@ -1,4 +1,4 @@
-"""CarRacing-v3 from gymnasium: physics untouched, pictures drawn only when somebody looks."""
+"""CarRacing-v3 from gymnasium: unchanged physics; pictures are drawn only on request."""
 
 import os
 import warnings
@@ -16,7 +16,7 @@ from agent.contract.observation import Pixels
 from agent.games.base import DriveState, Outcome
 from agent.games.profile_files import SHIPPED, load_profile
 
-with warnings.catch_warnings():  # Box2D 2.3.10 crashes the interpreter where its deprecation warnings are errors
+with warnings.catch_warnings():  # Box2D 2.3.10 crashes the interpreter if its deprecation warnings are errors
     warnings.simplefilter("ignore", DeprecationWarning)
     from gymnasium.envs.box2d import car_racing
 
@@ -32,7 +32,7 @@ PROFILE = load_profile(SHIPPED / "carracing.toml")
 Corners = npt.NDArray[np.float64]
 """float64, shape (polygons, 4, 2): quadrilaterals in world units, or in window pixels."""
 
-# What gymnasium's _render_road draws below the road: the playing field, and darker squares on it.
+# gymnasium's _render_road draws these below the road: the playing field, and darker squares on it.
 _BOUND = car_racing.PLAYFIELD
 _SQUARES = range(-20, 20, 2)
 _FIELD = [(_BOUND, _BOUND), (_BOUND, -_BOUND), (-_BOUND, -_BOUND), (-_BOUND, _BOUND)]
@@ -43,21 +43,21 @@ _GRASS = [
 ]
 _GRASS_CORNERS: Corners = np.array(_GRASS)
 _WINDOW_CORNERS = np.array([(0, 0), (FRAME_WIDTH_PX, 0), (FRAME_WIDTH_PX, FRAME_HEIGHT_PX), (0, FRAME_HEIGHT_PX)])
-_MARGIN_PX = 4  # for rounding and the softened edges: what lies this far out cannot touch the window
+_MARGIN_PX = 4  # for rounding and softened edges: a polygon this far outside cannot touch the window
 
 
 def _in_window(corners: Corners) -> list[int]:
-    """Return the indices of polygons that may be visible, in order; those left out certainly are not."""
+    """Return the indices of polygons that may be visible, in order; all others are certainly invisible."""
     low, high = corners.min(axis=1), corners.max(axis=1)
     inside = (high > -_MARGIN_PX).all(axis=1) & (low < _WINDOW_CORNERS[2] + _MARGIN_PX).all(axis=1)
     return np.flatnonzero(inside).tolist()
 
 
 class _DrawOnDemand(car_racing.CarRacing):
-    """CarRacing without the 96 x 96 picture that every step draws and nobody here reads, and with faster drawing.
+    """CarRacing with faster drawing, and without the 96 x 96 picture of every step, which is not used here.
 
-    The picture is gymnasium's own 1000 x 800 window to the last pixel, in 2.0 ms instead of 6.0 ms (median processor
-    time, two-core EPYC, pygame-ce 2.5.8). What was dropped is work without effect: transforming 700 polygons one
+    The picture equals gymnasium's own 1000 x 800 window to the last pixel, but takes 2.0 ms instead of 6.0 ms (median
+    processor time, two-core EPYC, pygame-ce 2.5.8). Only work without effect was dropped: transforming 700 polygons one
     corner at a time to draw a dozen, filling a polygon that covers the window, reading the font from disk, and
     allocating two windows for every picture.
     """
@@ -81,7 +81,7 @@ class _DrawOnDemand(car_racing.CarRacing):
             pygame.font.init()
             self._font = pygame.font.Font(pygame.font.get_default_font(), 42)
             self._scene = pygame.Surface((FRAME_WIDTH_PX, FRAME_HEIGHT_PX))
-        # As in gymnasium: the scene stands on its head until everything that turns with the car is drawn.
+        # As in gymnasium: the scene is upside down until everything that turns with the car is drawn.
         self.surf = self._scene
         angle = -self.car.hull.angle
         zoom = 0.1 * car_racing.SCALE * max(1 - self.t, 0) + car_racing.ZOOM * car_racing.SCALE * min(self.t, 1)
@@ -119,7 +119,7 @@ class _DrawOnDemand(car_racing.CarRacing):
 class CarRacing:
     """The embedded game as a :class:`agent.games.base.Simulator`.
 
-    Frames are uint8, shape (800, 1000, 4), BGRA: what gymnasium shows in its window.
+    Frames are uint8, shape (800, 1000, 4), BGRA: the picture of gymnasium's window.
 
     Args:
         episode_ticks: Ticks of 20 ms after which the episode ends with ``timeout``; None for no limit.
@@ -137,7 +137,7 @@ class CarRacing:
 
     @property
     def centre_line(self) -> npt.NDArray[np.float64]:
-        """Privileged: float64, shape (tiles, 2), the middle of the road in world units, in driving order."""
+        """Privileged: float64, shape (tiles, 2); the middle of the road in world units, in driving order."""
         return np.array([tile[2:4] for tile in self._env.track])
 
     @property

@@ -1,4 +1,4 @@
-"""A simulator that waits for its driver, seen as a frame source and a controller."""
+"""A simulator that waits for its driver, as a frame source and a controller."""
 
 from typing import Self
 
@@ -12,18 +12,18 @@ class Lockstep:
     """Both ends of the loop for one episode: pass it to ``drive`` as source and as controller.
 
     Simulated time passes only when controls are sent, always by ``hold_ticks`` ticks, and the clock follows it. So a
-    pacer with this :attr:`period_s` on the same clock never waits and never misses, whatever the machine; the latency
-    it reports is the period, by construction.
+    pacer with this :attr:`period_s` on the same clock never waits and never misses a deadline, on any machine. The
+    latency that it reports is the period, by construction.
 
     Args:
-        simulator: Reset it first; it stays the caller's to close.
+        simulator: Already reset; the caller closes it.
         clock: The virtual clock that the pacer reads.
         hold_ticks: Physics ticks for which each decision is held.
 
     Attributes:
-        held: What the car is doing now; neutral once the drive is over.
+        held: The present controls; neutral once the drive is over.
         period_s: Simulated seconds from one decision to the next.
-        shown: The state that the newest frame shows: once the controls are sent, the simulator's own is a tick on.
+        shown: The state in the newest frame. Once the controls are sent, the simulator's own state is newer.
 
     Raises:
         ValueError: If ``hold_ticks`` is not positive.
@@ -57,5 +57,5 @@ class Lockstep:
         self.held = controls
         self._simulator.advance(controls, self._hold_ticks)
         self._decisions += 1
-        # From the count, in the pacer's own arithmetic: equal to the nanosecond, so nothing is ever early or late.
+        # From the count, with the pacer's own arithmetic: equal to the nanosecond, so no tick is early or late.
         self._clock.advance_to(self._start_ns + round(self._decisions * self.period_s * 1e9))

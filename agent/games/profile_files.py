@@ -1,6 +1,6 @@
-"""Game profiles as TOML files: those that come with the agent, and the user's own.
+"""Game profiles as TOML files: the agent's and the user's own.
 
-The user's folder comes first, so that a file there replaces a shipped profile of the same name.
+A file in the user's folder replaces a shipped profile of the same name.
 """
 
 import difflib
@@ -36,16 +36,16 @@ from agent.contract.profile import (
 from agent.contract.untrusted import is_finite, is_plain_name, is_plain_text, read_plain_file
 
 SHIPPED = Path(__file__).with_name("profiles")
-_MAX_BYTES = 16_000  # a profile is a page of text; more is no profile, and could keep tomllib busy for a minute
+_MAX_BYTES = 16_000  # a profile is a page of text; a larger file could keep tomllib busy for a minute
 _MAX_TABLES = 64
 _MAX_CHARACTERS = 300
-_MAX_PIXELS = 100_000  # either way from the corner of the desktop
+_MAX_PIXELS = 100_000  # in each direction from the corner of the desktop
 _MAX_RATE_HZ = 240.0
 _MAX_RETURN = 1e9
 
 
 def user_folder() -> Path:
-    """Return where the user's own profiles lie; it need not exist."""
+    """Return the folder of the user's own profiles; it need not exist."""
     return user_config_path("hoodcam", appauthor=False) / "games"
 
 
@@ -62,12 +62,12 @@ def load_profile(path: Path) -> GameProfile:
     """Read and check one profile.
 
     Raises:
-        GameError: If the file cannot be read or has no plain name, or a key is unknown, missing or out of range; the
-            message names the key.
+        GameError: If the file cannot be read, has no plain name, or has a key that is unknown, missing or out of range;
+            the message names the key.
     """
     if not is_plain_name(path.stem):
         raise GameError(
-            f"{path.name!r} is no name for a profile, expected letters, digits, dots, hyphens and underscores. "
+            f"{path.name!r} is not a name for a profile, expected letters, digits, dots, hyphens and underscores. "
             "Rename the file."
         )
     try:
@@ -76,7 +76,7 @@ def load_profile(path: Path) -> GameProfile:
         raise GameError(f"{path} cannot be read ({exc.strerror}), expected a game profile.") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise GameError(
-            f"{path} is no TOML ({' '.join(str(exc).split())[:200]}), expected a game profile. Compare it with one in "
+            f"{path} is not TOML ({' '.join(str(exc).split())[:200]}), expected a game profile. Compare it with one in "
             f"{SHIPPED}."
         ) from exc
     return _profile(_Table(path, "", table), path.stem)
@@ -133,7 +133,7 @@ def _profile(top: "_Table", name: str) -> GameProfile:
 
 
 def _other_places(pad: "_Table") -> tuple[tuple[str, Any], ...]:
-    """Return where the axes lie that not every game has."""
+    """Return the places of the axes that not every game has."""
     return tuple(
         (axis.name, pad.choice(axis.name, STEERING_AXES if axis.low < axis.neutral else PEDAL_AXES, ""))
         for axis in AXES
@@ -151,7 +151,7 @@ def _check_places(table: "_Table", pad: PadMap) -> None:
 
 
 def _axes(top: "_Table", profile: GameProfile) -> tuple[str, ...]:
-    """Return what the car can do: what the profile says, or the standard axes and those that lie somewhere."""
+    """Return the car's axes: those that the profile lists, or the standard axes and those with a place or key."""
     mapped = with_standard_axes([name for name, _ in (*profile.pad.others, *profile.keys.others)])
     if "axes" not in top:
         return mapped
@@ -241,7 +241,7 @@ def _rectangle(table: "_Table") -> Rectangle:
 
 
 class _Table:
-    """One table of a TOML file; remembers which of its keys were asked for, and complains in their names."""
+    """One table of a TOML file; remembers which of its keys were asked for, and names the key in errors."""
 
     def __init__(self, path: Path, name: str, values: dict[str, Any]) -> None:
         self._path = path
@@ -271,7 +271,7 @@ class _Table:
                 )
 
     def text(self, key: str) -> str:
-        """Return a text of any number of lines."""
+        """Return a text that may have several lines."""
         value = self._value(key, None)
         if not isinstance(value, str) or not value.strip() or not value.replace("\n", "").isprintable():
             self.refuse(key, f"is {shortened(value)}", "a text in quotation marks")
@@ -285,7 +285,7 @@ class _Table:
         return str(value)
 
     def name(self, key: str) -> str:
-        """Return the name of a folder, or nothing."""
+        """Return the name of a folder; may be empty."""
         value = self._value(key, "")
         if value != "" and not is_plain_name(value):
             self.refuse(key, f"is {shortened(value)}", "the name of a folder: letters, digits, dots and hyphens")

@@ -1,4 +1,4 @@
-"""Games that are programs of their own: found, started and ended with everything that they started."""
+"""Games that are separate programs: finds and starts them, and ends them with all processes that they started."""
 
 import os
 import shutil
@@ -10,22 +10,22 @@ from contextlib import contextmanager, suppress
 from agent.contract.errors import GameError
 
 DRAWN_IN_SOFTWARE = {"LIBGL_ALWAYS_SOFTWARE": "1", "LP_NUM_THREADS": "1", "ALSOFT_DRIVERS": "null"}
-"""Environment of a game on a machine without graphics card and sound: drawn by one thread, the other core is the
-network's."""
+"""Environment of a game on a machine without graphics card and sound: one thread draws; the other core is for the
+network."""
 
 
 def find_program(name: str, game: str, advice: str) -> str:
     """Return the path of a game's program.
 
     Args:
-        name: Of the program.
-        game: What people call it.
-        advice: How to install it, a sentence.
+        name: Name of the program.
+        game: Name of the game, for the message.
+        advice: How to install it, as a sentence.
 
     Raises:
         GameError: If it is not installed.
     """
-    # Debian keeps games in a folder that root's PATH lacks.
+    # Debian installs games in a folder that is not in root's PATH.
     program = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/games")
     if program is None:
         raise GameError(f"{game} is not installed, expected its program `{name}`. {advice}")
@@ -34,11 +34,11 @@ def find_program(name: str, game: str, advice: str) -> str:
 
 @contextmanager
 def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a game, silently; leaving the block ends it and whatever it has started.
+    """Run a game without output; leaving the block ends it and all processes that it started.
 
     Args:
         command: Its program and options.
-        environment: All of it.
+        environment: Its whole environment.
     """
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -46,6 +46,6 @@ def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
     try:
         yield process
     finally:
-        with suppress(ProcessLookupError):  # it and all it started have ended
+        with suppress(ProcessLookupError):  # the whole process group has ended
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

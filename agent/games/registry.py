@@ -1,7 +1,7 @@
-"""The games, and who else can drive them, by the names that the command line uses.
+"""The games, and the experts that can drive them, by the names that the command line uses.
 
-A game of another package joins by an entry point of the group ``hoodcam.games``: its name is the game's, and what it
-names is a :class:`Game` in a module that does not import the game's library::
+Another package adds a game by an entry point of the group ``hoodcam.games``. The entry point has the game's name and
+refers to a :class:`Game` in a module that does not import the game's library::
 
     [project.entry-points."hoodcam.games"]
     pond = "pond_game.entry:POND"
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "hoodcam.games"
-"""Of the entry points."""
-_DRIVERS = "hoodcam.drivers"  # group of entry points: the name of a driver, and what makes it from a simulator
+"""The group of the entry points."""
+_DRIVERS = "hoodcam.drivers"  # group of entry points: each has a driver's name and makes the driver from a simulator
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class Game:
 
     Attributes:
         profile: Its facts.
-        make_simulator: Builds it, for a game that runs in process; None for one in a window of its own. A module-level
-            function, so that it can be handed to another process; imports the game's library only when called, so
-            that knowing a game costs nothing. Takes ``tracks`` where they have names.
-        track_names: The tracks that seeds take turns with unless others are named; empty where seeds generate them.
+        make_simulator: Builds the simulator of a game that runs in this process; None for a game in its own window. It
+            is a module-level function, so that it can be passed to another process. It imports the game's library only
+            when called. It takes ``tracks`` if the tracks have names.
+        track_names: The tracks that seeds take turns with by default; empty if seeds generate the tracks.
     """
 
     profile: GameProfile
@@ -46,27 +46,27 @@ class Game:
 
     @property
     def name(self) -> str:
-        """Key on the command line."""
+        """Its name on the command line."""
         return self.profile.name
 
     def simulator_maker(self, tracks: Sequence[str] = ()) -> Callable[[], Simulator]:
-        """Return what builds the game.
+        """Return the function that builds the game.
 
         Args:
             tracks: Names of the tracks that seeds take turns with, for a game whose tracks have names.
 
         Raises:
-            GameError: If it runs in a window, where nothing can make it wait, or its tracks have no names.
+            GameError: If it runs in a window and so cannot wait, or if its tracks have no names.
         """
         if self.make_simulator is None:
             raise GameError(
-                f"{self.name} runs in a window of its own and waits for nobody, expected a game that runs in this "
+                f"{self.name} runs in its own window and cannot wait for the agent, expected a game that runs in this "
                 f"process: {', '.join(_SIMULATORS)}. Drive it (`python -m agent drive --game {self.name}`)."
             )
         if not tracks:
             return self.make_simulator
         if not self.track_names:
-            raise GameError(f"the tracks of {self.name} have no names, expected seeds alone. Leave --track out.")
+            raise GameError(f"the tracks of {self.name} have no names, expected only seeds. Leave --track out.")
         return partial(self.make_simulator, tracks=tuple(tracks))
 
 
@@ -92,7 +92,7 @@ _TRACK_NAMES = {"supertuxkart": GRADED_TRACKS}
 
 
 def game_names() -> tuple[str, ...]:
-    """Return the names of all games: those that there is a profile for, then those of other packages."""
+    """Return the names of all games: those with a profile, then those of other packages."""
     profiles = tuple(profile_paths())
     return (*profiles, *(name for name in find_plugins(GROUP) if name not in profiles))
 
@@ -101,8 +101,8 @@ def find_game(name: str) -> Game:
     """Return the game of that name, or of the profile at that path.
 
     Raises:
-        GameError: If there is none (the message lists those there are), its profile is faulty, or another package's
-            cannot be loaded.
+        GameError: If the name is unknown (the message lists the known ones), its profile is faulty, or another
+            package's game cannot be loaded.
     """
     if name.endswith(".toml"):
         return Game(load_profile(Path(name)))
@@ -112,17 +112,17 @@ def find_game(name: str) -> Game:
         if plugin is not None:
             return _load_game(plugin)
         raise GameError(
-            f"game {name!r} is unknown, expected one of: {', '.join(game_names())}. For another game write a profile "
+            f"game {name!r} is unknown, expected one of: {', '.join(game_names())}. For another game, write a profile "
             "(`python -m agent games new`)."
         )
     game = Game(load_profile(paths[name]), _SIMULATORS.get(name), _TRACK_NAMES.get(name, ()))
     if game.profile.capture is None and game.make_simulator is None:
         plugin = find_plugins(GROUP).get(name)
-        if plugin is not None:  # the user's own profile of another package's game
+        if plugin is not None:  # the user's own profile for another package's game
             return replace(_load_game(plugin), profile=game.profile)
         raise GameError(
-            f"{paths[name]}: embedded is true, expected that of a game that runs in this process alone: "
-            f"{', '.join(_SIMULATORS)}. Say in [capture] which window the game is in."
+            f"{paths[name]}: embedded is true, expected that only for games that run in this process: "
+            f"{', '.join(_SIMULATORS)}. Name the game's window in [capture]."
         )
     return game
 
@@ -138,12 +138,12 @@ def _load_game(plugin: "EntryPoint") -> Game:
 
 
 def find_expert() -> Callable[[Simulator], Expert]:
-    """Return what makes an expert for a simulator: the entry point ``expert`` of the group ``hoodcam.drivers``.
+    """Return the function that makes an expert for a simulator: the entry point ``expert`` in ``hoodcam.drivers``.
 
-    An expert reads the game's own state and belongs to training, which the agent works without and never imports.
+    An expert reads the game's own state. It belongs to training, which the agent does not need and never imports.
 
     Raises:
-        GameError: If none is installed, or it cannot be imported.
+        GameError: If no expert is installed, or it cannot be imported.
     """
     from importlib.metadata import entry_points
 

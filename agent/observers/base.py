@@ -1,4 +1,4 @@
-"""Side jobs of the loop (status line, recording, video) behind one interface."""
+"""The interface of observers: side jobs of the loop such as status line, recording and video."""
 
 from dataclasses import dataclass
 from types import TracebackType
@@ -9,7 +9,7 @@ from agent.contract.observation import Frame, Observation
 from agent.engines.base import Prediction
 
 StuckState = Literal["free", "recovering", "given_up"]
-"""Whether a car gets on: ``recovering`` while it is being brought off, ``given_up`` while nothing helped."""
+"""State of a stuck car: ``recovering`` while it is being freed, ``given_up`` after all attempts have failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +19,16 @@ class DrivenTick:
     Attributes:
         kind: ``driven``.
         index: Running number of the tick, from 0.
-        frame: The frame that was acted on.
-        observation: What the policy saw, as a network gets it.
+        frame: The frame of the decision.
+        observation: The policy's input, in the form of a network's input.
         prediction: The policy's raw outputs.
-        controls: What was sent: clipped and arbitrated.
+        controls: The controls sent: clipped and arbitrated.
         latency_s: From the frame's capture to the controls sent, in seconds.
         sections_s: Seconds spent in each named section of the tick: capture, preprocess, infer, send.
         started_ns: When the tick began, on the pacer's clock.
-        intervention: Whether the controls are a person's, who had taken over, and not the policy's.
-        stuck: Whether the car gets on; None where nothing watches.
-        outputs: What the prediction's numbers are, in their order.
+        intervention: Whether the controls come from a person who has taken over, not from the policy.
+        stuck: Whether the car is stuck; None if nothing watches for it.
+        outputs: Names of the prediction's numbers, in their order.
     """
 
     index: int
@@ -51,7 +51,7 @@ class LateTick:
 
     Attributes:
         kind: ``late``.
-        age_s: Age of the picture when the decision was there, in seconds.
+        age_s: Age of the picture when the decision was made, in seconds.
         index, frame, observation, prediction, controls, sections_s, started_ns, intervention, stuck: As in
             :class:`DrivenTick`; the prediction was not sent.
     """
@@ -71,11 +71,11 @@ class LateTick:
 
 @dataclass(frozen=True, slots=True)
 class BlindTick:
-    """A pass of the loop without a picture to drive by: controls were neutral, or a person's.
+    """A pass of the loop without a usable picture: controls were neutral, or a person's.
 
     Attributes:
         kind: ``blind``.
-        reason: Why there was none, in a line.
+        reason: Why there was no picture, in one line.
         index, controls, sections_s, started_ns, intervention, stuck: As in :class:`DrivenTick`.
     """
 
@@ -90,7 +90,7 @@ class BlindTick:
 
 
 TickRecord = DrivenTick | LateTick | BlindTick
-"""Everything that happened in one pass of the loop; ``kind`` says which of them it is."""
+"""Everything that happened in one pass of the loop; ``kind`` says which kind of pass it was."""
 
 
 class TickObserver(Protocol):
@@ -103,4 +103,4 @@ class TickObserver(Protocol):
     ) -> None: ...
 
     def on_tick(self, record: TickRecord) -> None:
-        """Look at one tick, of whatever kind; must return quickly, never change what it is given."""
+        """Look at one tick of any kind; must return quickly and must not change the record."""

@@ -1,4 +1,4 @@
-"""Records the drive as an episode without ever making it wait."""
+"""Records the drive as an episode; the drive never waits for it."""
 
 import logging
 import math
@@ -16,32 +16,32 @@ from agent.observers.base import TickRecord
 
 _log = logging.getLogger(__name__)
 
-# Frames wait uncompressed until the compressing thread has time for them: 25 pictures of 1000 x 800 px BGRA are 80 MB.
+# Frames wait uncompressed until the compressing thread takes them: 25 pictures of 1000 x 800 px BGRA are 80 MB.
 QUEUE_ROWS = 25
-# Compressed ones wait for the disk, which may take its time over a sync: 10 s at 30 a second, at 35 KB each 10 MB. What
-# waits is lost by a kill, but with less room every sync of a second, which disks do take, would leave a hole.
+# Compressed rows wait for the disk, which may be slow to sync: 10 s at 30 a second, or 10 MB at 35 KB each. A kill
+# loses the waiting rows. But with less room, every sync of a second (disks do take that long) would leave a gap.
 DISK_ROWS = 300
 
 
 class EpisodeRecorder:
-    """Writes every tick whose decision was sent into an episode; compression and disk have a thread of their own each.
+    """Writes every tick whose decision was sent into an episode; one thread compresses, another writes to the disk.
 
-    Blind and late ticks are left out: there is no picture, or what was sent does not belong to it. So is what was sent
-    to bring a stuck car off: it is no answer to the picture, and nothing to learn from.
+    Blind and late ticks are left out: they have no picture, or the controls sent do not belong to it. Controls that free
+    a stuck car are left out too: they do not answer the picture, so nothing can be learnt from them.
 
-    When the queue is full, a frame and its row are dropped together and counted. Trouble with the disk never stops
-    the drive: it is logged once, kept in ``problem``, counted row by row, and raised when the recorder is closed. A
-    kill loses what waits: a second at most, or, while the disk stalls, up to ``DISK_ROWS`` and ``QUEUE_ROWS`` more,
-    which is logged as soon as it begins; with ``blocking`` never more than the second.
+    When the queue is full, a frame and its row are dropped together and counted. A failure of the disk never stops the
+    drive: it is logged once, kept in ``problem``, counted row by row, and raised when the recorder is closed. A kill
+    loses the waiting rows: at most a second of them, and up to ``DISK_ROWS`` and ``QUEUE_ROWS`` more while the disk
+    stalls, which is logged as soon as it begins. With ``blocking``, it is never more than the second.
 
     Args:
         path: The sealed file, ending in ``.parquet``.
         header: What is true of the whole episode.
-        telemetry: Asked once a tick for the speed (None where unknown) and further numbers; None records neither.
+        telemetry: Called once a tick for the speed (None if unknown) and further numbers; None records neither.
         blocking: Wait for room in the queue instead of dropping; for simulators that wait.
 
     Attributes:
-        problem: What went wrong first; None while all is well.
+        problem: The first failure; None if there was none.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class EpisodeRecorder:
         self._blocking = blocking
         self._dropped_full = 0  # counted by the loop's thread
         self._dropped_failed = 0  # counted by the disk's thread
-        # The writer has half a second at hand; a simulator can wait as soon as there is as much in the queues.
+        # The writer itself holds half a second. A simulator can wait as soon as the queues hold as much.
         room = max(1, math.floor(header.rate_hz / 4)) if blocking else DISK_ROWS
         self._queue: queue.Queue[EpisodeRow | int | None] = queue.Queue(min(QUEUE_ROWS, room))
         self._encoded: queue.Queue[EncodedRow | EpisodeError | int | None] = queue.Queue(room)
@@ -70,7 +70,7 @@ class EpisodeRecorder:
 
     @property
     def dropped(self) -> int:
-        """Rows that did not make it into the episode so far."""
+        """Rows that are missing from the episode so far."""
         return self._dropped_full + self._dropped_failed
 
     def __enter__(self) -> Self:
@@ -90,7 +90,7 @@ class EpisodeRecorder:
         """Write what is queued and seal the episode.
 
         Raises:
-            EpisodeError: If anything of the drive could not be written, now or before, and nothing else is wrong.
+            EpisodeError: If a part of the drive could not be written, now or before, unless another error is raised.
         """
         self._queue.put(None)
         for thread in self._threads:
@@ -128,7 +128,7 @@ class EpisodeRecorder:
         )
 
     def put(self, row: EpisodeRow) -> bool:
-        """Record a row, or drop and count it if the queue is full; return whether it was taken."""
+        """Record a row, or drop and count it if the queue is full; return whether it was accepted."""
         if not self._told_that_it_waits and self._queue.qsize() + self._encoded.qsize() > self._header.rate_hz / 2:
             self._told_that_it_waits = True
             _log.warning(
@@ -143,12 +143,12 @@ class EpisodeRecorder:
         return True
 
     def discard_since(self, captured_ns: int) -> None:
-        """Take back what was captured from then on; see :meth:`EpisodeWriter.discard_since`."""
+        """Remove the rows captured from then on; see :meth:`EpisodeWriter.discard_since`."""
         self._queue.put(captured_ns)
 
     @property
     def size_bytes(self) -> int:
-        """What the recording takes on the disk now."""
+        """The recording's present size on the disk."""
         try:
             return self._path.with_suffix(RECORDING_SUFFIX).stat().st_size
         except OSError:
@@ -157,14 +157,14 @@ class EpisodeRecorder:
     def _compress(self) -> None:
         while (row := self._queue.get()) is not None:
             self._encoded.put(row if isinstance(row, int) else self._compressed(row))
-            del row  # or its picture would be kept until the next one comes
+            del row  # otherwise its picture is kept until the next one comes
         self._encoded.put(None)
 
     def _compressed(self, row: EpisodeRow) -> EncodedRow | EpisodeError:
-        """Return a row for the disk's thread, or why there is none: that thread counts what is lost."""
+        """Return a row for the disk's thread, or the error: that thread counts the lost rows."""
         try:
             return encode_row(row)
-        except Exception as trouble:  # MemoryError too: neither the drive nor leaving it may wait for a dead thread
+        except Exception as trouble:  # MemoryError too: nothing may wait for a dead thread, during or after the drive
             return EpisodeError(
                 f"The picture of tick {row.frame.index} could not be compressed ({trouble!r}), expected memory for it. "
                 "Close other programs."
@@ -180,7 +180,7 @@ class EpisodeRecorder:
                 if isinstance(row, EpisodeError):
                     raise row
                 self._writer.write(row)
-            except Exception as trouble:  # whatever it is, a recording must not end the drive or leave it waiting
+            except Exception as trouble:  # no error of a recording may end the drive or make it wait
                 self._dropped_failed += max(0, rows_before + 1 - self._writer.rows)
                 self._report(trouble)
 

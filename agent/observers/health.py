@@ -1,4 +1,4 @@
-"""What a drive takes from the system over hours: memory, handles, threads, and deadlines it misses."""
+"""A drive's use of the system over hours: memory, handles, threads, and missed deadlines."""
 
 import contextlib
 import json
@@ -17,21 +17,21 @@ from agent.observers.base import TickRecord
 from agent.system.files import claim_file
 from agent.system.pacing import TickStats, clock_ns
 
-_SETTLING_SHARE = 0.1  # of the samples, which trends leave out: caches are filling then
+_SETTLING_SHARE = 0.1  # the first share of the samples, left out of trends: caches are still filling
 
 
 @dataclass(frozen=True, slots=True)
 class HealthSample:
-    """What this process and those it started take, at one moment.
+    """The resources of this process and its children at one moment.
 
     Attributes:
-        time_s: Since the first tick.
+        time_s: Seconds since the first tick.
         memory_mb: Resident memory of this process.
-        children_memory_mb: That of the game's and the guard's.
-        handles: Open files and the like, of all of them.
-        threads: Of all of them.
-        deadlines: Since the last sample.
-        missed: Those of them that were.
+        children_memory_mb: Resident memory of the game's and the guard's processes.
+        handles: Open files and other handles of all these processes.
+        threads: Threads of all these processes.
+        deadlines: Deadlines since the last sample.
+        missed: Missed deadlines since the last sample.
     """
 
     time_s: float
@@ -44,11 +44,11 @@ class HealthSample:
 
 
 class HealthLog:
-    """Takes a sample every so often, and writes them all whenever an observer of its ends.
+    """Takes samples at regular intervals, and writes all of them whenever one of its observers ends.
 
     Args:
-        path: File to write, JSON; replaced.
-        period_s: How often.
+        path: JSON file to write; replaced.
+        period_s: Seconds between two samples.
         clock: Monotonic time in nanoseconds.
     """
 
@@ -62,11 +62,11 @@ class HealthLog:
         self._next_ns = 0
 
     def of(self, stats: TickStats) -> "HealthObserver":
-        """Return an observer of a drive, or of a lap of one, that adds to the log."""
+        """Return an observer of a drive, or of one lap, that adds to the log."""
         return HealthObserver(self, stats)
 
     def sample_if_due(self, account: Callable[[], tuple[int, int]]) -> None:
-        """Take a sample if it is time; ``account`` tells how many deadlines there were since the last, and missed."""
+        """Take a sample if it is due; ``account`` returns all and missed deadlines since the last sample."""
         now_ns = self._clock()
         if self._first_ns is None:
             self._first_ns = now_ns
@@ -76,7 +76,7 @@ class HealthLog:
         processes = [self._process, *self._process.children(recursive=True)]
         memory_mb, handles, threads = [], 0, 0
         for process in processes:
-            with contextlib.suppress(psutil.Error):  # ended meanwhile
+            with contextlib.suppress(psutil.Error):  # the process has ended meanwhile
                 memory_mb.append(process.memory_info().rss / 1e6)
                 handles += process.num_handles() if psutil.WINDOWS else process.num_fds()
                 threads += process.num_threads()
@@ -84,7 +84,7 @@ class HealthLog:
         self.samples.append(HealthSample(seconds, memory_mb[0], sum(memory_mb[1:]), handles, threads, *account()))
 
     def trends(self) -> dict[str, float]:
-        """Return how much each figure grows in an hour: the slope of a line through its samples, settling left out."""
+        """Return each figure's growth per hour: the slope of a line through its samples, without the first ones."""
         settled = self.samples[math.ceil(len(self.samples) * _SETTLING_SHARE) :]
         if len(settled) < 3:
             return {}
@@ -97,18 +97,18 @@ class HealthLog:
         return {"growth_per_hour": self.trends(), "samples": [asdict(sample) for sample in self.samples]}
 
     def claim(self) -> None:
-        """Find out whether the file can be written.
+        """Check that the file can be written.
 
         Raises:
-            AgentError: If it cannot.
+            AgentError: If it cannot be written.
         """
         claim_file(self._path)
 
     def write(self) -> None:
-        """Write the file, in one go.
+        """Write the whole file.
 
         Raises:
-            AgentError: If that fails.
+            AgentError: If it cannot be written.
         """
         try:
             replace_file(self._path, json.dumps(self.to_dict(), indent=1) + "\n", sync=False)
@@ -124,7 +124,7 @@ class HealthLog:
             return ""
         hours = self.samples[-1].time_s / 3600
         return (
-            f"growth an hour, over {hours:.2f} h: memory {trends['memory_mb']:+.2f} MB (game and guard "
+            f"growth per hour, over {hours:.2f} h: memory {trends['memory_mb']:+.2f} MB (game and guard "
             f"{trends['children_memory_mb']:+.2f} MB), handles {trends['handles']:+.2f}, "
             f"threads {trends['threads']:+.2f}"
         )

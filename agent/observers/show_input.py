@@ -1,4 +1,4 @@
-"""The exact picture the network gets, as a file to look at."""
+"""Writes the network's exact input to a file."""
 
 from pathlib import Path
 from typing import Self
@@ -16,14 +16,13 @@ _PERIOD_NS = 1_000_000_000
 
 
 class ShowInput:
-    """Writes what the network sees as a PNG at the first tick and again about once a second, always a whole file.
+    """Writes the network's input as a PNG at the first tick and then about once a second, always as a whole file.
 
-    Of several pictures, the oldest is on the left.
-
-    Of ticks whose decision was sent, so that it shows what the car drives by.
+    If the network sees several pictures, the oldest is on the left. Only ticks whose decision was sent are shown, so
+    the file shows the pictures that the car drives by.
 
     Args:
-        path: Where to; overwritten.
+        path: The file to write; overwritten.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,7 +44,7 @@ class ShowInput:
             return
         _, png = cv2.imencode(".png", cv2.cvtColor(_side_by_side(record.observation), cv2.COLOR_RGB2BGR))
         try:
-            # A viewer sees the old picture or the new one, never half of one.
+            # So a viewer sees the old picture or the new one, never a half-written one.
             replace_file(self._path, png.tobytes(), sync=False)
         except OSError as exc:
             raise AgentError(

@@ -1,4 +1,4 @@
-"""One line that says how the drive goes."""
+"""The status line of a drive."""
 
 import shutil
 import sys
@@ -13,20 +13,20 @@ from agent.system.pacing import TickStats, clock_ns
 
 _TERMINAL_PERIOD_S = 0.2
 _LOG_PERIOD_S = 5.0
-_RECENT_TICKS = 500  # latency shown is that of the last seconds; the final summary has the whole drive
+_RECENT_TICKS = 500  # the line shows the latency of the last seconds; the final summary has the whole drive
 
 
 class StatusLine:
     """Writes rates, the last prediction with the sent values in brackets, latency and missed deadlines.
 
-    Of ticks whose decision was sent: what was blind or late is told by the log and the summary.
+    It counts only ticks whose decision was sent; blind and late ticks appear in the log and the summary.
 
-    On a terminal the line is rewritten in place five times a second; elsewhere, such as in a log file, one line is
-    written every five seconds. ``Hz`` is the rate achieved since the start; FPS (frames the source delivered) and PPS
-    (predictions made) are those since the line was last written.
+    On a terminal, the line is rewritten in place five times a second. Elsewhere, such as in a log file, a new line is
+    written every five seconds. ``Hz`` is the rate achieved since the start. FPS (frames delivered by the source) and
+    PPS (predictions made) are per second since the line was last written.
 
     Args:
-        stats: The pacer's.
+        stats: The pacer's figures.
         stream: Where to write; standard error if None.
         clock: Monotonic time in nanoseconds.
     """
@@ -58,7 +58,7 @@ class StatusLine:
             return
         self._latencies_s.append(record.latency_s)
         self._last = record
-        if self._written is None:  # rates need a moment to be measured from
+        if self._written is None:  # a rate needs an earlier moment to compare with
             self._written = record
             self._written_at_ns = self._clock()
         elif self._clock() - self._written_at_ns >= self._period_s * 1e9:
@@ -78,7 +78,7 @@ class StatusLine:
             f" | missed {self._stats.missed}/{self._stats.deadlines}"
         )
         if self._in_place:
-            # A wrapped line could not be rewritten in place; a shorter one must cover what the last one left.
+            # A wrapped line could not be rewritten in place; a shorter line must cover the rest of the last one.
             line = line[: shutil.get_terminal_size().columns - 1]
             self._stream.write("\r" + line.ljust(self._columns))
             self._columns = len(line)
@@ -90,7 +90,7 @@ class StatusLine:
 
 
 def format_controls(record: DrivenTick) -> str:
-    """Return raw predictions with the sent values in brackets, output by output."""
+    """Return each output's raw prediction with the sent value in brackets."""
     sent = record.controls.to_array(record.outputs)
     return " ".join(
         f"{name} {raw:.2f} ({value:.2f})"

@@ -17,35 +17,36 @@ from agent.system.files import claim_file
 VIDEO_SUFFIXES = (".mp4", ".webp", ".gif")
 
 ANIMATION_FRAMES = 625
-"""An animated picture is held in memory until it is written: 400 MB at half size. A lap of 20 s at 30 Hz fits."""
+"""The most pictures of an animation, which is held in memory until it is written: 400 MB at half size. A lap of 20 s
+at 30 Hz fits."""
 
 _PANEL_HEIGHT_PX = 40
-_LEAST_WIDTH_PX = 320  # of a picture: less is not worth looking at
+_LEAST_WIDTH_PX = 320  # narrower pictures show too little
 _TEXT_SCALE = 0.4
 _BACKGROUND = (32, 32, 32)
 _TRACK = (72, 72, 72)
 _TEXT = (220, 220, 220)
 _COLOURS = ((230, 170, 60), (90, 190, 90), (70, 70, 220), (60, 200, 230), (200, 110, 190))
-"""Of the axes in the order of their table, again and again; BGR, as all colours here."""
+"""Colours of the axes in the order of their table, repeated as needed; BGR, like all colours here."""
 
 
 class FilmFile:
-    """A film that pictures are written to, one after the other.
+    """A film file to which pictures are added one by one.
 
-    An ``.mp4`` (MPEG-4 part 2, which every OpenCV build can write) may be of any length; a ``.webp`` or ``.gif`` is
-    animated and ends after 625 pictures. The file appears under its name when it is complete, however its block ends.
+    An ``.mp4`` (MPEG-4 part 2, which every OpenCV build can write) may have any length. A ``.webp`` or ``.gif`` is an
+    animation and ends after 625 pictures. The file appears under its name when it is complete, however its block ends.
 
     Args:
-        path: Where to; overwritten. The suffix decides the format.
+        path: The file to write; overwritten. The suffix decides the format.
         rate_hz: Pictures per second.
 
     Raises:
-        ValueError: If the suffix is none of ``VIDEO_SUFFIXES``, or the rate is not positive.
+        ValueError: If the suffix is not in ``VIDEO_SUFFIXES``, or the rate is not positive.
     """
 
     def __init__(self, path: Path, rate_hz: float) -> None:
         if path.suffix.lower() not in VIDEO_SUFFIXES:
-            raise ValueError(f"{path.name} is no video I can write, expected a name ending in .mp4, .webp or .gif")
+            raise ValueError(f"{path.name} cannot be written as a video, expected a name ending in .mp4, .webp or .gif")
         if not rate_hz > 0:
             raise ValueError(f"a video at {rate_hz} Hz is impossible, expected a positive number")
         self._path = path
@@ -79,8 +80,8 @@ class FilmFile:
     def write(self, picture: Pixels) -> None:
         """Add a picture: uint8, shape (even height, even width, 3), BGR.
 
-        One of another size than the first, as after a window's size has changed, is fitted into that, with black beside
-        it or above and below.
+        A picture whose size differs from the first one's, as after a change of a window's size, is fitted into the
+        first one's size, with black borders.
 
         Raises:
             AgentError: If it cannot be written, or an animated picture is full.
@@ -91,7 +92,7 @@ class FilmFile:
         if self._path.suffix.lower() == ".mp4":
             if self._stream is None:
                 self._stream = self._open_stream(picture)
-            if self._stream.write(picture) is False:  # OpenCV before 5 never says so: see _check_stream
+            if self._stream.write(picture) is False:  # OpenCV before 5 never reports it: see _check_stream
                 raise self._cannot_write("OpenCV failed to write a picture")
             self._written += 1
         elif len(self._pictures) < ANIMATION_FRAMES:
@@ -114,7 +115,7 @@ class FilmFile:
         return stream
 
     def _check_stream(self) -> None:
-        """Read the film's own count of its pictures: OpenCV finishes a film on a full disk without a word."""
+        """Read the film's own count of its pictures: on a full disk, OpenCV finishes a film without an error."""
         film = cv2.VideoCapture(str(self._partial))
         readable = round(film.get(cv2.CAP_PROP_FRAME_COUNT)) if film.isOpened() else 0
         film.release()
@@ -131,7 +132,7 @@ class FilmFile:
         animation = cv2.Animation()
         animation.frames = self._pictures
         animation.durations = [round(1000 / self._rate_hz)] * len(self._pictures)
-        # Into memory: written by OpenCV itself, a GIF that a full disk cut short counts as a success.
+        # Into memory: if OpenCV writes a GIF to a full disk, it reports success although the file is incomplete.
         encoded, data = cv2.imencodeanimation(self._path.suffix.lower(), animation)
         if not encoded:
             raise AgentError(f"OpenCV {cv2.__version__} cannot write {self._path.name}. Record an .mp4 instead.")
@@ -139,7 +140,7 @@ class FilmFile:
 
 
 def _fit(picture: Pixels, shape: tuple[int, ...]) -> Pixels:
-    """Return a picture of that height and width, with the whole of this one in its middle."""
+    """Return a picture of that height and width, with the whole given picture in its middle."""
     if picture.shape[:2] == shape:
         return picture
     height, width = shape
@@ -153,16 +154,16 @@ def _fit(picture: Pixels, shape: tuple[int, ...]) -> Pixels:
 
 
 class VideoWriter(FilmFile):
-    """Films every frame that was acted on, with what was done below it; blind and late ticks are left out.
+    """Films every frame whose decision was sent, with the controls below it; blind and late ticks are left out.
 
     Args:
-        path: Where to, see ``FilmFile``.
+        path: The file to write, see ``FilmFile``.
         rate_hz: Ticks per second, so that the video plays at the speed of the drive.
-        scale: Size of the picture relative to the frame; more, up to 1, where that makes it 320 px wide.
-        axes: What the game's car can do: each has a bar.
+        scale: Size of the picture relative to the frame; raised, up to 1, if the picture would be narrower than 320 px.
+        axes: The axes of the game's car: each has a bar.
 
     Raises:
-        ValueError: As ``FilmFile``; or if the scale is not positive.
+        ValueError: As ``FilmFile``, or if the scale is not positive.
     """
 
     def __init__(self, path: Path, rate_hz: float, scale: float = 0.5, axes: Sequence[str] = STANDARD_AXES) -> None:
@@ -185,9 +186,9 @@ def compose(pixels: Pixels, controls: Controls, scale: float, axes: Sequence[str
 
     Args:
         pixels: BGR or BGRA.
-        controls: What was sent.
+        controls: The controls sent.
         scale: Size of the picture relative to the frame.
-        axes: Which have bars.
+        axes: The axes that have bars.
 
     Returns:
         uint8, shape (even height, even width, 3), BGR; video codecs want even sizes.

@@ -25,15 +25,15 @@ class Comparison:
     """How much better the second of two drivers is on the tracks that both drove.
 
     Attributes:
-        first: Model and engine of the first.
-        second: Model and engine of the second.
+        first: Model and engine of the first driver.
+        second: Model and engine of the second driver.
         tracks: Number of tracks that both drove.
-        first_mean: Mean return.
-        second_mean: Mean return.
+        first_mean: The first driver's mean return.
+        second_mean: The second driver's mean return.
         difference: Mean over tracks of the second's return minus the first's.
         low: Lower end of the difference's 95 % confidence interval (bootstrap over tracks).
-        high: Upper end.
-        worst_seed: Track on which the second lost most.
+        high: Upper end of the interval.
+        worst_seed: Track on which the second driver lost most.
         worst_difference: How much it lost there.
     """
 
@@ -76,11 +76,11 @@ def compare_reports(first: Sequence[EvaluationReport], second: Sequence[Evaluati
 
     Args:
         first: One driver's reports, over tracks that differ from report to report.
-        second: The other's.
+        second: The other driver's reports.
 
     Raises:
-        ReportError: If fewer than two tracks were driven by both, games or rates differ, or one side's reports are of
-            different models or engines.
+        ReportError: If both drove fewer than two common tracks, if games or rates differ, or if one side's reports are
+            of different models or engines.
     """
     first_name, second_name = _name(first), _name(second)
     settings = {(report.game, report.decision_period_s) for report in (*first, *second)}
@@ -112,17 +112,17 @@ def compare_reports(first: Sequence[EvaluationReport], second: Sequence[Evaluati
 
 
 def load_report(path: Path) -> EvaluationReport:
-    """Read what ``python -m agent evaluate --json`` printed.
+    """Read the output of ``python -m agent evaluate --json``.
 
     Raises:
-        ReportError: If the file is missing, unreadable or something else.
+        ReportError: If the file is missing, unreadable or not such an output.
     """
     try:
         raw: Any = json.loads(path.read_text(encoding="utf-8"))
         tracks = tuple(TrackResult(**{**track, "problems": tuple(track["problems"])}) for track in raw["tracks"])
         if not all(type(track.seed) is int and is_finite(track.episode_return) for track in tracks):
             raise ValueError("a track without a seed or a finite return")
-        marks = raw.get("marks")  # none in reports of versions before 2026-11, which had CarRacing's for every game
+        marks = raw.get("marks")  # missing in reports from before 2026-11, which used CarRacing's marks for every game
         return EvaluationReport(
             raw["model"],
             raw["engine"],
@@ -133,8 +133,8 @@ def load_report(path: Path) -> EvaluationReport:
         )
     except (GameError, OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as exc:
         raise ReportError(
-            f"{path} cannot be read as an evaluation ({type(exc).__name__}: {exc}), expected what `python -m agent "
-            "evaluate --json` prints. Make it anew."
+            f"{path} cannot be read as an evaluation ({type(exc).__name__}: {exc}), expected the output of `python -m "
+            "agent evaluate --json`. Evaluate again."
         ) from exc
 
 
@@ -159,7 +159,7 @@ def _returns(reports: Sequence[EvaluationReport]) -> dict[int, float]:
 
 
 def compare(settings: CompareSettings) -> Comparison:
-    """Do what ``python -m agent compare`` does.
+    """Compare two drivers, as ``python -m agent compare`` does.
 
     Raises:
         ReportError: If a report cannot be read, or the two drivers cannot be compared.

@@ -1,4 +1,4 @@
-"""What a drive leaves behind: recordings, films, the network's input, a health log."""
+"""The files that a drive writes: recordings, films, the network's input, a health log."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent.observers.health import HealthLog
 
 Watch = Callable[[TickStats], Sequence[TickObserver]]
-"""Makes further side jobs of a drive, such as a line on the terminal, from its timing."""
+"""Makes further observers of a drive, such as a status line on the terminal, from its timing."""
 
 
 def no_watch(stats: TickStats) -> Sequence[TickObserver]:
@@ -34,7 +34,7 @@ def output_observers(
     files: list[Path],
     state: "Callable[[], DriveState] | None" = None,
 ) -> list[TickObserver]:
-    """Return the side jobs that write files; what they will have left behind is appended to ``files``.
+    """Return the observers that write files; the paths of the files are appended to ``files``.
 
     Args:
         settings: Which outputs are wanted, and where.
@@ -43,8 +43,8 @@ def output_observers(
         policy: Who drives.
         rate_hz: Control rate.
         seed: Track of the lap; None for a game in a window.
-        files: Gets their paths.
-        state: How the drive stands, for a game that tells.
+        files: Receives the paths.
+        state: Returns the state of the drive, for a game that reports it.
     """
     observers: list[TickObserver] = []
     if settings.record is not None:
@@ -57,7 +57,7 @@ def output_observers(
             now = state()
             return now.speed, now.telemetry
 
-        # With the time of day, because two drives on one track are two recordings.
+        # The name has the time of day, because two drives on one track are two recordings.
         track = "" if seed is None else f"-{seed}"
         path = settings.record / f"{game}{track}-{time.strftime('%Y%m%d-%H%M%S')}.parquet"
         header = EpisodeHeader(game, policy.driver, rate_hz, seed, axes=with_standard_axes(axes))
@@ -80,7 +80,7 @@ def output_observers(
 
 
 def health_log(settings: DriveSettings) -> "HealthLog | None":
-    """Return what logs the process's health, where that is wanted."""
+    """Return the log of the process's health, if it is wanted."""
     if settings.health is None:
         return None
     from agent.observers.health import HealthLog
@@ -89,12 +89,12 @@ def health_log(settings: DriveSettings) -> "HealthLog | None":
 
 
 def describe_health(health: "HealthLog | None") -> str:
-    """Return how the process's health developed, in a line; empty where nothing logged it."""
-    return "" if health is None else health.describe() or "too short a drive to tell how anything grows"
+    """Return how the process's health developed, in one line; empty if it was not logged."""
+    return "" if health is None else health.describe() or "the drive was too short to measure any growth"
 
 
 def startup_s(started_ns: int | None, first_decision_ns: int | None) -> float | None:
-    """Return seconds from the program's start to its first decision; None where one of them is unknown."""
+    """Return seconds from the program's start to its first decision; None if either time is unknown."""
     if started_ns is None or first_decision_ns is None:
         return None
     return (first_decision_ns - started_ns) / 1e9

@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from agent.system.pacing import TickStats
 
 Progress = Callable[[TrackResult, int], None]
-"""Is told of every track as it ends, and of how many there are."""
+"""Called with the result of each finished track and the number of all tracks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How a driver did, and under which conditions.
+    """A driver's results, and the conditions of the evaluation.
 
     Attributes:
-        report: The figures, by track and over all.
-        rate_used_hz: Decisions a second, of the game's time.
+        report: The figures, by track and over all tracks.
+        rate_used_hz: Decisions per second of the game's time.
         real_time: Whether the game ran on its own clock.
-        interrupted: Whether Ctrl-C cut it short; the report then has the tracks that were finished.
-        peak_memory_mb: Of this process; None where the system does not tell.
-        inference_s: In real time: seconds a decision took when warming up.
-        timing: In real time: how the rate was kept, by name.
+        interrupted: Whether Ctrl-C ended it early; the report then has only the finished tracks.
+        peak_memory_mb: Peak memory of this process; None if the system does not report it.
+        inference_s: In real time: seconds per decision, measured while warming up.
+        timing: In real time: the loop's timing figures by name.
     """
 
     report: EvaluationReport
@@ -45,7 +45,7 @@ class Evaluation:
 
     @property
     def problems(self) -> list[str]:
-        """What went wrong beside the drives, such as films that could not be written."""
+        """Failures other than in driving, such as films that could not be written."""
         return [problem for track in self.report.tracks for problem in track.problems]
 
     def to_dict(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Evaluation:
 def evaluate(
     settings: EvaluateSettings, progress: Progress = lambda result, tracks: None, note: Note = ignore
 ) -> Evaluation:
-    """Drive many tracks and sum up; nothing is printed.
+    """Drive many tracks and summarise the results; nothing is printed.
 
     ::
 
@@ -71,8 +71,8 @@ def evaluate(
 
     Args:
         settings: Who drives, and on which tracks.
-        progress: Is told of every track as it ends.
-        note: Is told of oddities, a line at a time.
+        progress: Called after each track.
+        note: Called with notes for the user, one line at a time.
 
     Raises:
         AgentError: If there is no such game, network or expert, or one of them fails.
@@ -86,7 +86,7 @@ def evaluate(
 
 
 class _Run:
-    """What both ways of evaluating have in common; see :func:`evaluate` for the arguments."""
+    """The common part of both ways of evaluating; see :func:`evaluate` for the arguments."""
 
     def __init__(
         self, settings: EvaluateSettings, game: Game, seeds: Sequence[int], progress: Progress, note: Note
@@ -111,7 +111,7 @@ class _Run:
         return [VideoWriter(path, rate_hz, axes=self.game.profile.axes)]
 
     def report(self, policy: "Policy", rate_hz: float) -> EvaluationReport:
-        """Put the figures of what was finished together; without any, the interrupt goes on."""
+        """Return a report on the finished tracks; if there are none, raise the interrupt again."""
         if not self.results:
             raise KeyboardInterrupt
         marks = self.game.profile.returns
@@ -169,7 +169,7 @@ class _RealTimeRun(_Run):
             try:
                 for lap in drive_laps(running, policy, rate_hz, self.seeds, observers_for=observers_for):
                     if lap.state.outcome == "driving":
-                        continue  # interrupted: no result, and the next round says so
+                        continue  # interrupted: no result, and the next round raises the interrupt
                     laps.append(lap)
                     self.count(track_result(lap.seed, lap.state, lap.summary, lap.mean_speed))
             except KeyboardInterrupt:

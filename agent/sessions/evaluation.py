@@ -1,4 +1,4 @@
-"""Closed-loop evaluation: the same loop on a virtual clock, in lockstep with a simulator, over many tracks."""
+"""Closed-loop evaluation over many tracks: the same loop, on a virtual clock, in lockstep with a simulator."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -22,19 +22,19 @@ from agent.sessions.lockstep_drive import drive_in_lockstep
 
 @dataclass(frozen=True, slots=True)
 class TrackResult:
-    """One track.
+    """A driver's result on one track.
 
     Attributes:
-        seed: Seed that generated it.
+        seed: Seed that generated the track.
         episode_return: Sum of the game's rewards.
         progress: Share of the track covered, [0, 1].
         outcome: ``lap``, ``left`` or ``timeout``.
         seconds: Simulated seconds driven.
         mean_speed: Mean over decisions, in the game's own units of length per second.
         co_pressed_share: Share of raw predictions that pressed throttle and brake at once.
-        problems: What went wrong beside the drive, such as a film that could not be written; one line each.
+        problems: Failures other than in driving, such as a film that could not be written; one line each.
         track: The track's name, for a game whose tracks have names.
-        figures: Further results by name, the game's own: rescues, share of the time off the track...
+        figures: Further results of this game by name: rescues, share of the time off the track...
     """
 
     seed: int
@@ -51,15 +51,15 @@ class TrackResult:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationReport:
-    """How an engine drives a set of tracks; equal to the bit when repeated in lockstep with a deterministic engine.
+    """How an engine drives a set of tracks; in lockstep with a deterministic engine, a repetition gives equal bits.
 
     Attributes:
         model: Name of the weights.
-        engine: What ran them.
+        engine: The engine that ran them.
         game: The game's name.
         decision_period_s: Simulated seconds between decisions.
         tracks: One row each, in the order driven.
-        marks: By what returns count as good or poor; None for a game without such marks.
+        marks: The limits for good and poor returns; None for a game without such limits.
     """
 
     model: str
@@ -96,11 +96,11 @@ class EvaluationReport:
 
     @property
     def share_unfinished(self) -> float:
-        """Share of tracks left or not finished in time."""
+        """Share of tracks on which the car left the field or did not finish in time."""
         return sum(track.outcome != "lap" for track in self.tracks) / len(self.tracks)
 
     def summary(self) -> dict[str, float | int | None]:
-        """Return the figures over all tracks by name; the game's marks, where it has some, are part of their names."""
+        """Return the figures over all tracks by name; some names contain the game's limits for returns."""
         marks: dict[str, float | int] = {}
         if self.marks is not None:
             good, poor = self.marks.good, self.marks.poor
@@ -130,8 +130,8 @@ class EvaluationReport:
     def table(self) -> Table:
         """Return the rows and, below them, the figures over all tracks, for a rich console.
 
-        A game whose tracks have names shows them, and its decisions and own figures in place of seconds and speed: a
-        row fits into a terminal 80 characters wide.
+        For a game whose tracks have names, a row shows the name, the decisions and the game's own figures, and leaves
+        out seconds and speed. So a row fits into a terminal 80 characters wide.
         """
         named = any(track.track for track in self.tracks)
         table = Table(
@@ -149,7 +149,7 @@ class EvaluationReport:
         return table
 
     def _cells(self, track: TrackResult, named: bool) -> dict[str, str]:
-        """Return a track's figures as the table shows them, by heading."""
+        """Return a track's figures for the table, by column heading."""
         driven = {
             "return": f"{track.episode_return:.1f}",
             "progress": f"{track.progress:.1%}",
@@ -191,7 +191,7 @@ def evaluate_policy(
     progress: Callable[[TrackResult], None] = lambda result: None,
     observers_for: Callable[[int], Sequence[TickObserver]] = lambda seed: (),
 ) -> EvaluationReport:
-    """Drive one episode per seed, the simulator waiting for every decision.
+    """Drive one episode per seed; the simulator waits for every decision.
 
     Args:
         make_simulator: Builds the game; called once, and the game is closed at the end.
@@ -199,7 +199,7 @@ def evaluate_policy(
         seeds: One track each.
         hold_ticks: Physics ticks for which each decision is held.
         progress: Called after every track.
-        observers_for: Side jobs for the track of a seed, such as a video.
+        observers_for: Makes the observers for the track of a seed, such as a video.
 
     Returns:
         The report. Nothing in it depends on how fast the machine is.
@@ -237,7 +237,7 @@ def _drive_track(
 
 
 def track_result(seed: int, state: DriveState, summary: DriveSummary, mean_speed: float) -> TrackResult:
-    """Put the row of a finished drive together, whichever way it was driven."""
+    """Return the row of a finished drive, in lockstep or in real time."""
     return TrackResult(
         seed=seed,
         episode_return=state.episode_return,

@@ -1,4 +1,4 @@
-"""One track driven by several models, side by side in one film: the stages of a training, for example."""
+"""A film of one track driven by several models side by side, for example the stages of a training."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -32,8 +32,8 @@ class Tile:
     """Keeps a small picture of every tick, with a caption and the return so far above it.
 
     Args:
-        caption: Whose drive it is.
-        simulator: Knows the return.
+        caption: Who drives.
+        simulator: Supplies the return.
         scale: Size of the picture relative to the frame.
 
     Attributes:
@@ -72,14 +72,14 @@ def drive_for_film(
     scale: float = 0.25,
     limit_s: float = math.inf,
 ) -> list[Pixels]:
-    """Drive a track, the simulator waiting; return a captioned picture of every decision.
+    """Drive a track in lockstep; return a captioned picture of every decision.
 
     Args:
-        simulator: Left open, in the state the drive ended in.
+        simulator: Left open, in the state at the end of the drive.
         policy: What decides; stays open.
-        seed: The track's.
+        seed: The track's seed.
         hold_ticks: Physics ticks for which each decision is held.
-        caption: Whose drive it is.
+        caption: Who drives.
         scale: Size of the pictures relative to the game's.
         limit_s: Simulated seconds after which the drive ends.
 
@@ -97,11 +97,11 @@ def drive_for_film(
 
 
 def side_by_side(films: Sequence[Sequence[Pixels]], every: int = 1) -> Iterator[Pixels]:
-    """Lay films into a grid of about as many rows as columns; one that has ended stays on its last picture, darker.
+    """Place films in a grid of about as many rows as columns; a film that has ended shows its last picture, darker.
 
     Args:
-        films: At least one, none empty, all pictures of the same shape.
-        every: Keep every so-maniest picture.
+        films: At least one film, none empty; all pictures have the same shape.
+        every: Keep one picture out of this many.
 
     Yields:
         uint8, shape (height, width, 3), BGR.
@@ -120,12 +120,12 @@ def film_models(
     on_model: Callable[[Path, DriveState], None] = lambda folder, state: None,
     note: Note = ignore,
 ) -> list[DriveState]:
-    """Have several models drive one track, one after the other, and write one film of them side by side.
+    """Let several models drive one track, one after the other, and write one film of them side by side.
 
     Args:
         settings: Which models, on which track, into which film.
-        on_model: Is told of every model's folder, and how its drive ended.
-        note: Is told of oddities, a line at a time.
+        on_model: Called after each drive with the model's folder and the state at the end.
+        note: Called with notes for the user, one line at a time.
 
     Returns:
         How each drive ended.
@@ -141,7 +141,7 @@ def film_models(
         rates_hz = {ModelSpec.load(folder).rate_hz for folder in folders}
         if len(rates_hz) > 1:
             listed = ", ".join(f"{rate:g}" for rate in sorted(rates_hz))
-            raise SpecError(f"the models decide at {listed} Hz, expected one rate for one film. Film them apart.")
+            raise SpecError(f"the models decide at {listed} Hz, expected one rate for one film. Film them separately.")
         hold_ticks = nearest_hold_ticks(rates_hz.pop(), simulator, note)
         rate_hz = 1.0 / (hold_ticks * simulator.tick_s)
         pictures = settings.seconds * rate_hz / settings.every

@@ -1,4 +1,4 @@
-"""Laps of a real-time game, each with an account of how it went."""
+"""Laps of a real-time game, each with a report."""
 
 import functools
 import itertools
@@ -35,19 +35,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Lap:
-    """One lap: how the drive went, how the loop kept its rate, and what the game had to say.
+    """One lap: how the drive went, how the loop kept its rate, and the game's own figures.
 
     Attributes:
-        seed: Track.
-        state: How the drive stood when it ended; ``driving`` if it was cut short.
-        summary: The loop's account.
+        seed: Seed of the track.
+        state: State of the drive at its end; ``driving`` if it ended early.
+        summary: The loop's summary.
         mean_speed: Mean over decisions, in the game's own units of length per second.
-        first_decision_ns: When the first controls were sent, on ``agent.system.pacing.clock_ns``; None if they never
-            were.
-        physics_ticks_late: Ticks of the game that ran more than a tick after they were due.
+        first_decision_ns: When the first controls were sent, on ``agent.system.pacing.clock_ns``; None if none were.
+        physics_ticks_late: Ticks of the game that ran more than one tick too late.
         game_processor_share: Share of one processor core that the game used.
-        controls_expired: How often the game let go of controls because no new ones came.
-        files: What was written on the way.
+        controls_expired: How often the game released the controls because no new ones came.
+        files: The files written during the lap.
     """
 
     seed: int
@@ -84,16 +83,16 @@ class LiveDrive:
     Attributes:
         game: The game's name.
         model: Name of the weights.
-        engine: What ran them.
-        rate_asked_hz: Control rate that was asked for, by the settings or by the weights.
-        rate_used_hz: Control rate.
-        inference_s: Seconds a decision took when warming up.
-        peak_memory_mb: Of this process; None where the system does not tell.
-        game_peak_memory_mb: Of the game's.
-        laps: Those that were driven, the one cut short included.
-        interrupted: Whether Ctrl-C ended it.
-        fault: What ended it on the way.
-        health: How the process's health developed, where it was logged.
+        engine: The engine that ran them.
+        rate_asked_hz: Control rate that the settings or the weights ask for.
+        rate_used_hz: Control rate of the drive.
+        inference_s: Seconds per decision, measured while warming up.
+        peak_memory_mb: Peak memory of this process; None if the system does not report it.
+        game_peak_memory_mb: Peak memory of the game's process.
+        laps: The laps driven, including one that ended early.
+        interrupted: Whether Ctrl-C ended the drive.
+        fault: The failure that ended the drive, if there was one.
+        health: How the process's health developed, if it was logged.
     """
 
     game: str
@@ -111,13 +110,13 @@ class LiveDrive:
 
     @property
     def returns(self) -> list[float]:
-        """Returns of the laps that came to their end, or else of the one that was cut short."""
+        """Returns of the finished laps; if there are none, of the lap that ended early."""
         ended = [lap for lap in self.laps if lap.state.outcome != "driving"]
         return [lap.state.episode_return for lap in ended or self.laps]
 
     @property
     def problems(self) -> list[str]:
-        """What failed beside the driving."""
+        """Failures other than in driving."""
         return [problem for lap in self.laps for problem in lap.summary.problems]
 
     def to_dict(self, started_ns: int | None = None) -> dict[str, Any]:
@@ -149,19 +148,19 @@ def drive_live(
     note: Note = ignore,
     watch: Watch = no_watch,
 ) -> LiveDrive:
-    """Drive a game that runs beside the agent, in a process of its own, and does not wait for it.
+    """Drive a game that runs in its own process beside the agent and does not wait for it.
 
     Args:
-        settings: What to drive, and what to make of it on the way.
-        on_lap: Is told of every lap as it ends.
-        note: Is told of progress and oddities, a line at a time.
-        watch: Makes further side jobs of every lap.
+        settings: What to drive, and which files to write.
+        on_lap: Called after each lap.
+        note: Called with progress and notes for the user, one line at a time.
+        watch: Makes further observers of every lap.
 
     Returns:
-        How it went, if it ended by Ctrl-C or by a fault on the way, too.
+        How the drive went, also if Ctrl-C or a fault ended it.
 
     Raises:
-        AgentError: If it never began: no such game, no weights, an output that cannot be written.
+        AgentError: If the drive could not begin: no such game, no weights, an output that cannot be written.
     """
     game = find_game(settings.game)
     claim_priority(settings, note)  # the game inherits it
@@ -171,7 +170,7 @@ def drive_live(
     health = health_log(settings)
     files: dict[int, list[Path]] = {}  # by seed
     with ExitStack() as stack:
-        # The game starts up while the network is being loaded, and has all cores to itself.
+        # The game starts while the network is being loaded, and may use all cores.
         running = stack.enter_context(RealTimeGame(game.simulator_maker(), settings.seed))
         claim_cores(settings, note)
         policy = stack.enter_context(closing(open_policy(settings, game.name, note, game.profile.axes)))
@@ -215,7 +214,7 @@ def drive_live(
 def _take_laps(
     driven: Iterator[Lap], files: dict[int, list[Path]], on_lap: Callable[[Lap], None]
 ) -> tuple[list[Lap], bool, str | None]:
-    """Return the laps with their files, whether Ctrl-C ended them, and what fault did."""
+    """Return the laps with their files, whether Ctrl-C ended them, and the fault that ended them."""
     laps: list[Lap] = []
     try:
         for lap in driven:
@@ -233,7 +232,7 @@ def _take_laps(
 
 
 def _left_behind(lap: Lap, files: Sequence[Path]) -> list[Path]:
-    """Return which of a lap's files are its own and not an earlier drive's, left alone by a failure."""
+    """Return the files that this lap wrote; a file left from an earlier drive does not count."""
     problems = lap.summary.problems
     return [path for path in files if path.exists() and not any(path.name in problem for problem in problems)]
 
@@ -248,21 +247,21 @@ def drive_laps(
     seconds: float | None = None,
     stuck: Stuck | None = None,
 ) -> Iterator[Lap]:
-    """Drive one lap per seed and yield each as it ends, in real time.
+    """Drive one lap per seed in real time, and yield each lap as it ends.
 
-    A lap that Ctrl-C or a fault cut short is yielded too, controls neutral; asking for the next one raises the
-    interrupt or the fault then.
+    A lap that Ctrl-C or a fault ended early is yielded too, with neutral controls. The next step of the generator then
+    raises the interrupt or the fault.
 
     Args:
-        game: Open, its clock standing still.
+        game: Open, with its clock stopped.
         policy: What decides, warmed up; stays open.
         rate_hz: Control rate.
-        seeds: Tracks; may be endless if ``seconds`` is given.
-        controller: Where controls go; the game's own if None.
-        observers_for: Side jobs for the track of a seed, given the timing of that lap.
-        stuck: When the car counts as stuck, and what to do then: ``reset`` puts it back on the start line, its lap and
-            the game's clock starting anew. None leaves it there.
-        seconds: When to stop at the latest, in the middle of a lap if need be; counted from the first lap's start.
+        seeds: Seeds of the tracks; may be endless if ``seconds`` is given.
+        controller: Where controls go; the game's own controller if None.
+        observers_for: Makes the observers for the track of a seed, given the timing of that lap.
+        stuck: When the car counts as stuck, and what to do then. ``reset`` puts it back on the start line; its lap and
+            the game's clock start again. None does nothing about it.
+        seconds: When to stop at the latest, even in the middle of a lap; counted from the first lap's start.
 
     Raises:
         AgentError: If the game, the policy or the controller fails.
@@ -286,7 +285,7 @@ def drive_laps(
         game.controller.expiry_s = expiry_for(pacer.period_s)
         summary = DriveSummary(pacer.stats)
         meter = _Meter(game, begin)
-        observers = (*observers_for(seed, pacer.stats), meter)  # the last to be opened, and the first to be closed
+        observers = (*observers_for(seed, pacer.stats), meter)  # the last one opened is the first one closed
         end: KeyboardInterrupt | AgentError | None = None
         try:
             watch = None if stuck is None else StuckWatch(stuck, reset=functools.partial(_start_again, game, seed))
@@ -317,10 +316,10 @@ def _start_again(game: RealTimeGame, seed: int) -> None:
 
 
 def overall_timing(laps: Sequence[Lap]) -> dict[str, float]:
-    """Return how the rate was kept over all laps; equal to the lap's own figures for a single one.
+    """Return the timing figures over all laps; for a single lap, they are the lap's own figures.
 
-    Counts, means, the standard deviation and the percentile of the intervals are those of all ticks together; latencies
-    are the worst lap's.
+    Counts, means, the standard deviation and the percentile of the intervals are over all ticks together; latencies are
+    those of the worst lap.
     """
     timings = [lap.summary.stats.summarise() for lap in laps]
     intervals = [max(0, timing.ticks - 1) for timing in timings]
@@ -352,10 +351,10 @@ def overall_timing(laps: Sequence[Lap]) -> dict[str, float]:
 
 
 class _Meter:
-    """Notes when the first controls were sent, the mean speed, and how the game stood when driving ended.
+    """Notes when the first controls were sent, the mean speed, and the game's state when driving ended.
 
-    Opened after every recorder, which may take seconds, it lets the game's clock run. Of a lap that is cut short the
-    game runs on, while recordings and films are being finished: that is no part of it.
+    It is opened after every recorder, which may take seconds, and then starts the game's clock. If a lap ends early,
+    the game runs on while recordings and films are being finished. That time does not count.
     """
 
     def __init__(self, game: RealTimeGame, begin: Callable[[], None]) -> None:

@@ -20,18 +20,18 @@ def drive_in_lockstep(
     observers_for: Callable[[Lockstep], Sequence[TickObserver]] = lambda lockstep: (),
     limit_s: float = math.inf,
 ) -> DriveSummary:
-    """Put a simulator on a track and drive until the episode is over; nothing depends on how fast the machine is.
+    """Reset a simulator to a track and drive until the episode is over; nothing depends on the machine's speed.
 
     Args:
-        simulator: Left open, in the state in which the drive ended.
+        simulator: Left open, in the state at the end of the drive.
         policy: What decides; stays open.
-        seed: The track's.
+        seed: The track's seed.
         hold_ticks: Physics ticks for which each decision is held.
-        observers_for: Makes the side jobs, once the simulator is on its track.
+        observers_for: Makes the observers, once the simulator is on its track.
         limit_s: Simulated seconds after which the drive ends at the latest.
 
     Returns:
-        The loop's account; how the drive itself went, the simulator's state tells.
+        The loop's summary; the result of the drive is in the simulator's state.
 
     Raises:
         ValueError: If ``hold_ticks`` is not positive.
@@ -41,7 +41,7 @@ def drive_in_lockstep(
     clock = VirtualClock()
     lockstep = Lockstep(simulator, clock, hold_ticks)
     pacer = Pacer(lockstep.period_s, clock, clock.sleep)
-    # The clock of physics adds up rounding errors: half a tick keeps the last one from slipping in.
+    # The clock of the physics adds up rounding errors. Half a tick of tolerance prevents one tick too many.
     last_s = limit_s - simulator.tick_s / 2
 
     def is_over() -> bool:

@@ -1,6 +1,6 @@
-"""What sessions begin with: the network loaded, the rate settled, priority and cores claimed.
+"""The start of a session: load the network, choose the rate, claim priority and cores.
 
-What there is to tell on the way goes to ``note``, a line at a time; nothing is printed here.
+Notes for the user go to ``note``, one line at a time; nothing is printed here.
 """
 
 import math
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from agent.policies.base import Policy
 
 Note = Callable[[str], None]
-"""Is told of progress and oddities, a line at a time."""
+"""Called with progress and notes for the user, one line at a time."""
 
 
 def ignore(line: str) -> None:
-    """Be told, and say nothing."""
+    """Ignore a note."""
 
 
 def open_engine(settings: EngineSettings, game: str, note: Note = ignore, axes: Sequence[str] = AXIS_NAMES) -> "Engine":
     """Load the network.
 
     Args:
-        settings: Which, and what runs it.
-        game: Names the shipped weights where none are given.
-        note: Is told of oddities.
-        axes: What the game's car can do, see :class:`agent.contract.profile.GameProfile`.
+        settings: The network and its engine.
+        game: The game's name; selects the shipped weights if none are given.
+        note: Called with notes for the user, one line at a time.
+        axes: The axes of the game's car, see :class:`agent.contract.profile.GameProfile`.
 
     Raises:
         AgentError: If the model folder or the engine is missing or faulty.
@@ -77,14 +77,14 @@ def open_engine(settings: EngineSettings, game: str, note: Note = ignore, axes: 
 
 
 def open_policy(settings: EngineSettings, game: str, note: Note = ignore, axes: Sequence[str] = AXIS_NAMES) -> "Policy":
-    """Load the network and what feeds it; see :func:`open_engine`."""
+    """Load the network and wrap it in its policy; see :func:`open_engine`."""
     from agent.policies.stacked import policy_for
 
     return policy_for(open_engine(settings, game, note, axes))
 
 
 def open_driver(settings: EvaluateSettings | RecordSettings, simulator: "Simulator", note: Note = ignore) -> "Policy":
-    """Return who drives a game that waits: the network, or the expert where ``settings.driver`` says so.
+    """Return the policy for a game that waits: the network, or the expert if ``settings.driver`` says so.
 
     Raises:
         AgentError: If the network cannot be loaded, or there is no expert.
@@ -103,25 +103,25 @@ def best_of_a_run(folder: Path) -> Path:
 
 
 def shipped_weights(game: str) -> Path:
-    """Return the folder below the current directory if there is one, or else the source checkout's."""
+    """Return the weights' folder below the current directory if there is one, else the source checkout's."""
     folder = Path("model_weights") / game
     return folder if folder.exists() else Path(__file__).resolve().parents[2] / folder
 
 
 def nearest_hold_ticks(rate_hz: float, simulator: "Simulator", note: Note = ignore) -> int:
-    """Return the whole number of physics ticks that comes closest to the rate's period; say so if it is not exact."""
+    """Return the whole number of physics ticks closest to the rate's period; note it if that is not exact."""
     ticks = max(1, round(1.0 / (rate_hz * simulator.tick_s)))
     nearest_hz = 1.0 / (ticks * simulator.tick_s)
     if not math.isclose(nearest_hz, rate_hz, rel_tol=1e-6):
         note(
-            f"{rate_hz:g} Hz is no whole number of the game's ticks of {simulator.tick_s * 1e3:g} ms: deciding every "
-            f"{ticks}, at {nearest_hz:.4g} Hz"
+            f"{rate_hz:g} Hz is not a whole number of the game's ticks of {simulator.tick_s * 1e3:g} ms: deciding "
+            f"every {ticks}, at {nearest_hz:.4g} Hz"
         )
     return ticks
 
 
 def settle_rate(asked_hz: float | None, policy: "Policy", note: Note = ignore) -> tuple[float, float]:
-    """Warm the policy up beside the waiting, drawing game; return the rate to use and seconds a forward pass."""
+    """Warm the policy up beside the running game; return the rate to use and the seconds of a forward pass."""
     from agent.controllers.base import expiry_for
     from agent.driving.loop import stale_after
     from agent.driving.rate import sustainable_rate, warm_up
@@ -149,12 +149,12 @@ def settle_rate(asked_hz: float | None, policy: "Policy", note: Note = ignore) -
 
 
 def claim_priority(settings: ProcessorSettings, note: Note = ignore) -> None:
-    """Raise the priority if that is asked for; say so if it cannot be."""
+    """Raise the priority if that is asked for; note it if that fails."""
     if settings.high_priority and (problem := raise_priority()):
         note(f"{problem}; driving at normal priority")
 
 
 def claim_cores(settings: ProcessorSettings, note: Note = ignore) -> None:
-    """Keep to the cores that were asked for; say so if that cannot be."""
+    """Keep to the cores that were asked for; note it if that fails."""
     if settings.cores is not None and (problem := pin_to(settings.cores)):
         note(f"{problem}; driving on any")

@@ -25,15 +25,15 @@ from agent.system.pacing import Pacer, Timing, clock_ns
 
 @dataclass(frozen=True, slots=True)
 class PersonRecording:
-    """What became of a person's driving.
+    """The result of recording a person.
 
     Attributes:
         game: The game's name.
         counts: What was recorded.
-        timing: How the rate was kept.
+        timing: The timing figures.
         files: The episodes' files.
         interrupted: Whether Ctrl-C ended it.
-        failure: What ended it on the way: a window that was closed, a full disk.
+        failure: The failure that ended it, such as a closed window or a full disk.
     """
 
     game: str
@@ -51,11 +51,11 @@ def record_person(
 
     Args:
         settings: Which game, what they drive with, and where the episodes go.
-        on_tick: Is shown the recording on every tick.
-        note: Is told of progress and oddities, a line at a time.
+        on_tick: Called with the recording on every tick.
+        note: Called with progress and notes for the user, one line at a time.
 
     Raises:
-        AgentError: If it never began: no such game or window, nothing to drive with, no folder that can be written.
+        AgentError: If it could not begin: no such game or window, no device to drive with, no writable folder.
     """
     profile = find_game(settings.game).profile
     track = ControlTrack()
@@ -67,7 +67,7 @@ def record_person(
     interrupted, failure = False, None
     try:
         with ExitStack() as stack:
-            # A person may wait as long as they like: what they do at a standstill is how driving off is learnt.
+            # A person may wait as long as they like. Their controls at a standstill teach the network to drive off.
             source = stack.enter_context(ScreenSource(settings.where_to_look(profile), frozen_s=math.inf))
             hands, averaged_s = choose_input(settings.input, profile, note)
             sampler = stack.enter_context(Sampler(hands, track))
@@ -75,7 +75,7 @@ def record_person(
                 Demonstration(source, track, header, settings.out, started=not settings.wait, averaged_s=averaged_s)
             )
             stack.enter_context(_hotkeys(opened, profile.hotkeys, settings.wait, note))
-            # From when something can be recorded, however long the opening took.
+            # Time counts from the moment when recording is possible, however long the opening took.
             stop_ns = math.inf if settings.seconds is None else clock_ns() + settings.seconds * 1e9
             session = opened
 
@@ -87,7 +87,7 @@ def record_person(
                 session.run(pacer, lambda: clock_ns() >= stop_ns, each_tick)
             except KeyboardInterrupt:
                 interrupted = True
-    except AgentError as exc:  # a window that was closed, a full disk: what was recorded is told all the same
+    except AgentError as exc:  # such as a closed window or a full disk: the recorded part is still reported
         if session is None:
             raise
         failure = exc
@@ -98,10 +98,10 @@ def record_person(
 
 @contextmanager
 def _hotkeys(session: Demonstration, keys: HotkeyMap, are_needed: bool, note: Note) -> Iterator[None]:
-    """Let the hotkeys act on the recording; say so where keys cannot be heard.
+    """Let the hotkeys act on the recording; note it if keys cannot be heard.
 
     Raises:
-        ControllerError: If they cannot, and nothing can be recorded without them.
+        ControllerError: If keys cannot be heard, and nothing can be recorded without them.
     """
     actions = {
         keys.start: session.start_or_stop,
@@ -122,10 +122,11 @@ def _hotkeys(session: Demonstration, keys: HotkeyMap, are_needed: bool, note: No
 
 
 def choose_input(chosen: str | None, profile: GameProfile, note: Note = ignore) -> tuple[Input, float]:
-    """Return what the person drives with, and over how long it is to be averaged.
+    """Return the device that the person drives with, and over how many seconds its controls are averaged.
 
-    Keys are taken for what :class:`agent.controllers.keyboard.Keyboard` would press them for: where a game is driven by
-    keys, for the game's own wheel and a share of the time; where it is driven by a pad, for a steady hand on one.
+    Keys count as the controls for which :class:`agent.controllers.keyboard.Keyboard` would press them. In a game driven
+    by keys, they turn the game's own wheel, and a pedal is a share of the time. In a game driven by a pad, they count
+    as a steady hand on the pad.
     """
     if chosen is None:
         with GamepadInput() as pad:

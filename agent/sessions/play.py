@@ -1,7 +1,7 @@
-"""CarRacing in a window of its own, on its own clock: for people, and for an agent that sees only pixels.
+"""CarRacing in its own window, on its own clock: for people, and for an agent that sees only pixels.
 
-It reads a gamepad or the keyboard and knows nothing of the agent, which captures its window and drives it through a
-virtual pad as it would any game.
+The game reads a gamepad or the keyboard and knows nothing of the agent. The agent captures its window and drives it
+with a virtual pad, like any other game.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-# SDL would show each picture through OpenGL: where that is emulated, 52 % of a core instead of 21 % (50 Hz, Xvfb).
+# Otherwise SDL shows each picture through OpenGL. Emulated OpenGL took 52 % of a core instead of 21 % (50 Hz, Xvfb).
 os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
 
 import pygame
@@ -28,22 +28,22 @@ from agent.settings.play import PlaySettings
 from agent.system.pacing import Pacer
 
 TITLE = "Hoodcam CarRacing"
-"""How the window's title begins; what else there is to say follows. Nothing is written into the picture."""
+"""The beginning of the window's title; messages follow it. Nothing is written into the picture."""
 
 _BESIDE_PX, _ABOVE_AND_BELOW_PX = 16, 100  # a window's frame; its title and a desktop's panels
 _BLIND_DRIVERS = ("dummy", "offscreen", "evdev")
-_STARTS = 0.05  # the clock starts with the first control above this
-_PAUSE_S = 2.0  # between a lap and the next
+_STARTS = 0.05  # the clock starts with the first steering or throttle above this
+_PAUSE_S = 2.0  # between two laps
 _LEFT, _RIGHT = (pygame.K_LEFT, pygame.K_a), (pygame.K_RIGHT, pygame.K_d)
 _THROTTLE, _BRAKE = (pygame.K_UP, pygame.K_w), (pygame.K_DOWN, pygame.K_s)
 
 
 def fitting_size(wanted: tuple[int, int], desktop: tuple[int, int]) -> tuple[int, int]:
-    """Return a window's size that the desktop has room for, in the same shape: what sticks out cannot be captured.
+    """Return the largest size of a window that fits the desktop, in the same shape: pixels outside are not captured.
 
     Args:
-        wanted: Width and height in pixels.
-        desktop: Its width and height in pixels.
+        wanted: The window's wanted width and height in pixels; never exceeded.
+        desktop: The desktop's width and height in pixels.
     """
     room = max(1, desktop[0] - _BESIDE_PX), max(1, desktop[1] - _ABOVE_AND_BELOW_PX)
     scale = min(1.0, *(most / size for most, size in zip(room, wanted, strict=True)))
@@ -52,18 +52,18 @@ def fitting_size(wanted: tuple[int, int], desktop: tuple[int, int]) -> tuple[int
 
 
 class GameWindow:
-    """The window and what is pressed in it; a context manager.
+    """The window and the controls pressed in it; a context manager.
 
     Args:
-        width_px: Of its inside; less where the desktop is too small, in the same shape.
-        height_px: Of its inside.
+        width_px: Width of its inside; less if the desktop is too small, in the same shape.
+        height_px: Height of its inside.
     """
 
     def __init__(self, width_px: int, height_px: int) -> None:
         try:
             pygame.display.init()
             if pygame.display.get_driver() in _BLIND_DRIVERS and not os.environ.get("SDL_VIDEODRIVER"):
-                raise pygame.error("no display")  # SDL's last resort: a window that nobody can see
+                raise pygame.error("no display")  # SDL's last resort is an invisible window
             self._size = fitting_size((width_px, height_px), pygame.display.get_desktop_sizes()[0])
             self._window = pygame.display.set_mode(self._size)
         except pygame.error as exc:
@@ -85,7 +85,7 @@ class GameWindow:
         pygame.display.quit()
 
     def say(self, text: str) -> None:
-        """Put a text behind the window's title."""
+        """Show a text after the window's title."""
         pygame.display.set_caption(f"{TITLE}: {text}")
 
     def show(self, pixels: Any) -> None:
@@ -99,9 +99,9 @@ class GameWindow:
         pygame.display.flip()
 
     def read(self, elapsed_s: float) -> Controls:
-        """Return what the person wants: the pad's controls, and where it is at rest the keys'."""
+        """Return the person's controls: the pad's, or the keys' if the pad is at rest."""
         self.skip = False
-        tapped = set()  # a tap shorter than a tick counts for the whole of it
+        tapped = set()  # a tap shorter than a tick counts for the whole tick
         for event in pygame.event.get():
             if event.type == pygame.KEYDOWN:
                 tapped.add(event.key)
@@ -109,7 +109,7 @@ class GameWindow:
                 self.closed = True
             elif event.type == pygame.KEYDOWN and event.key == pygame.K_r:
                 self.skip = True
-            elif event.type == pygame.WINDOWEXPOSED:  # what was covered or minimised is not kept anywhere else
+            elif event.type == pygame.WINDOWEXPOSED:  # nothing else keeps the picture of a covered or minimised window
                 pygame.display.flip()
         keys = pygame.key.get_pressed()
         left, right, throttle, brake = (
@@ -123,15 +123,16 @@ class GameWindow:
 def play(
     simulator: Simulator, window: GameWindow, seeds: Iterable[int], report: Path | None = None
 ) -> Iterable[tuple[int, DriveState]]:
-    """Drive one lap a seed; yield how each went. The window's close button and Escape end it, R starts a lap again.
+    """Drive one lap for each seed; yield the result of each.
 
-    The clock of a lap stands still until the first control: there is all the time in the world to get ready.
+    The window's close button and Escape end the game; R starts a lap again. A lap's clock stands still until the first
+    steering or throttle, so that there is time to get ready.
 
     Args:
         simulator: The game.
         window: Where it is shown.
-        seeds: Tracks.
-        report: Gets a line of JSON a lap.
+        seeds: Seeds of the tracks.
+        report: Receives one line of JSON for each lap.
     """
     for seed in seeds:
         state, late = _lap(simulator, window, seed)
@@ -161,7 +162,7 @@ def _lap(simulator: Simulator, window: GameWindow, seed: int) -> tuple[DriveStat
             window.say(f"track {seed}")
         if started and simulator.state.outcome == "driving":
             simulator.advance(controls)
-            window.show(simulator.render())  # at rest nothing changes, and the start, seen from afar, is slow to draw
+            window.show(simulator.render())  # at rest nothing changes, and the zoomed-out start is slow to draw
         elif started:
             window.say(f"track {seed}: {simulator.state.outcome}, return {simulator.state.episode_return:.0f}")
             ended_s += simulator.tick_s
@@ -171,14 +172,14 @@ def _lap(simulator: Simulator, window: GameWindow, seed: int) -> tuple[DriveStat
 
 
 def play_carracing(settings: PlaySettings) -> Iterator[tuple[int, DriveState]]:
-    """Do what ``python -m agent play`` does: yield each lap's track and how it went, until the window is closed.
+    """Play, as ``python -m agent play`` does: yield each lap's track and result, until the window is closed.
 
     Raises:
         GameError: If no window can be opened.
     """
     width_px, height_px = round(1000 * settings.scale), round(800 * settings.scale)
     with GameWindow(width_px, height_px) as window:
-        from agent.games.carracing import EPISODE_TICKS, CarRacing  # asks for no display once there is a window
+        from agent.games.carracing import EPISODE_TICKS, CarRacing  # needs no display of its own once there is a window
 
         with closing(CarRacing(EPISODE_TICKS if settings.limit else None)) as simulator:
             seeds = itertools.islice(itertools.count(settings.seed), settings.laps)

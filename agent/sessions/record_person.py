@@ -1,4 +1,4 @@
-"""A person drives a game in a window; what they see and what they do becomes episodes to learn from."""
+"""A person drives a game in a window; their pictures and controls become episodes to learn from."""
 
 import logging
 import time
@@ -22,28 +22,28 @@ from agent.system.pacing import Pacer, clock_ns
 _log = logging.getLogger(__name__)
 
 DISCARDED_S = 5.0
-"""What the discard key takes back: somebody who has just crashed needs about as long to reach it."""
+"""How much the discard key deletes: after a crash, a person needs about this long to reach the key."""
 _ALIKE = 0.05  # controls that differ by less are the same
 _STRAIGHT = 0.05  # a steering below this counts as straight on
 
 
 @dataclass(slots=True)
 class DemonstrationCounts:
-    """What has been recorded; every frame is in one of the counts.
+    """Counts of a recording; every frame is in one of them.
 
     Attributes:
         frames: Rows recorded.
-        dropped: Frames that compressing and writing could not keep up with.
-        repeated: Ticks at which neither the picture nor the controls were new; nothing is recorded then.
+        dropped: Frames lost because compressing and writing could not keep up.
+        repeated: Ticks on which neither the picture nor the controls were new; nothing is recorded then.
         blind: Ticks without a picture: minimised, black, frozen.
-        unheard: Ticks at which the person could not be heard, such as with a gamepad that has gone.
-        discarded: Rows taken back by the discard key, and pictures that waited for their controls then or at the end.
+        unheard: Ticks on which the device could not be read, such as a gamepad that was unplugged.
+        discarded: Rows deleted by the discard key, and pictures still without controls then or at the end.
         left: Rows steering left.
         straight: Rows steering straight on.
         right: Rows steering right.
         marks: How often the mark key was pressed.
         episodes: Files written.
-        size_bytes: Of those files and the recording.
+        size_bytes: Size of those files and the recording.
     """
 
     frames: int = 0
@@ -61,24 +61,24 @@ class DemonstrationCounts:
 
 
 class Demonstration:
-    """Records a person, one episode from every start to the next stop.
+    """Records a person: one episode from every start to the next stop.
 
-    The keys' methods may be called from any thread; they take effect with the next frame.
+    The hotkeys' methods may be called from any thread; they take effect with the next frame.
 
     Args:
         source: The game's pictures; open.
-        track: What the person does.
-        header: What is true of the episodes.
-        folder: Where they go, as GAME-DATE-TIME.parquet.
-        started: Whether to record at once, or only from the start key on.
-        clock: Monotonic time in nanoseconds, the one that stamps the frames.
+        track: The person's controls.
+        header: The header of the episodes.
+        folder: Where the episodes go, as GAME-DATE-TIME.parquet.
+        started: Whether to record at once, or only after the start key.
+        clock: Monotonic time in nanoseconds; the clock that stamps the frames.
         blocking: Wait for the disk instead of dropping frames; for games that wait.
-        averaged_s: A picture's controls are the mean of those from it on for so long, and an episode's last pictures,
-            for which there is no such time, are left out; 0: those of its moment.
+        averaged_s: A picture's controls are the mean over this many seconds after it. An episode's last pictures, which
+            have less time after them, are left out. 0 takes the controls at the moment of the picture.
 
     Attributes:
-        counts: What was recorded so far.
-        paused: Whether recording rests inside an episode.
+        counts: The counts so far.
+        paused: Whether recording is paused inside an episode.
         files: The episodes' files.
     """
 
@@ -111,12 +111,12 @@ class Demonstration:
         self._mark_ns: int | None = None
         self._dropped_before = 0
         self._finished_bytes = 0
-        self._told: str | None = None  # why nothing is being recorded, as it was said last
+        self._told: str | None = None  # the last logged reason why nothing is recorded
         self._was_moved = False  # whether anything was pressed or turned in this episode
         self._rows: deque[tuple[int, float]] = deque(maxlen=round(2 * DISCARDED_S * header.rate_hz))
 
     def __enter__(self) -> Self:
-        """Open the first episode, which takes a second or more, before the person's time runs.
+        """Open the first episode before the person's time starts; that takes a second or more.
 
         Raises:
             EpisodeError: If it cannot be created.
@@ -138,15 +138,15 @@ class Demonstration:
         self._wanted = not self._wanted
 
     def pause_or_go_on(self) -> None:
-        """Let recording rest, or go on, in the same episode."""
+        """Pause or resume recording in the same episode."""
         self.paused = not self.paused
 
     def discard(self) -> None:
-        """Take back the last five seconds."""
+        """Delete the last five seconds."""
         self._discard_since_ns = self._clock() - round(DISCARDED_S * 1e9)
 
     def mark(self) -> None:
-        """Mark this moment: the telemetry of the picture seen then has ``mark`` 1."""
+        """Mark this moment: the telemetry of its picture has ``mark`` 1."""
         self._mark_ns = self._clock()
 
     def run(self, pacer: Pacer, until: Callable[[], bool], each_tick: Callable[[], None] = lambda: None) -> None:
@@ -154,7 +154,7 @@ class Demonstration:
 
         Raises:
             CaptureError: If the window was closed or the screen cannot be read; what was recorded is kept.
-            EpisodeError: If an episode cannot be created or was not written whole.
+            EpisodeError: If an episode cannot be created or was not written completely.
         """
         for _ in pacer.ticks():
             if until():
@@ -186,12 +186,12 @@ class Demonstration:
         self._pending.clear()
 
     def _take_picture(self) -> None:
-        """Record the pictures before this one whose controls are known by now, and take a new one."""
+        """Record the earlier pictures whose controls are known by now, and take a new picture."""
         if self._recorder is not None:
             self._record_known(self._recorder)
         if not self.recording or self.paused:
             return
-        if self._track.unheard is not None:  # what the samples say now is nobody's: no label is made of it
+        if self._track.unheard is not None:  # these samples are not the person's: make no label of them
             self._drop_pending()
             self.counts.unheard += 1
             self._tell(self._track.unheard)
@@ -206,7 +206,7 @@ class Demonstration:
         self._pending.append(frame)
 
     def _tell(self, reason: str | None) -> None:
-        """Say once why nothing is being recorded, and once that something is again."""
+        """Log once why nothing is recorded, and once that recording goes on."""
         if reason == self._told:
             return
         if reason is not None:
@@ -225,7 +225,7 @@ class Demonstration:
             controls = self._track.mean(frame.captured_ns, self._averaged_s)
         else:
             controls = self._track.at(frame.captured_ns)
-        # The same picture again matters only if the person does something else about it: pulls away from a standstill.
+        # A repeated picture matters only if the person's controls have changed, as when driving off from a standstill.
         if self._last is not None and self._last[0] == frame.index and _alike(self._last[1], controls):
             self.counts.repeated += 1
             return
@@ -287,7 +287,7 @@ def _alike(first: Controls, second: Controls) -> bool:
 
 
 def describe(counts: DemonstrationCounts, state: str) -> str:
-    """Return one line: what is recorded, and whether it is "only straight" so far."""
+    """Return one line: the counts, and the shares of left, straight and right so far."""
     rows = max(1, counts.frames)
     return (
         f"{state} | frames {counts.frames}, dropped {counts.dropped}, repeated {counts.repeated}, blind {counts.blind}"
@@ -298,7 +298,7 @@ def describe(counts: DemonstrationCounts, state: str) -> str:
 
 
 def state_of(demonstration: Demonstration) -> str:
-    """Return what the person wants to know first."""
+    """Return the state of the recording in a word or two."""
     if not demonstration.recording:
         return "stopped"
     return "paused" if demonstration.paused else "recording"

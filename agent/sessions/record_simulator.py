@@ -1,4 +1,4 @@
-"""Episodes of a policy, a network or an expert, driving a simulator that waits for it."""
+"""Episodes of a policy (a network or an expert) that drives a simulator in lockstep."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -21,12 +21,12 @@ from agent.settings.record import RecordSettings
 def record_episodes(
     simulator: Simulator, policy: Policy, seeds: Iterable[int], hold_ticks: int, folder: Path
 ) -> Iterator[tuple[Path, DriveState]]:
-    """Drive one track per seed, in lockstep, and yield each episode's file and how the drive ended.
+    """Drive one track per seed, in lockstep, and yield each episode's file and the state at its end.
 
     Args:
         simulator: The game; stays open.
         policy: What decides; stays open.
-        seeds: Tracks.
+        seeds: Seeds of the tracks.
         hold_ticks: Physics ticks for which each decision is held.
         folder: Where ``GAME-SEED.parquet`` goes; an existing one is never overwritten.
 
@@ -39,7 +39,7 @@ def record_episodes(
         summary = drive_in_lockstep(
             simulator, policy, seed, hold_ticks, partial(_recorders, simulator, policy, seed, path)
         )
-        if summary.problems:  # the recording is all there is to this drive
+        if summary.problems:  # the recording is the only purpose of this drive
             raise EpisodeError(summary.problems[0])
         yield path, simulator.state
 
@@ -69,8 +69,8 @@ def record_simulator(
 
     Args:
         settings: Who drives, on which tracks, and where the episodes go.
-        on_episode: Is told of every episode's file, and how its drive ended.
-        note: Is told of oddities, a line at a time.
+        on_episode: Called after each episode with its file and the state at its end.
+        note: Called with notes for the user, one line at a time.
 
     Returns:
         The episodes' files.

@@ -1,4 +1,4 @@
-"""Recorded files looked through, and put right where that can be: what `python -m agent episodes` does."""
+"""Checks recorded files and repairs them where possible: what `python -m agent episodes` does."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -19,30 +19,30 @@ from agent.settings.episodes import EpisodesSettings
 _Done = TypeVar("_Done")
 
 Verdict = Literal["sound", "being recorded", "cut off", "odd", "damaged", "foreign"]
-"""``cut off``: a recording that was killed; ``odd``: it can be read, but what it says cannot be; ``foreign``: of
-another format or version, or not ours to read."""
+"""``cut off``: a recording that was killed; ``odd``: readable, but with impossible values; ``foreign``: of another
+format or version, or not readable by this user."""
 
 DAMAGED_SUFFIX = ".damaged"
-"""Appended to the name of what cannot be read and is set aside."""
+"""Appended to the name of a file that cannot be read and is set aside."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What a file was found to be.
+    """The result of checking a file.
 
     Attributes:
         path: The file.
-        verdict: In a word.
+        verdict: The result in a word.
         problems: What is wrong with it, one line each.
-        rows: Ticks that can be read; 0 where nothing can.
-        seconds: From the first to the last.
-        missing: Ticks that were dropped while recording, by their running numbers.
+        rows: Readable ticks; 0 if nothing can be read.
+        seconds: Time from the first to the last.
+        missing: Number of ticks dropped while recording, according to their running numbers.
         largest_gap_s: Longest time from one row to the next.
-        width_px: Of its pictures; 0 where unknown.
-        height_px: Of its pictures.
-        size_bytes: On the disk.
+        width_px: Width of its pictures; 0 if unknown.
+        height_px: Height of its pictures.
+        size_bytes: Size on the disk.
         game: What was driven.
-        driver: Who gave the labels.
+        driver: Where the labels come from.
     """
 
     path: Path
@@ -65,8 +65,8 @@ class Repair:
 
     Attributes:
         path: The file.
-        deed: What was done, as a sentence; empty if nothing had to be.
-        failed: Whether it is still not as it should be.
+        deed: What was done, as a phrase; empty if nothing had to be done.
+        failed: Whether the file is still not in order.
     """
 
     path: Path
@@ -75,7 +75,7 @@ class Repair:
 
 
 def find_episodes(paths: Iterable[Path]) -> list[Path]:
-    """Return the episodes and recordings among some paths, those below folders included, in order.
+    """Return the episodes and recordings among some paths and in their folders, in order.
 
     Raises:
         EpisodeError: If a path does not exist, or is a file of another kind.
@@ -97,12 +97,12 @@ def find_episodes(paths: Iterable[Path]) -> list[Path]:
 
 
 def examine(path: Path, thorough: bool, advance: Callable[[int], None] = lambda rows: None) -> Examination:
-    """Look through a file.
+    """Check a file.
 
     Args:
         path: An episode or a recording.
-        thorough: Decode every picture too; otherwise the first.
-        advance: Told of rows whose pictures have been looked at.
+        thorough: Decode every picture too; otherwise only the first.
+        advance: Called with the number of rows whose pictures have been checked.
     """
     size_bytes = path.stat().st_size if path.exists() else 0
     written = path.suffix == RECORDING_SUFFIX and _is_being_written(path)
@@ -145,11 +145,11 @@ def examine(path: Path, thorough: bool, advance: Callable[[int], None] = lambda 
 
 
 def repair(path: Path) -> Repair:
-    """Put a file right; doing it again changes nothing.
+    """Repair a file; doing it again changes nothing.
 
-    A recording that was cut off is sealed. Of a damaged episode what can be read is kept, under its name; the damaged
-    file is set aside under another, never deleted. A sound episode, one that is being recorded, and files of other
-    formats or versions are not touched. The episode and its recording are claimed meanwhile.
+    A recording that was cut off is sealed. The readable part of a damaged episode is kept under its name; the damaged
+    file is set aside under another name, never deleted. A sound episode, an episode that is being recorded, and files
+    of other formats or versions are not touched. The episode and its recording are locked meanwhile.
 
     Args:
         path: An episode or a recording.
@@ -173,7 +173,7 @@ def repair(path: Path) -> Repair:
 
 def _repair_recording(path: Path) -> Repair:
     if not path.exists():
-        return Repair(path)  # sealed with the episode beside it, a moment ago
+        return Repair(path)  # it was sealed with the episode beside it, a moment ago
     try:
         left = Episode.open(path)
     except ForeignEpisodeError as exc:
@@ -183,14 +183,14 @@ def _repair_recording(path: Path) -> Repair:
     sealed = path.with_suffix(SEALED_SUFFIX)
     held = _holds(sealed, left)
     unread_bytes = left.unread_bytes
-    del left  # unmaps the file, which Windows would not let go otherwise
+    del left  # unmaps the file; Windows would keep it open otherwise
     if held in ("another kind", "another drive"):
         return Repair(
             path,
             f"left alone: the {sealed.name} beside it is of {held}. Rename one of them, then repair again",
             failed=True,
         )
-    path.with_suffix(SEALING_SUFFIX).unlink(missing_ok=True)  # half of what is made again here
+    path.with_suffix(SEALING_SUFFIX).unlink(missing_ok=True)  # a half-finished file, which is made again here
     if held == "all":
         if unread_bytes:
             aside = _set_aside(path).name
@@ -205,7 +205,7 @@ def _repair_recording(path: Path) -> Repair:
     if episode.unread_bytes:
         deed += f"; what could not be read is in {_set_aside(path).name}"
     failed = False
-    if examine(sealed, thorough=True).verdict == "damaged":  # as it was recorded
+    if examine(sealed, thorough=True).verdict == "damaged":  # it was recorded like that
         salvaged = _salvage(sealed)
         deed, failed = f"{deed}; {salvaged.deed}", salvaged.failed
     path.unlink(missing_ok=True)
@@ -226,7 +226,7 @@ def _repair_sealed(path: Path) -> Repair:
     done = _repair_recording(recording)
     if recording.exists() or not path.exists() or examine(path, thorough=True).verdict != "damaged":
         return done
-    salvaged = _salvage(path)  # its recording was of no use
+    salvaged = _salvage(path)  # its recording did not help
     return Repair(path, f"{salvaged.deed}; {recording.name} {done.deed}", salvaged.failed)
 
 
@@ -240,7 +240,7 @@ def _salvage(path: Path) -> Repair:
 
 
 def _holds(sealed: Path, left: Episode) -> Literal["nothing", "another kind", "another drive", "less", "all"]:
-    """Return what a sealed file, which need not be there, has of what can be read of a recording."""
+    """Return how much of the readable part of a recording a sealed file has; the sealed file need not exist."""
     if not sealed.exists():
         return "nothing"
     verdict = examine(sealed, thorough=True).verdict
@@ -250,11 +250,12 @@ def _holds(sealed: Path, left: Episode) -> Literal["nothing", "another kind", "a
         beside = Episode.open(sealed)
     except EpisodeError:
         return "less"
-    # Times and running numbers tell no drives apart: in lockstep each begins at 0. Nor does the second it began in.
+    # Times and running numbers cannot tell drives apart: in lockstep, each begins at 0. Nor can the second of the
+    # start.
     ours, theirs = _rows(left), _rows(beside)
     if (left.header, left.created) != (beside.header, beside.created) or not (ours <= theirs or theirs <= ours):
         return "another drive"
-    # Of two damaged files the sealed one has more to salvage: a recording ends with its first damage.
+    # Of two damaged files, more can be saved from the sealed one: a recording ends with its first damage.
     return "all" if ours <= theirs and (verdict != "damaged" or left.unread_bytes) else "less"
 
 
@@ -269,7 +270,7 @@ def _rows(episode: Episode) -> set[bytes]:
 def _is_being_written(path: Path) -> bool:
     try:
         return is_claimed(path)
-    except OSError:  # gone, or not ours to open; reading it will tell
+    except OSError:  # gone, or not ours to open; reading it will show which
         return False
 
 
@@ -284,7 +285,7 @@ def _set_aside(path: Path) -> Path:
 
 
 def _look_at_pictures(episode: Episode, advance: Callable[[int], None]) -> tuple[list[str], list[str]]:
-    """Return a line a picture that cannot be decoded, and one a change of their size, as of a window's."""
+    """Return one line for each picture that cannot be decoded, and one for each change of the pictures' size."""
     damage: list[str] = []
     changes: list[str] = []
     size = None
@@ -292,18 +293,18 @@ def _look_at_pictures(episode: Episode, advance: Callable[[int], None]) -> tuple
         try:
             height_px, width_px = episode.frame(row).pixels.shape[:2]
         except AgentError as exc:
-            if str(exc) not in damage[-1:]:  # a damaged part is told once, for all of its rows
+            if str(exc) not in damage[-1:]:  # a damaged part is reported once for all of its rows
                 damage.append(str(exc))
         else:
             if size not in (None, (width_px, height_px)):
-                changes.append(f"the pictures change their size at row {row}, to {width_px} x {height_px} px")
+                changes.append(f"the pictures change size at row {row}, to {width_px} x {height_px} px")
             size = (width_px, height_px)
         advance(1)
     return damage, changes
 
 
 def _oddities(episode: Episode) -> Iterator[str]:
-    """Yield what is told and cannot be so."""
+    """Yield a line for each kind of impossible value."""
     backwards = np.flatnonzero(np.diff(episode.captured_ns) < 0)
     if backwards.size:
         yield f"time goes backwards at row {backwards[0] + 1} ({backwards.size} times)"
@@ -312,7 +313,7 @@ def _oddities(episode: Episode) -> Iterator[str]:
         yield f"running numbers go backwards at row {again[0] + 1} ({again.size} times)"
     for controls, whose in ((episode.controls, "label"), (episode.executed, "executed")):
         for column, name in enumerate(episode.header.axes):
-            if name not in AXIS_BY_NAME:  # a later version's
+            if name not in AXIS_BY_NAME:  # an axis of a later version
                 continue
             low, high = AXIS_BY_NAME[name].low, AXIS_BY_NAME[name].high
             beyond = np.flatnonzero((controls[:, column] < low) | (controls[:, column] > high))
@@ -324,7 +325,7 @@ def _oddities(episode: Episode) -> Iterator[str]:
 def examine_all(
     settings: EpisodesSettings, thorough: bool, progress: Callable[[int], None] = lambda files: None
 ) -> list[Examination]:
-    """Look through every file that the settings name; ``progress`` is told after each how many there are.
+    """Check every file that the settings name; after each, ``progress`` is called with the number of all files.
 
     Raises:
         EpisodeError: If a path does not exist, or is a file of another kind.
@@ -333,7 +334,7 @@ def examine_all(
 
 
 def repair_all(settings: EpisodesSettings, progress: Callable[[int], None] = lambda files: None) -> list[Repair]:
-    """Put right every file that the settings name; ``progress`` is told after each how many there are.
+    """Repair every file that the settings name; after each, ``progress`` is called with the number of all files.
 
     Raises:
         EpisodeError: If a path does not exist, or is a file of another kind.

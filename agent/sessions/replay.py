@@ -1,4 +1,4 @@
-"""The network over a recorded episode, offline and deterministic; and its predictions against stored ones."""
+"""Runs the network over a recorded episode, offline and deterministic; compares its predictions with stored ones."""
 
 import hashlib
 import json
@@ -31,15 +31,15 @@ REFERENCE_FORMAT = "hoodcam-reference/1"
 REFERENCE_DIGITS = 6  # decimals kept of a prediction; float32 near 1 has seven
 
 TOLERANCES: dict[Precision, float] = {"f32": 1e-3, "bf16": 0.02, "int8": 0.1}
-"""Largest difference in any prediction that counts as the same network, by what it is computed in.
+"""Largest difference of a prediction that still counts as the same network, by the precision of the computation.
 
-float32 on another processor, or by another runtime, rounds differently by 1e-5. The shipped weights, over the recording
-in ``tests/data`` against their reference: bfloat16 differs by 0.007, int8 by 0.04, both in the throttle.
+On another processor or in another runtime, float32 rounds differently by 1e-5. For the shipped weights, on the
+recording in ``tests/data``, bfloat16 differs from the reference by 0.007 and int8 by 0.04, both in the throttle.
 """
 
 
 def tolerance_of(engine: str) -> float:
-    """Return the tolerance for the engine of that name; for one that is not known here, that of float32."""
+    """Return the tolerance for the engine of that name; for an unknown engine, the tolerance of float32."""
     try:
         return TOLERANCES[find_engine(engine).precision]
     except EngineError:
@@ -51,10 +51,10 @@ class OutputReport:
     """How one output compares with the recorded label.
 
     Attributes:
-        mean_absolute_error: Of the clipped prediction, in the label's unit.
+        mean_absolute_error: Error of the clipped prediction, in the label's unit.
         max_error: Largest absolute error.
         max_error_row: Row of the episode where it occurs.
-        correlation: Pearson's, between clipped prediction and label; None where one of them never changes.
+        correlation: Pearson's, between clipped prediction and label; None if one of them never changes.
     """
 
     mean_absolute_error: float
@@ -78,14 +78,14 @@ class StageReport:
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """What a network says to an episode.
+    """A network's predictions for an episode, with errors and times.
 
     Attributes:
         episode: File name of the episode.
-        frames_sha256: Of all decoded pixels and their shapes: two encodings of the same pictures have the same.
-        engine: What ran the network.
-        outputs: By name, in the order of the spec.
-        stages: By name: decode, preprocess, infer.
+        frames_sha256: Checksum of all decoded pixels and their shapes; it does not depend on the encoding.
+        engine: The engine that ran the network.
+        outputs: Reports by name of the output, in the order of the spec.
+        stages: Reports by name of the stage: decode, preprocess, infer.
         predictions: float32, shape (rows, outputs): raw, not clipped.
     """
 
@@ -111,18 +111,18 @@ class ReplayReport:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceComparison:
-    """Predictions against stored ones.
+    """A comparison of predictions with stored ones.
 
     Attributes:
         tolerance: Largest difference allowed.
-        max_difference: Largest one found.
+        max_difference: Largest difference found.
         row: Row of the episode where it was found.
         output: Output where it was found.
         predicted: The prediction there.
-        expected: The stored one.
+        expected: The stored prediction there.
         differing_rows: Rows in which any output differs by more than the tolerance.
         rows: Rows compared.
-        reference: What the stored predictions were made with.
+        reference: The weights, engine and preprocessing of the stored predictions.
     """
 
     tolerance: float
@@ -142,7 +142,7 @@ class ReferenceComparison:
 
     @property
     def message(self) -> str:
-        """The outcome in words, for people."""
+        """The result in words, for people."""
         where = (
             f"largest difference {self.max_difference:.2g} at frame {self.row}, {self.output}: predicted "
             f"{self.predicted:.6f}, reference {self.expected:.6f} (tolerance {self.tolerance:g})"
@@ -160,15 +160,15 @@ def replay(episode: Episode, engine: Engine) -> ReplayReport:
     """Run preprocessing and network over every frame of an episode.
 
     Args:
-        episode: What was recorded.
-        engine: What runs the network.
+        episode: The recording.
+        engine: Runs the network.
 
     Returns:
         Errors against the recorded label, stage times, and the predictions.
 
     Raises:
         EpisodeError: If a frame cannot be read, or the episode lacks an axis that the network has an output for.
-        ControlsError: If a prediction is NaN, infinite, or not one value an output.
+        ControlsError: If a prediction is NaN or infinite, or does not have one value for each output.
         EngineError: If the runtime fails.
     """
     outputs = engine.spec.output_names
@@ -209,9 +209,9 @@ def save_reference(path: Path, report: ReplayReport, spec: ModelSpec) -> None:
     """Store the predictions of a replay as JSON, rounded to six decimals; replaces an earlier reference.
 
     Args:
-        path: Where to.
-        report: The replay's.
-        spec: The weights'.
+        path: The file to write.
+        report: The replay's report.
+        spec: The weights' spec.
 
     Raises:
         EpisodeError: If the file cannot be written.
@@ -229,12 +229,12 @@ def save_reference(path: Path, report: ReplayReport, spec: ModelSpec) -> None:
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A frame a line: a change of a few predictions stays readable in a diff.
+        # One frame per line: a change of a few predictions stays readable in a diff.
         text = json.dumps(reference, indent=1, allow_nan=False).replace("\n   ", " ").replace("\n  ]", " ]")
         replace_file(path, text + "\n")
     except OSError as exc:
         raise EpisodeError(
-            f"{path} cannot be written ({exc.strerror or exc}), expected a file in a folder open to you. "
+            f"{path} cannot be written ({exc.strerror or exc}), expected a file in a folder that you may write to. "
             "Choose another path for the reference."
         ) from exc
 
@@ -243,15 +243,15 @@ def compare_with_reference(path: Path, report: ReplayReport, tolerance: float | 
     """Compare a replay's predictions with stored ones.
 
     Args:
-        path: Written by :func:`save_reference`.
+        path: A file written by :func:`save_reference`.
         report: The replay of the same episode.
-        tolerance: Largest difference allowed in any prediction; None takes that of the report's engine.
+        tolerance: Largest difference allowed in any prediction; None takes the tolerance of the report's engine.
 
     Returns:
         The largest difference and where it is; ``passed`` says whether it is allowed.
 
     Raises:
-        ValueError: If the tolerance is negative or no number.
+        ValueError: If the tolerance is negative or not a number.
         EpisodeError: If the reference is missing or unreadable, or was made from other frames.
     """
     tolerance = tolerance_of(report.engine) if tolerance is None else tolerance
@@ -270,7 +270,7 @@ def compare_with_reference(path: Path, report: ReplayReport, tolerance: float | 
             f"{path} holds predictions of shape {expected.shape}, the replay made {report.predictions.shape}. "
             "The file is damaged; restore it or store a new reference."
         )
-    predicted = _rounded(report.predictions)  # so that a tolerance of 0 asks for equality of what is stored
+    predicted = _rounded(report.predictions)  # so that a tolerance of 0 compares exactly what is stored
     differences = np.abs(predicted - expected)
     row, column = (int(index) for index in np.unravel_index(np.argmax(differences), differences.shape))
     weights = raw["weights_sha256"]
@@ -303,7 +303,7 @@ def _load_reference(path: Path, outputs: tuple[str, ...]) -> dict[str, Any]:
             raise ValueError(f"predictions that are not {len(outputs)} finite numbers a frame")
         texts = [raw[name] for name in ("episode", "frames_sha256", "model", "engine", "preprocessing")]
         if not all(isinstance(text, str) for text in [*texts, raw["weights_sha256"] or ""]):
-            raise TypeError("a name or checksum that is no text")
+            raise TypeError("a name or checksum is not a text")
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError, OverflowError) as exc:
         raise EpisodeError(
             f"{path} cannot be read as a reference ({type(exc).__name__}: {exc}), expected {REFERENCE_FORMAT}. "
@@ -326,14 +326,14 @@ def _correlation(predicted: npt.NDArray[np.float32], label: npt.NDArray[np.float
 
 
 def replay_recording(settings: ReplaySettings, note: Note = ignore) -> tuple[ReplayReport, ReferenceComparison | None]:
-    """Do what ``python -m agent replay`` does: run the network over a recording, and keep or compare its predictions.
+    """Run the network over a recording, and store or compare its predictions, as ``python -m agent replay`` does.
 
     Args:
         settings: Which recording, and what to compare with.
-        note: Is told of oddities, a line at a time.
+        note: Called with notes for the user, one line at a time.
 
     Returns:
-        What the network says, and how that compares with the reference where there is one.
+        The network's report, and the comparison with the reference if there is one.
 
     Raises:
         AgentError: If recording, network or reference cannot be read.

@@ -1,4 +1,4 @@
-"""A drive of a game in a window: seen on the screen, moved by a gamepad or by keys, a guard process between."""
+"""A drive of a game in a window: captured from the screen, moved by a gamepad or keys through a guard process."""
 
 import functools
 import logging
@@ -36,17 +36,17 @@ class WindowDrive:
     Attributes:
         game: The game's name.
         model: Name of the weights.
-        engine: What ran them.
+        engine: The engine that ran them.
         rate_used_hz: Control rate.
-        inference_s: Seconds a decision took when warming up.
+        inference_s: Seconds per decision, measured while warming up.
         interrupted: Whether Ctrl-C ended it.
-        peak_memory_mb: Of this process; None where the system does not tell.
+        peak_memory_mb: Peak memory of this process; None if the system does not report it.
         first_decision_ns: When the first controls were sent, on ``agent.system.pacing.clock_ns``; None if never.
-        captured: What became of the pictures.
-        controls_expired: How often the guard let go because no new controls came.
-        summary: The loop's account.
-        files: What was written.
-        health: How the process's health developed, where it was logged.
+        captured: Counts of the pictures.
+        controls_expired: How often the guard released the controls because no new ones came.
+        summary: The loop's summary.
+        files: The files written.
+        health: How the process's health developed, if it was logged.
     """
 
     game: str
@@ -82,25 +82,25 @@ class WindowDrive:
 
 
 def drive_window(settings: DriveSettings, note: Note = ignore, watch: Watch = no_watch) -> WindowDrive:
-    """Drive a game in a window until Ctrl-C, or for ``settings.seconds``; the controls are neutral in the end.
+    """Drive a game in a window until Ctrl-C, or for ``settings.seconds``; the controls are neutral at the end.
 
     Args:
-        settings: What to drive, and what to make of it on the way.
-        note: Is told of progress and oddities, a line at a time.
-        watch: Makes further side jobs.
+        settings: What to drive, and which files to write.
+        note: Called with progress and notes for the user, one line at a time.
+        watch: Makes further observers.
 
     Returns:
-        How it went; a fault on the way is ``summary.fault``.
+        How it went; a fault that ended the drive is in ``summary.fault``.
 
     Raises:
-        AgentError: If it never began: no such game or window, no gamepad, no weights.
+        AgentError: If it could not begin: no such game or window, no gamepad, no weights.
     """
     profile = find_game(settings.game).profile
     claim_priority(settings, note)  # the guard inherits it
     health = health_log(settings)
     files: list[Path] = []
     with ExitStack() as stack:
-        # Before the network is loaded: a fault in window or pad is told at once, and the game sees the pad early.
+        # Before the network is loaded: so a fault of the window or pad shows at once, and the game sees the pad early.
         source = stack.enter_context(ScreenSource(settings.where_to_look(profile)))
         controller = stack.enter_context(_make_controller(settings, profile))
         claim_cores(settings, note)
@@ -158,7 +158,7 @@ def _nobody() -> None:
 
 
 def _make_controller(settings: DriveSettings, profile: GameProfile) -> Controller:
-    """Return what moves the car, held by a guard process that lets go when it hears nothing from this one."""
+    """Return the controller, held by a guard process that releases the controls when this process is silent."""
     if settings.dry_run:
         from agent.controllers.memory import MemoryController
 

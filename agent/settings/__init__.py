@@ -1,4 +1,4 @@
-"""What each command can be told: a frozen, checked dataclass a command, for its command line and for Python alike.
+"""The settings of each command: one frozen, checked dataclass per command, for the command line and for Python.
 
 ``agent.settings.base`` says how an option is written; ``agent.commands.options`` makes command lines from them.
 """

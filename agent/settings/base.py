@@ -1,4 +1,4 @@
-"""Settings: frozen dataclasses whose options are each written once, with help, default and check together.
+"""Settings: frozen dataclasses. Each option is written once, with its help, default and check.
 
 ::
 
@@ -7,7 +7,7 @@
         rounds: int = field(default=3, metadata=option("turns of each loop", at_least_one, metavar="N"))
 
 Python callers pass keyword arguments; the command line is made from the same fields (``agent.commands.options``). Both
-are checked by the same function. Values may be given as on the command line, as text: a path, for example.
+are checked by the same function. A value may also be given as text, as on the command line: a path, for example.
 """
 
 import inspect
@@ -19,11 +19,11 @@ from agent.contract.errors import AgentError
 
 
 class SettingsError(ValueError):
-    """A setting has a value that it cannot have, or two settings exclude each other; the message is one line."""
+    """A setting has an invalid value, or two settings exclude each other; the message is one line."""
 
 
 class Choices(Protocol):
-    """All values that an option has; a tuple is one."""
+    """All values that an option can have, such as a tuple."""
 
     def __contains__(self, value: object, /) -> bool: ...
 
@@ -48,18 +48,18 @@ class Option:
     """How a field is given and checked.
 
     Attributes:
-        help: What it does, with its unit; the default is added where the field has one that says something, and the
-            choices take the place of ``%(choices)s``.
-        check: Takes a value, or the text of one, and returns the value; raises ``ValueError`` or ``AgentError``, with
-            what was found and what was expected. It sees a single value where ``several`` is set. None for a switch,
-            and where ``choices`` says it all.
-        metavar: What stands for the value in the help.
-        choices: All values that there are.
-        several: How more than one value is given: ``together`` behind one option, or the option ``repeated``.
-        flag: Name on the command line, without hyphens, where it is not the field's own.
+        help: What the option does, with its unit. A meaningful default is added, and the choices replace
+            ``%(choices)s``.
+        check: Takes a value or its text, and returns the value. Raises ``ValueError`` or ``AgentError`` with what was
+            found and what was expected. If ``several`` is set, it gets one value at a time. None for a switch, or if
+            ``choices`` is enough.
+        metavar: Placeholder for the value in the help.
+        choices: All allowed values.
+        several: How more than one value is given: ``together`` after one option, or with the option ``repeated``.
+        flag: Name on the command line, without hyphens, if it differs from the field's name.
         positional: Whether it is given without a name.
-        group: The heading it stands below in the help.
-        excludes: Name shared by options of which only one may be given.
+        group: Its heading in the help.
+        excludes: A name shared by options of which only one may be given.
     """
 
     help: str | Callable[[], str]
@@ -73,11 +73,11 @@ class Option:
     excludes: str | None = None
 
     def checked(self, value: Any) -> Any:
-        """Return the value as it is kept.
+        """Return the value in its final type.
 
         Raises:
-            ValueError: If the option cannot have it.
-            AgentError: Likewise, found by what the value is made of.
+            ValueError: If the option cannot have this value.
+            AgentError: The same, raised by the type of the value.
         """
         if self.several is None:
             return self._checked_one(value)
@@ -112,10 +112,10 @@ class Settings:
     A subclass that checks more overrides ``__post_init__`` and begins with ``super().__post_init__()``.
 
     Attributes:
-        error: What is raised for a value that cannot be.
+        error: The type of error for an invalid value.
 
     Raises:
-        SettingsError: If a value cannot be, or two settings exclude each other.
+        SettingsError: If a value is invalid, or two settings exclude each other.
     """
 
     error: ClassVar[type[Exception]] = SettingsError
@@ -144,7 +144,7 @@ def options_of(settings: type[Settings]) -> list[tuple[Field[Any], Option]]:
 
 
 def default_of(described: Field[Any]) -> Any:
-    """Return an option's default; ``dataclasses.MISSING`` where it must be given."""
+    """Return an option's default; ``dataclasses.MISSING`` if it must be given."""
     return described.default_factory() if described.default_factory is not MISSING else described.default
 
 

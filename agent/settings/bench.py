@@ -1,4 +1,4 @@
-"""What ``bench`` can be told."""
+"""Settings of ``bench``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,13 +30,13 @@ class BenchSettings(Settings):
         default=None,
         metadata=option("which, separated by commas (default: all that run here)", engine_names, metavar="A,B,C"),
     )
-    rounds: int = field(default=20, metadata=option("turns of 10 decisions an engine", at_least_one, metavar="N"))
+    rounds: int = field(default=20, metadata=option("turns of 10 decisions for each engine", at_least_one, metavar="N"))
     threads: int | None = field(
         default=None,
         metadata=option("processor threads of each (default: the engine's choice)", at_least_one, metavar="N"),
     )
     beside_game: bool = field(
-        default=False, metadata=option("next to a real-time CarRacing, whose own rate is reported too")
+        default=False, metadata=option("measure beside a real-time CarRacing, and report its rate too")
     )
     with_keras: bool = field(
         default=False,

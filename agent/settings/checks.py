@@ -1,6 +1,6 @@
-"""Checks of settings: each takes a value or its text, as a command line has it, and returns the value.
+"""Checks of settings: each takes a value, or its text from the command line, and returns the value.
 
-All raise ``ValueError``, with what was found and what was expected, on one line.
+All raise ``ValueError`` with one line: what was found and what was expected.
 """
 
 import math

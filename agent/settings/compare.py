@@ -1,4 +1,4 @@
-"""What ``compare`` can be told."""
+"""Settings of ``compare``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +12,8 @@ class CompareSettings(Settings):
     """Two drivers' evaluations."""
 
     first: tuple[Path, ...] = field(
-        metadata=option("what `evaluate --json` printed", path, metavar="FIRST", positional=True, several="together")
+        metadata=option("output of `evaluate --json`", path, metavar="FIRST", positional=True, several="together")
     )
     second: tuple[Path, ...] = field(
-        metadata=option("the other driver's", path, metavar="SECOND", flag="with", several="together")
+        metadata=option("the other driver's output", path, metavar="SECOND", flag="with", several="together")
     )

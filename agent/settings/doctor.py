@@ -1,4 +1,4 @@
-"""What ``doctor`` can be told."""
+"""Settings of ``doctor``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,6 @@ class DoctorSettings(CaptureSettings):
         default=None, metadata=option("model folder (default: model_weights/GAME)", path, metavar="DIR")
     )
     picture: Path | None = field(
-        default=None, metadata=option("write what is captured (.png)", png_path, metavar="FILE")
+        default=None, metadata=option("write the captured picture (.png)", png_path, metavar="FILE")
     )
     pad: bool = field(default=True, metadata=option("do not plug the virtual gamepad in"))

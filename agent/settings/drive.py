@@ -1,4 +1,4 @@
-"""What ``drive`` can be told."""
+"""Settings of ``drive``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from agent.settings.shared import (
 
 @dataclass(frozen=True, kw_only=True)
 class DriveSettings(GameSettings, EngineSettings, RateSettings, ProcessorSettings, CaptureSettings):
-    """What to drive, for how long, and what to make of it on the way."""
+    """What to drive, for how long, and which files to write."""
 
     seed: int = field(default=0, metadata=option("track of the first lap", track_seed, metavar="S"))
     laps: int | None = field(
@@ -32,7 +32,7 @@ class DriveSettings(GameSettings, EngineSettings, RateSettings, ProcessorSetting
         metadata=option("drive for T seconds, lap after lap, instead", positive, metavar="T", excludes="length"),
     )
     record: Path | None = field(
-        default=None, metadata=option("record one episode a lap into this folder", path, metavar="DIR")
+        default=None, metadata=option("record one episode per lap into this folder", path, metavar="DIR")
     )
     video: Path | None = field(
         default=None,
@@ -44,22 +44,22 @@ class DriveSettings(GameSettings, EngineSettings, RateSettings, ProcessorSetting
     )
     show_input: Path | None = field(
         default=None,
-        metadata=option("write the exact picture the network gets (.png), every second", png_path, metavar="FILE"),
+        metadata=option("write the network's exact input (.png) once a second", png_path, metavar="FILE"),
     )
     health: Path | None = field(
         default=None,
         metadata=option(
-            "write memory, handles, threads and missed deadlines every 10 s, and how they grow (JSON)",
+            "write memory, handles, threads and missed deadlines every 10 s, and their growth (JSON)",
             path,
             metavar="FILE",
         ),
     )
-    dry_run: bool = field(default=False, metadata=option("everything but the controls: the car stands still"))
+    dry_run: bool = field(default=False, metadata=option("do everything except send controls: the car stands still"))
     controller: str | None = field(
         default=None,
         metadata=option("what moves the car (default: its profile's)", choices=CONTROLLERS, group=IN_A_WINDOW),
     )
-    takeover: bool = field(default=True, metadata=option("ignore a gamepad in somebody's hands, and F8"))
+    takeover: bool = field(default=True, metadata=option("ignore a person's gamepad and the takeover key (F8)"))
 
     @property
     def several_laps(self) -> bool:

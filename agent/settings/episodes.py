@@ -1,4 +1,4 @@
-"""What the actions of ``episodes`` can be told."""
+"""Settings of the actions of ``episodes``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ class EpisodesSettings(Settings):
 
     paths: tuple[Path, ...] = field(
         metadata=option(
-            "a .parquet, a .recording, or a folder with such below it",
+            "a .parquet, a .recording, or a folder that holds some",
             path,
             metavar="PATH",
             positional=True,

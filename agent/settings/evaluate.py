@@ -1,4 +1,4 @@
-"""What ``evaluate`` can be told."""
+"""Settings of ``evaluate``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +40,6 @@ class EvaluateSettings(GameSettings, EngineSettings, RateSettings):
         super().__post_init__()
         if self.driver == "expert" and self.real_time:
             raise GameError(
-                "--driver expert reads the game's own state, which --real-time keeps in another process, expected one "
-                "of them. Leave --real-time out."
+                "--driver expert reads the game's own state, but with --real-time the game is in another process: "
+                "expected one of them. Leave --real-time out."
             )

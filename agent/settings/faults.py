@@ -1,4 +1,4 @@
-"""What ``faults`` can be told."""
+"""Settings of ``faults``."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,9 @@ from agent.settings.checks import at_least_one, text
 class FaultsSettings(Settings):
     """Which faults to inject, and how often."""
 
-    count: int = field(default=44, metadata=option("faults to inject in all, at least", at_least_one, metavar="N"))
+    count: int = field(
+        default=44, metadata=option("least number of faults to inject in all", at_least_one, metavar="N")
+    )
     only: tuple[str, ...] | None = field(
         default=None, metadata=option("only these; see --list", text, metavar="NAME", several="together")
     )

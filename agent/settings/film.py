@@ -1,4 +1,4 @@
-"""What ``film`` can be told."""
+"""Settings of ``film``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +22,9 @@ class FilmSettings(Settings):
         metadata=option("the film: .mp4, or .webp or .gif (625 pictures at most)", video_path, metavar="FILE")
     )
     seed: int = field(default=0, metadata=option("the track", track_seed, metavar="S"))
-    seconds: float = field(default=20.0, metadata=option("game time at most", positive, metavar="N"))
+    seconds: float = field(default=20.0, metadata=option("longest game time in seconds", positive, metavar="N"))
     scale: float = field(default=0.25, metadata=option("of each picture", positive, metavar="X"))
-    every: int = field(default=1, metadata=option("keep every N-th picture", at_least_one, metavar="N"))
+    every: int = field(default=1, metadata=option("keep one picture in N", at_least_one, metavar="N"))
     engine: str = field(
         default="auto", metadata=option("what runs the networks: %(choices)s", choices=EngineChoices(), metavar="NAME")
     )

@@ -1,4 +1,4 @@
-"""What ``games`` can be told: nothing."""
+"""Settings of ``games``: there are none."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What ``occlusion`` can be told."""
+"""Settings of ``occlusion``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,7 @@ from agent.settings.shared import EngineSettings
 
 @dataclass(frozen=True, kw_only=True)
 class OcclusionSettings(EngineSettings):
-    """Which pictures to cover parts of, and whose map to draw."""
+    """Which pictures to use, and which map to draw."""
 
     episodes: tuple[Path, ...] = field(
         metadata=option("recordings, all of one game", path, metavar="EPISODE", positional=True, several="together")
@@ -20,4 +20,6 @@ class OcclusionSettings(EngineSettings):
         metadata=option("draw the map of one output over a picture (.png)", png_path, metavar="FILE"),
     )
     output: str = field(default="steering", metadata=option("whose map", text, metavar="NAME"))
-    pictures: int = field(default=40, metadata=option("to look at, 145 passes each", at_least_one, metavar="N"))
+    pictures: int = field(
+        default=40, metadata=option("number of pictures; each takes 145 passes", at_least_one, metavar="N")
+    )

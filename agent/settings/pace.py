@@ -1,4 +1,4 @@
-"""What ``pace`` can be told."""
+"""Settings of ``pace``."""
 
 from dataclasses import dataclass, field
 
@@ -12,10 +12,10 @@ class PaceSettings(Settings):
 
     rate: float = field(default=30.0, metadata=option("control rate", control_rate, metavar="HZ"))
     seconds: float = field(default=20.0, metadata=option("length of a turn", positive, metavar="T"))
-    rounds: int = field(default=3, metadata=option("turns a loop, idle and loaded", at_least_one, metavar="N"))
+    rounds: int = field(default=3, metadata=option("turns for each loop, idle and loaded", at_least_one, metavar="N"))
     think_ms: float = field(
         default=5.0,
-        metadata=option("processor time that stands for the network, in every tick", not_negative, metavar="MS"),
+        metadata=option("processor time of every tick, in place of the network", not_negative, metavar="MS"),
     )
-    high_priority: bool = field(default=False, metadata=option("as `drive --high-priority` has it, for our loop"))
+    high_priority: bool = field(default=False, metadata=option("run our loop as `drive --high-priority` does"))
     with_others: bool = field(default=False, metadata=option("compare with rtgym's loop (`pip install '.[compare]'`)"))

@@ -1,4 +1,4 @@
-"""What ``play`` can be told."""
+"""Settings of ``play``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,9 @@ class PlaySettings(Settings):
     game: str = field(default="carracing", metadata=option("what to play", choices=("carracing",), positional=True))
     seed: int = field(default=0, metadata=option("track of the first lap", track_seed, metavar="S"))
     laps: int | None = field(
-        default=None, metadata=option("tracks to drive (default: until it is closed)", at_least_one, metavar="N")
+        default=None,
+        metadata=option("tracks to drive (default: until the window is closed)", at_least_one, metavar="N"),
     )
     scale: float = field(default=1.0, metadata=option("of 1000 x 800 px", positive, metavar="X"))
-    limit: bool = field(default=True, metadata=option("no end after the game's 20 s"))
-    report: Path | None = field(default=None, metadata=option("append a line of JSON a lap", path, metavar="FILE"))
+    limit: bool = field(default=True, metadata=option("do not end a lap after the game's 20 s"))
+    report: Path | None = field(default=None, metadata=option("append one line of JSON per lap", path, metavar="FILE"))

@@ -1,4 +1,4 @@
-"""What ``record`` can be told."""
+"""Settings of ``record``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,7 @@ from agent.settings.checks import at_least_one, path, positive, track_seed
 from agent.settings.shared import DRIVER_HELP, DRIVERS, CaptureSettings, EngineSettings, GameSettings
 
 _PERSON = Group("you drive (games in a window)")
-_SIMULATOR = Group("somebody else drives (the embedded game, which waits)")
+_SIMULATOR = Group("a policy drives (the embedded game, which waits)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class RecordSettings(GameSettings, EngineSettings, CaptureSettings):
     driver: Literal["policy", "expert"] | None = field(
         default=None,
         metadata=option(
-            f"{DRIVER_HELP} (default: policy, and a person where the game is in a window)",
+            f"{DRIVER_HELP} (default: policy; a person if the game is in a window)",
             choices=DRIVERS,
             group=_SIMULATOR,
         ),

@@ -1,4 +1,4 @@
-"""What ``replay`` can be told."""
+"""Settings of ``replay``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ class ReplaySettings(EngineSettings):
     reference: Path | None = field(
         default=None,
         metadata=option(
-            "compare with these predictions; exit 1 where they differ", path, metavar="FILE", excludes="reference"
+            "compare with these predictions; exit 1 if they differ", path, metavar="FILE", excludes="reference"
         ),
     )
     write_reference: Path | None = field(
@@ -28,8 +28,8 @@ class ReplaySettings(EngineSettings):
     tolerance: float | None = field(
         default=None,
         metadata=option(
-            "largest accepted difference of any output, in the outputs' own units (default: 0.001 where the engine "
-            "computes in float32, 0.02 in bfloat16, 0.1 in int8)",
+            "largest accepted difference of any output, in the outputs' own units (default: 0.001 for engines that "
+            "compute in float32, 0.02 for bfloat16, 0.1 for int8)",
             not_negative,
             metavar="X",
         ),

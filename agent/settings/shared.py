@@ -10,13 +10,13 @@ from agent.games.registry import game_names
 from agent.settings.base import Group, Settings, option
 from agent.settings.checks import at_least_one, control_rate, cores, path, region, text
 
-IN_A_WINDOW = Group("games in a window", "what the game's profile says, unless given here")
+IN_A_WINDOW = Group("games in a window", "the defaults are in the game's profile")
 BESIDE_OTHERS = Group("beside other programs")
 
 DRIVERS = ("policy", "expert")
 DRIVER_HELP = (
-    "who drives: policy, the network; or expert, a program that reads the track instead of the picture, for which the "
-    "engine options are without effect"
+    "who drives: policy (the network), or expert, a program that reads the track instead of the picture; the engine "
+    "options do not affect the expert"
 )
 
 
@@ -40,9 +40,8 @@ class EngineSettings(Settings):
     engine: str = field(
         default="auto",
         metadata=option(
-            "what runs the network, one of %(choices)s: auto is the fastest that runs here, measured once and "
-            "remembered, int8 only where driving has shown it to be as good; constant runs none and rolls slowly "
-            "straight on",
+            "what runs the network, one of %(choices)s: auto is the fastest one here, measured once and remembered "
+            "(int8 only if it was shown to drive as well); constant runs no network and rolls slowly straight on",
             choices=EngineChoices(),
             metavar="NAME",
         ),
@@ -60,7 +59,7 @@ class RateSettings(Settings):
     rate: float | None = field(
         default=None,
         metadata=option(
-            "control rate in Hz (default: the weights' own, in real time lowered to what this machine can hold)",
+            "control rate in Hz (default: the weights' own; in real time, at most what this machine can hold)",
             control_rate,
             metavar="HZ",
         ),
@@ -69,16 +68,16 @@ class RateSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessorSettings(Settings):
-    """What the program asks of the system."""
+    """Priority and processor cores of the program."""
 
     high_priority: bool = field(
         default=False,
-        metadata=option("have the system prefer this program; on Linux it needs the right to", group=BESIDE_OTHERS),
+        metadata=option("run at a higher priority; on Linux this needs permission", group=BESIDE_OTHERS),
     )
     cores: tuple[int, ...] | None = field(
         default=None,
         metadata=option(
-            "keep it on these processor cores, from 0 (Linux, Windows); give the game the others",
+            "keep it on these processor cores, counted from 0 (Linux, Windows); give the game the others",
             cores,
             metavar="A,B",
             group=BESIDE_OTHERS,
@@ -88,7 +87,7 @@ class ProcessorSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class CaptureSettings(Settings):
-    """Where to look, for a game in a window, instead of what its profile says."""
+    """Where to look for a game in a window; overrides its profile."""
 
     window: str | None = field(
         default=None,
@@ -97,13 +96,17 @@ class CaptureSettings(Settings):
     monitor: int | None = field(
         default=None,
         metadata=option(
-            "a whole monitor instead, from 1", at_least_one, metavar="N", group=IN_A_WINDOW, excludes="where"
+            "capture a whole monitor instead, counted from 1",
+            at_least_one,
+            metavar="N",
+            group=IN_A_WINDOW,
+            excludes="where",
         ),
     )
     region: Region | None = field(
         default=None,
         metadata=option(
-            "left, top, width, height in pixels, inside of that", region, metavar="L,T,W,H", group=IN_A_WINDOW
+            "only this part of it: left, top, width, height in pixels", region, metavar="L,T,W,H", group=IN_A_WINDOW
         ),
     )
 
@@ -118,7 +121,7 @@ class CaptureSettings(Settings):
     )
 
     def where_to_look(self, profile: GameProfile) -> Capture:
-        """Return what to capture: the profile's, with what was given here in its place."""
+        """Return what to capture: the profile's settings, overridden by those given here."""
         capture = profile.capture or Capture()
         if self.window is not None:
             capture = replace(capture, window=self.window)

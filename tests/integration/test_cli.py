@@ -67,8 +67,8 @@ def test_help_shows_an_example(command: tuple[str, ...], capsys: pytest.CaptureF
         (("drive", "--rate", "fast"), "not a finite number"),
         (("drive", "--rate", "1e9"), "more than the 1000 Hz"),
         (("evaluate", "--rate", "0"), "not above 0"),
-        (("drive", "--seed", "one"), "no whole number"),
-        (("drive", "--seed", "1.5"), "no whole number"),
+        (("drive", "--seed", "one"), "not a whole number"),
+        (("drive", "--seed", "1.5"), "not a whole number"),
         (("drive", "--seed", "-1"), "out of range"),
         (("evaluate", "--seed-start", "4294967296"), "out of range"),
         (("evaluate", "--tracks", "0"), "out of range"),
@@ -569,10 +569,10 @@ def test_a_rate_between_whole_ticks_is_rounded_with_a_note(
     shorten_episodes(monkeypatch, ticks=20)
     assert main(["evaluate", *CONSTANT, "--tracks", "1", "--rate", "20", "--json"]) == 0
     output = capsys.readouterr()
-    assert "20 Hz is no whole number of the game's ticks of 20 ms: deciding every 2, at 25 Hz\n" in output.err
+    assert "20 Hz is not a whole number of the game's ticks of 20 ms: deciding every 2, at 25 Hz\n" in output.err
     assert json.loads(output.out)["rate_used_hz"] == 25
     assert main(["evaluate", *CONSTANT, "--tracks", "1", "--rate", "16.666667", "--json"]) == 0
-    assert "no whole number" not in capsys.readouterr().err, "three ticks to seven digits"
+    assert "not a whole number" not in capsys.readouterr().err, "three ticks to seven digits"
 
 
 def test_evaluate_prints_a_table_and_films(

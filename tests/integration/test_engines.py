@@ -280,5 +280,5 @@ def test_constant_predicts_in_the_specs_order() -> None:
 
 
 def test_constant_refuses_outputs_that_are_no_controls() -> None:
-    with pytest.raises(ValueError, match="'gear' is no control"):
+    with pytest.raises(ValueError, match="'gear' is not a control"):
         ConstantEngine(replace(SPEC, outputs=(OutputSpec("gear", 0.0, 6.0),)), PREDICTED)

@@ -295,7 +295,7 @@ def test_rows_behind_damage_are_never_deleted(tmp_path: Path, capsys: pytest.Cap
     for index in range(23):
         writer.write(make_row(index))
     damage(tmp_path / "a.recording", row=7)
-    with pytest.raises(EpisodeError, match="5 of the 23 rows"):
+    with pytest.raises(EpisodeError, match="5 of the 23 recorded rows"):
         writer.close()
     before = (tmp_path / "a.recording").read_bytes()
     code, deeds = repair_twice(capsys, tmp_path)

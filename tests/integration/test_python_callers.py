@@ -64,7 +64,7 @@ def test_an_evaluation_says_what_the_command_says(capsys: pytest.CaptureFixture[
     assert evaluation.to_dict()["summary"]["mean"] == evaluation.report.mean
     assert (evaluation.rate_used_hz, evaluation.interrupted, evaluation.problems) == (25.0, False, [])
     assert len(told) == 1
-    assert "20 Hz is no whole number" in told[0]
+    assert "20 Hz is not a whole number" in told[0]
     assert capsys.readouterr() == ("", "")
 
 

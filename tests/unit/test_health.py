@@ -66,7 +66,7 @@ def test_trends_are_slopes_without_the_beginning() -> None:
     assert trends["memory_mb"] == pytest.approx(50.0)
     assert trends["children_memory_mb"] == pytest.approx(0.0, abs=1e-9)
     assert trends["missed"] == pytest.approx(0.0, abs=0.1)
-    assert log.describe().startswith("growth an hour, over 0.99 h: memory +50.00 MB")
+    assert log.describe().startswith("growth per hour, over 0.99 h: memory +50.00 MB")
 
 
 def test_a_short_drive_has_no_trends() -> None:

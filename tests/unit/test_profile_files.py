@@ -114,7 +114,7 @@ def test_a_game_without_a_brake(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("title = ", "is no TOML"),
+        ("title = ", "is not TOML"),
         (LEAST + "axes = []", r"axes is \[\], expected a list out of steering, throttle, brake"),
         (LEAST + 'axes = ["wheel"]', r"axes is \['wheel'\], expected a list out of steering, throttle, brake"),
         (LEAST + 'axes = ["steering", "steering"]', "axes is .*, expected each name once"),
@@ -160,7 +160,7 @@ def test_a_game_without_a_brake(tmp_path: Path) -> None:
         (LEAST + "[[masks]]\n" * 65, r"masks is .*64 at most"),
         (LEAST + f'"{"x" * 9000}" = 1', "is unknown"),
         (LEAST + r'"\n\u001b" = 1', "is unknown"),
-        (LEAST + f"rate_hz = [{'[' * 90}{']' * 90}]", "is no TOML"),
+        (LEAST + f"rate_hz = [{'[' * 90}{']' * 90}]", "is not TOML"),
         (LEAST.replace("20", f"{'[' * 90}{']' * 90}"), "rate_hz is"),
     ],
 )  # fmt: skip
@@ -178,7 +178,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(GameError, match="cannot be read"):
         load_profile(tmp_path / "none.toml")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(GameError, match="is no TOML"):
+    with pytest.raises(GameError, match="is not TOML"):
         load_profile(tmp_path / "binary.toml")
 
 
@@ -192,7 +192,7 @@ def test_no_bytes_bring_the_reader_down(tmp_path_factory: pytest.TempPathFactory
 
 @pytest.mark.parametrize("name", ["..", "...", ".hidden", "a b", "[red]", "x" * 101])
 def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(GameError, match="is no name for a profile"):
+    with pytest.raises(GameError, match="is not a name for a profile"):
         load_profile(write(tmp_path, LEAST, name))
 
 
@@ -228,12 +228,12 @@ def test_a_profile_can_be_given_by_its_path(tmp_path: Path) -> None:
 
 def test_no_other_game_can_claim_to_be_embedded(own_folder: Path) -> None:
     write(own_folder, LEAST + "embedded = true")
-    with pytest.raises(GameError, match="embedded is true, expected that of a game that runs in this process alone"):
+    with pytest.raises(GameError, match="embedded is true, expected that only for games that run in this process"):
         registry.find_game("mine")
 
 
 def test_a_game_in_a_window_waits_for_nobody() -> None:
-    with pytest.raises(GameError, match="carracing-window runs in a window of its own"):
+    with pytest.raises(GameError, match="carracing-window runs in its own window"):
         registry.find_game("carracing-window").simulator_maker()
 
 

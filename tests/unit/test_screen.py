@@ -131,7 +131,7 @@ def test_a_closed_window_ends_it() -> None:
         with pytest.raises(BlindError, match="was closed; waiting for the game to show another"):
             source.read()
         world.after(AWAY_S + 0.1)
-        with pytest.raises(CaptureError, match="was closed 10 s ago, expected the game to run on") as caught:
+        with pytest.raises(CaptureError, match="was closed 10 s ago, expected the game to keep running") as caught:
             source.read()
     assert not isinstance(caught.value, BlindError)
 

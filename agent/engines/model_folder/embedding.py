@@ -1,6 +1,6 @@
-"""One file out of two: a graph with the weights that it takes from the file beside it put into it.
+"""Makes one file out of two: copies the weights from the file beside a graph into the graph.
 
-OpenVINO reads such weights by path, some time after they were looked at; what it is handed in memory stays the same.
+OpenVINO reads weights in a separate file by path, some time after they were checked. Data in memory cannot change.
 """
 
 from agent.engines.model_folder.protobuf import split_message
@@ -10,15 +10,15 @@ _MODEL_GRAPH = 7
 _GRAPH_INITIALIZER = 5
 _TENSOR_RAW_DATA, _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 9, 13, 14
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
-_BYTES = 2  # wire type of what has its length before it
+_BYTES = 2  # wire type of fields that begin with their length
 
 
 def embed_weights(graph: bytes, weights: bytes) -> bytes:
     """Return the graph with its weights inside.
 
     Args:
-        graph: One that ``read_graph`` has accepted.
-        weights: The file that it takes them from, which ``check_weights`` has accepted for it.
+        graph: A graph that ``read_graph`` has accepted.
+        weights: Content of its weights file, which ``check_weights`` has accepted.
     """
     parts: list[bytes | memoryview] = []
     for number, field, content in split_message(memoryview(graph)):
@@ -35,7 +35,7 @@ def embed_weights(graph: bytes, weights: bytes) -> bytes:
 
 
 def _embed(tensor: memoryview, weights: bytes) -> list[bytes | memoryview]:
-    """Return an initializer's parts, what it took from the other file among them."""
+    """Return an initializer's parts, including its data from the weights file."""
     parts: list[bytes | memoryview] = []
     entries: dict[str, int] = {}
     for number, field, content in split_message(tensor):
@@ -52,7 +52,7 @@ def _embed(tensor: memoryview, weights: bytes) -> list[bytes | memoryview]:
 
 
 def _head(number: int, length: int) -> bytes:
-    """Return what stands before a field's content."""
+    """Return the bytes before a field's content: number, wire type and length."""
     return _varint(number << 3 | _BYTES) + _varint(length)
 
 

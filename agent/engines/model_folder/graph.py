@@ -1,8 +1,8 @@
-"""What a model folder's graph may be: looked through from end to end before any runtime parses it.
+"""Checks a model folder's graph from end to end before any runtime parses it.
 
-It is one chain of known operations of ONNX's own, each with its known attributes, on one picture of bytes: no code, no
-loops, no subgraphs, no operations of somebody's own. Its weights come from the one file beside it. Every shape is
-worked out, so that a graph of a few bytes cannot ask for all memory.
+A graph is a chain of known ONNX operations with known attributes, on one picture of bytes. It has no code, no loops, no
+subgraphs and no custom operations. Its weights come from the one file beside it. Every shape is computed, so that a
+graph of a few bytes cannot ask for all memory.
 """
 
 import math
@@ -32,24 +32,24 @@ from agent.engines.model_folder.operations import (
 from agent.engines.model_folder.protobuf import Fields, Kind, read_message, single, text
 
 MAX_GRAPH_BYTES = 2_000_000
-"""The largest graph that is read; that of the shipped network has 78 KB."""
+"""The largest graph that is read; the shipped network's has 78 KB."""
 MAX_NUMBERS = 500_000_000
-"""In all values that a pass computes, together; the shipped network's are 157 million."""
+"""The most numbers in all values that a pass computes, together; the shipped network computes 157 million."""
 MAX_PRODUCTS = 240_000_000_000
-"""Multiplications and comparisons of one pass: 20 times those of the shipped network, which has 11.9 billion. A graph
-of 2 MB can ask for 400 trillion, and a runtime in the middle of a pass listens to nobody."""
+"""The most multiplications and comparisons of one pass: 20 times as many as the shipped network's 11.9 billion. A graph
+of 2 MB can ask for 400 trillion, and a runtime cannot be interrupted during a pass."""
 _MAX_NODES = 4096
 MAX_RANK = 8
 """Axes of a value."""
 _MAX_SIZE = 1 << 31
 
-# Versions of the file format and of the operations: from those that `training export` writes to what may come. OpenVINO
-# 2026.4 hangs on an opset of 2**63 - 1.
+# Versions of the file format and of the operations: from those that `training export` writes, with room for later ones.
+# OpenVINO 2026.4 hangs on an opset of 2**63 - 1.
 _IR_VERSIONS = range(8, 21)
 _OPSETS = range(17, 41)
 
-# Field numbers of ONNX's schema (onnx.proto3). What is not here is refused: functions, training, subgraphs, sparse
-# tensors, segments, sizes that are known later.
+# Field numbers of ONNX's schema (onnx.proto3). All other fields are refused: functions, training, subgraphs, sparse
+# tensors, segments, sizes that become known later.
 _MODEL = {
     1: ("ir_version", Kind.INTEGER),
     2: ("producer_name", Kind.BYTES),
@@ -105,7 +105,7 @@ _TYPE = {1: ("tensor_type", Kind.BYTES)}
 _TENSOR_TYPE = {1: ("elem_type", Kind.INTEGER), 2: ("shape", Kind.BYTES)}
 _SHAPE = {1: ("dim", Kind.BYTES)}
 _DIMENSION = {1: ("dim_value", Kind.INTEGER)}
-# By ONNX's number of a type: numpy's, and the field that a tensor may hold its values in one by one.
+# By ONNX's number of a type: numpy's type, and the field for values that are stored one by one.
 _TYPES: dict[int, tuple[np.dtype[Any], str]] = {
     FLOAT: (np.dtype("<f4"), "float_data"),
     UINT8: (np.dtype("u1"), "int32_data"),
@@ -119,13 +119,13 @@ _DATA = {"raw_data", *(field for _, field in _TYPES.values())}
 
 @dataclass(frozen=True, slots=True)
 class ExternalTensor:
-    """A tensor that the graph takes from the weights file: where it must lie in there, and as what.
+    """A tensor that the graph takes from the weights file: its place, type and shape there.
 
     Attributes:
-        dtype: Of its numbers.
-        shape: Of the tensor.
-        offset: Of its first byte in the file.
-        length: In bytes.
+        dtype: Type of its numbers.
+        shape: Shape of the tensor.
+        offset: Offset of its first byte in the file.
+        length: Length in bytes.
     """
 
     dtype: np.dtype[Any]
@@ -136,13 +136,13 @@ class ExternalTensor:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """What is known of a graph that may be used.
+    """The facts about an accepted graph.
 
     Attributes:
-        input_shape: Of the picture, which is uint8.
-        output_shape: Of the prediction, which is float32.
-        weights: What it takes from the weights file, by name.
-        multiply_adds: Of one pass: those of convolutions and matrix products; what else there is costs little.
+        input_shape: Shape of the picture, which is uint8.
+        output_shape: Shape of the prediction, which is float32.
+        weights: Its tensors in the weights file, by name.
+        multiply_adds: Multiply-adds of one pass in convolutions and matrix products; other operations cost little.
     """
 
     input_shape: Shape
@@ -152,17 +152,17 @@ class Graph:
 
 
 def read_graph(path: Path, data: bytes, weights: str) -> Graph:
-    """Look through a graph.
+    """Check a graph.
 
     Args:
         path: Where it is from, for the message.
         data: The content of an ONNX file.
-        weights: Name of the one file beside it that it may take its weights from.
+        weights: Name of the only file from which it may take its weights.
 
     Raises:
-        WeightsError: If it is larger than ``MAX_GRAPH_BYTES``, is no ONNX graph, takes more arithmetic than
-            ``MAX_PRODUCTS``, or holds anything but known operations on one picture, with finite numbers and weights
-            from that file.
+        WeightsError: If it is larger than ``MAX_GRAPH_BYTES``, is not an ONNX graph, needs more arithmetic than
+            ``MAX_PRODUCTS``, or holds anything other than known operations on one picture, with finite numbers and
+            weights from that file.
     """
     try:
         if len(data) > MAX_GRAPH_BYTES:
@@ -268,7 +268,7 @@ def _read_value_info(graph: Fields, which: str, expected: int) -> tuple[str, Sha
 
 
 def _read_nodes(nodes: list[memoryview], values: dict[str, Value]) -> int:
-    """Work out the shape of every value, node by node; return the multiply-adds of a pass."""
+    """Compute the shape of every value, node by node; return the multiply-adds of a pass."""
     if len(nodes) > _MAX_NODES:
         raise ValueError(f"it has {len(nodes)} operations, expected {_MAX_NODES} at most")
     numbers = multiply_adds = comparisons = 0
@@ -293,7 +293,7 @@ def _read_nodes(nodes: list[memoryview], values: dict[str, Value]) -> int:
 
 
 def _infer(node: Fields, operation: Operation, kind: str, values: dict[str, Value]) -> tuple[Value, int]:
-    """Return the value of a node, and how many products it takes."""
+    """Return the value of a node, and the number of its products."""
     names = [bytes(name).decode("utf-8") for name in node.get("input", [])]
     low, high = operation.inputs
     if not low <= len(names) <= high or not all(name in values for name in names):
@@ -321,7 +321,7 @@ def _read_attributes(node: Fields, operation: Operation, kind: str) -> dict[str,
             known = ", ".join(operation.attributes) or "none"
             raise ValueError(f"{kind} has the attribute {shortened(name)}, expected {known}, and each once")
         if single(attribute, "type") != _ATTRIBUTE_TYPES[wanted] or attribute.keys() - {"name", "type", wanted}:
-            raise ValueError(f"{kind} has an attribute {name} that is no {wanted}")
+            raise ValueError(f"{kind} has an attribute {name} that is not of kind {wanted}")
         match wanted:
             case "ints":
                 value: Any = [_signed(each) for each in attribute.get("ints", [])]

@@ -1,4 +1,4 @@
-"""What every engine checks before it trusts a model folder, and an observation."""
+"""The checks of every engine before it uses a model folder or an observation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,22 +26,22 @@ from agent.engines.model_folder.graph import MAX_GRAPH_BYTES, read_graph
 from agent.engines.model_folder.weights import check_weights
 
 PROBE_TOLERANCE = 0.05
-"""Largest difference between two runtimes' int8 predictions of one picture that counts as rounding."""
+"""Largest difference between two runtimes' int8 predictions of one picture that still counts as rounding."""
 MAX_PROBE_BYTES = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class OpenModel:
-    """A model folder's files as they were when they were looked at; what happens on the disk since is without effect.
+    """A model folder's files as they were when they were checked; later changes on the disk have no effect.
 
     Attributes:
         spec: The description.
         graph_path: Where the graph is from, for messages.
-        weights_name: What the graph calls the file that its weights are in.
+        weights_name: The graph's name for the file with its weights.
         graph: Content of the ONNX file.
         weights: Content of the safetensors file.
         probe: Content of ``probe.png``; empty for float weights.
-        multiply_adds: Of one pass.
+        multiply_adds: Multiply-adds of one pass.
     """
 
     spec: ModelSpec
@@ -57,14 +57,14 @@ def open_model_folder(folder: Path, int8: bool = False) -> OpenModel:
     """Read a model's files, once, and check them from end to end before any runtime parses them.
 
     Args:
-        folder: The model.
+        folder: The model's folder.
         int8: Whether to open the int8 graph and weights instead of the float ones.
 
     Raises:
         SpecError: If the spec is missing, unreadable or inconsistent.
-        WeightsError: If a file is missing or damaged, the graph holds or takes its weights from anything but what it
-            may, a pass would take too long, graph, weights and spec are of different networks, a weight is not finite,
-            or there are no int8 weights.
+        WeightsError: If a file is missing or damaged; if the graph holds something that is not allowed, or takes its
+            weights from another file; if a pass would take too long; if graph, weights and spec belong to different
+            networks; if a weight is not finite; or if there are no int8 weights.
     """
     spec = ModelSpec.load(folder)
     if int8 and spec.quantization is None:
@@ -87,15 +87,15 @@ def open_model_folder(folder: Path, int8: bool = False) -> OpenModel:
 
 
 def check_probe(model: OpenModel, infer: Callable[[Observation], Prediction], engine: str) -> None:
-    """Have an int8 engine predict the picture whose answer is known, and refuse the engine that is wrong.
+    """Let an int8 engine predict a picture with a known answer; refuse the engine if it is wrong.
 
-    int8 arithmetic is where processors and runtimes differ: without VNNI instructions sums may saturate, and a
-    network that drives elsewhere drives off here.
+    Processors and runtimes differ in int8 arithmetic. Without VNNI instructions, sums may saturate, and a network that
+    drives well elsewhere leaves the road here.
 
     Args:
         model: Opened with ``int8``.
         infer: Runs the network.
-        engine: Its name, for the message.
+        engine: The engine's name, for the message.
 
     Raises:
         WeightsError: If the picture cannot be decoded.
@@ -111,7 +111,7 @@ def check_probe(model: OpenModel, infer: Callable[[Observation], Prediction], en
         raise WeightsError(
             f"{path} is not a picture of {spec.width_px} x {spec.height_px} px, as {SPEC_FILE} says. {QUANTIZE}"
         )
-    pictures = spec.observation_shape[2] // 3  # of a network that sees several, all alike: a car that stands
+    pictures = spec.observation_shape[2] // 3  # a network for several gets the same one several times
     predicted = infer(np.tile(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8), pictures))
     for name, value in zip(spec.output_names, predicted, strict=True):
         expected = spec.quantization.probe[name]
@@ -123,10 +123,10 @@ def check_probe(model: OpenModel, infer: Callable[[Observation], Prediction], en
 
 
 def check_observation(spec: ModelSpec, observation: Observation) -> None:
-    """Refuse an observation that is not what ``agent.contract.preprocess.preprocess`` makes for this spec.
+    """Refuse an observation that does not look like the output of ``agent.contract.preprocess.preprocess``.
 
     Raises:
-        ValueError: If its dtype or shape is another.
+        ValueError: If its dtype or shape differs from the spec's.
     """
     expected = spec.observation_shape
     if observation.dtype != np.uint8 or observation.shape != expected:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-_MAX_STEP = 1024  # of a window: its size, stride, dilation, padding
+_MAX_STEP = 1024  # largest size, stride, dilation or padding of a window
 
 Shape = tuple[int, ...]
 
@@ -17,7 +17,7 @@ FLOAT, UINT8, INT8, INT64, FLOAT16 = 1, 2, 3, 7, 10
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value of the graph: its shape, and its numbers where they are in the graph itself."""
+    """A value of the graph: its shape, and its numbers if they are in the graph itself."""
 
     shape: Shape
     numbers: Any = None
@@ -25,18 +25,18 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An operation with what is known of its inputs."""
+    """An operation with the known facts about its inputs."""
 
     attributes: dict[str, Any]
     inputs: list[Value]
 
     @property
     def shape(self) -> Shape:
-        """Of the first input."""
+        """The shape of the first input."""
         return self.inputs[0].shape
 
     def integers(self, name: str, default: int, count: int, low: int, high: int = _MAX_STEP) -> list[int]:
-        """Return an attribute of so many whole numbers within these limits."""
+        """Return an attribute that consists of ``count`` whole numbers within these limits."""
         values: list[int] = self.attributes.get(name, [default] * count)
         if len(values) != count or not all(low <= value <= high for value in values):
             raise ValueError(f"{name} is {shortened(values)}, expected {count} numbers from {low} to {high}")
@@ -45,14 +45,14 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What is allowed of an operation.
+    """The rules for an operation.
 
     Attributes:
-        inputs: Fewest and most of them.
-        attributes: Their kinds by name.
-        infer: Works out the shape of its one output, or raises ValueError.
-        products: Returns how many multiplications, or comparisons, each number of its output takes; asked only where
-            the shape could be worked out.
+        inputs: The least and the largest number of inputs.
+        attributes: Kinds of the attributes by name.
+        infer: Computes the shape of its one output, or raises ValueError.
+        products: Returns how many multiplications or comparisons each number of the output takes; called only after
+            ``infer`` has succeeded.
     """
 
     inputs: tuple[int, int]
@@ -86,7 +86,7 @@ def _transpose(node: Node) -> Shape:
 
 
 def _window(node: Node, size: list[int]) -> tuple[int, ...]:
-    """Return how often a window of that size fits a picture, down and across."""
+    """Return how often a window of that size fits into a picture, down and across."""
     strides, dilations = node.integers("strides", 1, 2, 1), node.integers("dilations", 1, 2, 1)
     pads = node.integers("pads", 0, 4, 0)
     mode = node.attributes.get("auto_pad", b"NOTSET")
@@ -183,7 +183,7 @@ def _concatenate(node: Node) -> Shape:
 
 
 def _rescale(node: Node) -> Shape:
-    """Quantise, or the other way: one scale, or one for each channel of the axis."""
+    """Quantise or dequantise: one scale, or one for each channel of the axis."""
     axis = node.attributes.get("axis", 1)
     for value in node.inputs[1:]:
         if math.prod(value.shape) != 1 and (
@@ -195,7 +195,7 @@ def _rescale(node: Node) -> Shape:
 
 _WINDOW = {"auto_pad": "string", "kernel_shape": "ints", "strides": "ints", "dilations": "ints", "pads": "ints"}
 
-# What training.exporting.export and training.exporting.quantize write.
+# The operations that training.exporting.export and training.exporting.quantize write.
 OPERATIONS: dict[str, Operation] = {
     "Add": Operation((2, 2), {}, _broadcast),
     "BatchNormalization": Operation((5, 5), {"epsilon": "float", "momentum": "float"}, _normalise),
@@ -221,4 +221,4 @@ OPERATIONS: dict[str, Operation] = {
     "Transpose": Operation((1, 1), {"perm": "ints"}, _transpose),
 }
 COMPARING = {"MaxPool"}
-"""Operations whose products are comparisons."""
+"""Operations that compare instead of multiplying."""

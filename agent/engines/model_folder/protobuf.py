@@ -1,7 +1,7 @@
-"""A strict reader of protobuf messages: every field is known, of the expected kind, and within the message.
+"""A strict reader of protobuf messages: every field must be known, of the expected kind, and within the message.
 
-The onnx package would triple the start-up of the lightest engine; and what is refused here no runtime has to be trusted
-with, whatever the two would make of a field that is repeated, unknown or of another wire type.
+The onnx package would triple the start-up time of the lightest engine. And readers may disagree on a field that is
+repeated, unknown or of another wire type: such a message is refused here, before any runtime sees it.
 """
 
 import struct
@@ -16,29 +16,29 @@ _MAX_VARINT_BYTES = 10
 
 
 class Kind(Enum):
-    """What a field holds."""
+    """The kinds of a field."""
 
     INTEGER = auto()
-    """From 0 to 2^64 - 1; what the schema calls negative is large."""
+    """From 0 to 2^64 - 1; the schema's negative numbers appear as large ones."""
     REAL = auto()
     BYTES = auto()
     """Bytes, a text, or a message."""
     INTEGERS = auto()
-    """Any number of them, packed or one by one."""
+    """Any number of integers, packed or one by one."""
     REALS = auto()
 
 
 Schema = Mapping[int, tuple[str, Kind]]
 """Name and kind by field number."""
 Fields = dict[str, list[Any]]
-"""What a message holds by name, in the order it was found in."""
+"""The values of a message by name, in the order in which they were found."""
 
 
 def read_message(message: memoryview, schema: Schema) -> Fields:
     """Return a message's fields.
 
     Raises:
-        ValueError: If a field is unknown, of another kind than the schema's, or cut short.
+        ValueError: If a field is unknown, not of the schema's kind, or cut short.
     """
     fields: Fields = {}
     position = 0
@@ -46,7 +46,7 @@ def read_message(message: memoryview, schema: Schema) -> Fields:
         key, position = _read_varint(message, position)
         number, wire_type = key >> 3, key & 7
         if number not in schema:
-            raise ValueError(f"a field of number {number}, which no network here has")
+            raise ValueError(f"a field of number {number} is not used by any network here")
         name, kind = schema[number]
         values, position = _read_field(message, position, wire_type, kind)
         fields.setdefault(name, []).extend(values)
@@ -54,9 +54,9 @@ def read_message(message: memoryview, schema: Schema) -> Fields:
 
 
 def split_message(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
-    """Yield a message's fields in order: number, the whole field, and its content where that is bytes.
+    """Yield a message's fields in order: number, the whole field, and its content if that is bytes.
 
-    For messages that ``read_message`` has accepted: nothing is checked.
+    Only for messages that ``read_message`` has accepted: nothing is checked here.
     """
     position = 0
     while position < len(message):
@@ -74,10 +74,10 @@ def split_message(message: memoryview) -> Iterator[tuple[int, memoryview, memory
 
 
 def single(fields: Fields, name: str, default: Any = None) -> Any:
-    """Return a field that is there once, or its default.
+    """Return a field that occurs once, or its default.
 
     Raises:
-        ValueError: If it is there more often, where readers may differ in which one counts.
+        ValueError: If it occurs more than once: readers may disagree on which one counts.
     """
     values = fields.get(name, [])
     if len(values) > 1:
@@ -86,10 +86,10 @@ def single(fields: Fields, name: str, default: Any = None) -> Any:
 
 
 def text(fields: Fields, name: str) -> str:
-    """Return a text that is there once, or an empty one.
+    """Return a text that occurs once, or an empty text.
 
     Raises:
-        ValueError: If it is no UTF-8.
+        ValueError: If it is not UTF-8.
     """
     return bytes(single(fields, name, b"")).decode("utf-8")
 

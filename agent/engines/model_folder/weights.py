@@ -1,4 +1,4 @@
-"""Weights files: what is in them is checked number by number before any runtime has them."""
+"""Weights files: every number in them is checked before any runtime gets them."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from agent.contract.spec import RESTORE, REWRITE_GRAPH
 from agent.engines.model_folder.graph import MAX_RANK, ExternalTensor
 
 _MAX_HEADER_BYTES = 2_000_000  # names and shapes of all tensors; those of the shipped network take 27 KB
-# By safetensors' names. It knows types that numpy has no equal of.
+# By safetensors' names of types. safetensors has types that numpy lacks.
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
@@ -25,16 +25,16 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 
 
 def check_weights(path: Path, data: bytes, wanted: Mapping[str, ExternalTensor]) -> None:
-    """Refuse weights that are not exactly what their graph says, or have a number that is none.
+    """Refuse weights that differ from the graph's description, or hold a number that is not finite.
 
     Args:
         path: Where they are from, for the message.
         data: The content of a safetensors file.
-        wanted: What the graph takes from it, by name.
+        wanted: The tensors that the graph takes from it, by name.
 
     Raises:
-        WeightsError: If it is no safetensors file, lacks a tensor, has one of another shape, type or place, or a number
-            in it is NaN or infinite.
+        WeightsError: If it is not a safetensors file; if a tensor is missing, or has another shape, type or place; or
+            if a number in it is NaN or infinite.
     """
     header_bytes = int.from_bytes(data[:8], "little")
     if header_bytes > _MAX_HEADER_BYTES:
@@ -42,7 +42,7 @@ def check_weights(path: Path, data: bytes, wanted: Mapping[str, ExternalTensor])
             f"{path} says that its header has {header_bytes} bytes, expected {_MAX_HEADER_BYTES} at most. {RESTORE}"
         )
     try:
-        described = deserialize(data)  # type: ignore[no-untyped-call]  # it sees to it that one tensor follows the other without a gap
+        described = deserialize(data)  # type: ignore[no-untyped-call]  # it checks that the tensors follow each other without a gap
         header = json.loads(data[8 : 8 + header_bytes])
     except (SafetensorError, ValueError, RecursionError) as exc:
         reason = " ".join(str(exc).split())[:200]
@@ -71,8 +71,7 @@ def _check_tensor(path: Path, name: str, tensor: Mapping[str, Any], offset: int,
     values = np.frombuffer(data, dtype, math.prod(shape), offset)
     if dtype.kind == "f" and not np.isfinite(values).all():
         raise WeightsError(
-            f"{path} has a number in {shortened(name)} that is NaN or infinite, expected finite ones alone: no network "
-            f"drives by others. {RESTORE}"
+            f"{path} has a number in {shortened(name)} that is NaN or infinite, expected only finite numbers. {RESTORE}"
         )
     return ExternalTensor(dtype, shape, offset, values.nbytes)
 

@@ -1,4 +1,4 @@
-"""A simulator in a process and on a clock of its own: the world does not wait for the agent.
+"""A simulator in its own process and on its own clock: the world does not wait for the agent.
 
 ::
 
@@ -8,8 +8,8 @@
     state              <-- state ----    after every tick
     start(), restart() --- pipe ----->   commands, read between ticks; a closed pipe ends the game
 
-Frames, controls and state lie in shared memory, newest wins; neither side ever waits for the other. Controls hold for
-a while only: of an agent that hangs, is stopped or killed, the game lets go.
+Frames, controls and state lie in shared memory; the newest counts, and neither side ever waits for the other. Controls
+expire: if the agent hangs, is stopped or killed, the game sets neutral controls.
 """
 
 import math
@@ -39,19 +39,19 @@ CLOSE_TIMEOUT_S = 2.0
 class RealTimeGame:
     """A running game: ``with RealTimeGame(...) as game``, then ``game.start()`` and drive.
 
-    Entering launches the process and returns at once, so that the network can be loaded meanwhile; whatever needs the
-    game first waits until it is ready. Until :meth:`start` the game draws its starting position over and over but
-    its clock stands still. However the block is left, process and shared memory are gone afterwards; should this
-    process be killed, the game ends by itself.
+    Entering starts the process and returns at once, so that the network can be loaded meanwhile. Any call that needs
+    the game first waits until it is ready. Until :meth:`start`, the game keeps drawing its starting position, but its
+    clock stands still. However the block is left, process and shared memory are gone afterwards. If this process is
+    killed, the game ends by itself.
 
     Args:
         make_simulator: Builds the game; called in its own process, so it must be a module-level function or class.
         seed: Track of the first episode.
-        frames_per_s: How often to draw, at most. Physics keeps its own rate: after a drawing that took too long, the
-            ticks that are due run one after the other before the next drawing.
+        frames_per_s: The most pictures a second. Physics keeps its own rate: after a slow drawing, all ticks that are
+            due run before the next drawing.
 
     Attributes:
-        source: The game's pictures. ``captured_ns`` is when the state they show was taken, before the drawing.
+        source: The game's pictures. ``captured_ns`` is the time of the state that they show, before the drawing.
         controller: The game's controls; leaving its context sends neutral.
 
     Raises:
@@ -99,13 +99,13 @@ class RealTimeGame:
         self._shared()
 
     def start(self) -> None:
-        """Let the game's clock run, from now."""
+        """Start the game's clock."""
         self._shared()
         self._waiting_on = None
         self._command("start")
 
     def restart(self, seed: int) -> None:
-        """Put the car on the start of a track, controls neutral, clock standing still; does nothing if it is so."""
+        """Put the car on the start of a track with neutral controls and a stopped clock, unless it is already there."""
         if seed == self._waiting_on:
             return
         self.send_controls(NEUTRAL)
@@ -115,7 +115,7 @@ class RealTimeGame:
 
     @property
     def state(self) -> DriveState:
-        """How the drive stands, as of the newest tick."""
+        """The state of the drive, as of the newest tick."""
         numbers = self._numbers()
         time_s, episode_return, progress, outcome, speed, in_control = numbers[:6]
         layout = self._layout
@@ -134,24 +134,24 @@ class RealTimeGame:
 
     @property
     def ticks_late(self) -> int:
-        """Physics ticks of this episode that ran more than a tick after they were due."""
+        """Physics ticks of this episode that ran more than one tick too late."""
         return int(self._numbers()[NUMBERS.index("ticks_late")])
 
     @property
     def processor_s(self) -> float:
-        """Processor time the game's process has used since this episode's clock was started, in seconds."""
+        """Seconds of processor time that the game's process has used since this episode's clock was started."""
         return self._numbers()[NUMBERS.index("processor_s")]
 
     @property
     def controls_expired(self) -> int:
-        """How often in this episode controls were let go of because no new ones came."""
+        """How often in this episode the controls expired because no new ones came."""
         return int(self._numbers()[NUMBERS.index("expired")])
 
     @property
     def peak_memory_mb(self) -> float | None:
         """The largest resident memory of the game's process in MB, since its start.
 
-        None where the system does not tell (not Linux), or once the game has ended.
+        None if the system does not report it (only Linux does), or once the game has ended.
         """
         process = self._process
         return peak_memory_mb(process.pid) if process is not None and process.is_alive() else None
@@ -170,7 +170,7 @@ class RealTimeGame:
         return Frame(pixels, captured_ns, index)
 
     def send_controls(self, controls: Controls, expiry_s: float = EXPIRY_S) -> None:
-        """Hold these controls from the next tick on, for ``expiry_s`` at most; see :attr:`controller`."""
+        """Hold these controls from the next tick on, for at most ``expiry_s``; see :attr:`controller`."""
         self._shared().controls.write((*controls.values, expiry_s), clock_ns())
 
     def _numbers(self) -> list[float]:
@@ -202,7 +202,7 @@ class RealTimeGame:
         try:
             if not self._link.poll(READY_TIMEOUT_S):
                 raise GameError(
-                    f"the game did not get ready within {READY_TIMEOUT_S:.0f} s, expected a few seconds. "
+                    f"the game was not ready within {READY_TIMEOUT_S:.0f} s, expected a few seconds. "
                     "Close other programs and start again."
                 )
             name, argument = self._link.recv()
@@ -213,7 +213,7 @@ class RealTimeGame:
         return argument
 
     def _raise_failure(self, failure: tuple[str, str] | None = None) -> NoReturn:
-        """Say why the game died: in its own words if it left any, or else by its exit code."""
+        """Raise an error that says why the game died: with its own message if there is one, else its exit code."""
         assert self._process is not None
         with suppress(EOFError, OSError):
             while failure is None and self._link.poll():
@@ -233,7 +233,7 @@ class _Source:
     """The game's pictures as a :class:`agent.capture.base.FrameSource`; the game outlives it.
 
     Attributes:
-        state: How the drive stood when the newest picture was read, at most one tick after what the picture shows.
+        state: The state when the newest picture was read, at most one tick newer than the picture.
     """
 
     state: DriveState
@@ -268,7 +268,7 @@ class _Controller:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        with suppress(GameError):  # a dead game needs no neutral, and the error that led here must not be hidden
+        with suppress(GameError):  # a dead game needs no neutral controls, and must not hide the first error
             self.send(NEUTRAL)
 
     def send(self, controls: Controls) -> None:

@@ -1,4 +1,4 @@
-"""The newest of a stream of arrays in shared memory."""
+"""The newest array of a stream, in shared memory."""
 
 import math
 from typing import Generic, TypeVar
@@ -11,7 +11,7 @@ _T = TypeVar("_T", bound=np.generic)
 
 
 class Ring(Generic[_T]):
-    """The newest of a stream of arrays in shared memory: one writer, any number of readers, no locks.
+    """The newest array of a stream, in shared memory: one writer, any number of readers, no locks.
 
     Every slot carries a sequence number, 0 while it is being written. A reader copies the newest slot and takes the
     copy only if the number is still the same, so it never sees half of one array and half of the next. The numbers
@@ -21,7 +21,7 @@ class Ring(Generic[_T]):
         buffer: Zeroed memory of at least :meth:`size` bytes from ``offset`` on.
         offset: Where the ring starts; a multiple of 8.
         shape: Shape of one array.
-        dtype: Its type.
+        dtype: Type of one array.
     """
 
     def __init__(self, buffer: memoryview, offset: int, shape: tuple[int, ...], dtype: type[_T]) -> None:
@@ -33,12 +33,12 @@ class Ring(Generic[_T]):
 
     @staticmethod
     def size(shape: tuple[int, ...], dtype: type[np.generic]) -> int:
-        """Return the bytes a ring takes, rounded up so that another can follow it."""
+        """Return the size of a ring in bytes, rounded up so that another ring can follow it."""
         data = _SLOTS * math.prod(shape) * np.dtype(dtype).itemsize
         return 8 * (1 + 2 * _SLOTS) + -(-data // 8) * 8
 
     def write(self, array: npt.ArrayLike, stamp_ns: int) -> None:
-        """Publish an array in place of the oldest."""
+        """Publish an array in the slot of the oldest one."""
         sequence = int(self._newest[0]) + 1
         slot = sequence % _SLOTS
         self._sequences[slot] = 0

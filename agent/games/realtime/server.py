@@ -25,7 +25,7 @@ def run_game(
     link: "Connection[Any, Any]", make_simulator: Callable[[], Simulator], seed: int, frames_per_s: float
 ) -> None:
     """Run the game; the main function of its process."""
-    for name in ("SIGINT", "SIGHUP"):  # a terminal's, for the agent: it ends the game, after it has sent neutral
+    for name in ("SIGINT", "SIGHUP"):  # from the terminal: only the agent ends the game
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     try:
@@ -58,7 +58,7 @@ def _serve(link: "Connection[Any, Any]", simulator: Simulator, frames_per_s: flo
 
 
 class _Clockwork:
-    """The game's own main loop: commands, due ticks, a picture, sleep."""
+    """The game's main loop: commands, due ticks, a picture, sleep."""
 
     def __init__(
         self,
@@ -77,24 +77,24 @@ class _Clockwork:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Stand at the start line with the clock stopped, and say so once there is a picture of it."""
+        """Put the car on the start line with a stopped clock, and report "ready" once there is a picture of it."""
         self._running = False
         self._ticks = 0
         self._ticks_late = 0
         self._expired = 0
-        self._is_expired = True  # nothing is held yet
+        self._is_expired = True  # no controls are held yet
         self._drawings = 0
         self._started_ns = clock_ns()
         self._processor_started_s = time.process_time()
         self._publish_state()
         self._draw_if_due()
-        _tell(self._link, "ready", self._simulator.state.track)  # a text, and the same for the whole episode
+        _tell(self._link, "ready", self._simulator.state.track)  # a text that does not change during an episode
 
     def run(self) -> None:
         """Serve until the pipe is closed.
 
         Raises:
-            _ParentGoneError: When it is.
+            _ParentGoneError: When the pipe is closed.
         """
         while True:
             while self._link.poll():
@@ -114,7 +114,7 @@ class _Clockwork:
             self._processor_started_s = time.process_time()
 
     def _advance_as_due(self) -> None:
-        now_ns = clock_ns()  # once: physics slower than the clock must not keep pictures away for ever
+        now_ns = clock_ns()  # read once: if physics is slower than the clock, pictures must still be drawn
         while self._running and (due_ns := self._tick_due_ns()) <= now_ns:
             self._simulator.advance(self._controls(now_ns))
             self._ticks += 1
@@ -153,7 +153,7 @@ class _Clockwork:
             due_ns = min(due_ns, self._tick_due_ns())
         wait_s = max(0.0, (due_ns - clock_ns()) / 1e9)
         if self._running:
-            time.sleep(wait_s)  # to 0.1 ms; waiting on the pipe has a grain of 1 ms
+            time.sleep(wait_s)  # exact to 0.1 ms; waiting on the pipe is exact only to 1 ms
         else:
             self._link.poll(wait_s)
 

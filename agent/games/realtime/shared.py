@@ -32,17 +32,17 @@ NUMBERS = (
     "processor_s",
     "expired",
 )
-"""What is published after every tick, in this order; telemetry and figures follow, in the layout's."""
+"""The numbers published after every tick, in this order; telemetry and figures follow, in the layout's order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What both processes must agree on, known once the game has drawn its first picture.
+    """The facts that both processes must agree on; known once the game has drawn its first picture.
 
     Attributes:
-        frame_shape: Of every picture.
+        frame_shape: Shape of every picture.
         telemetry: Names of the state's telemetry, the same for every state of the game.
-        figures: Names of its figures, likewise.
+        figures: Names of the state's figures, the same for every state of the game.
     """
 
     frame_shape: tuple[int, ...]
@@ -57,7 +57,7 @@ class SharedRings:
     tracker were killed at once. They are told by a claim on the block's file, which ends with the process.
 
     Args:
-        layout: The game's.
+        layout: The game's layout.
         name: The block to attach to; None creates it.
     """
 
@@ -84,12 +84,12 @@ class SharedRings:
 
     @property
     def name(self) -> str:
-        """Key under which the other process attaches."""
+        """The name by which the other process attaches."""
         return self._memory.name
 
     def close(self, unlink: bool) -> None:
-        """Let go of the block; ``unlink`` frees it for both."""
-        del self.frames, self.controls, self.state  # the block cannot be closed while arrays look into it
+        """Close the block; ``unlink`` frees it for both processes."""
+        del self.frames, self.controls, self.state  # the block cannot be closed while arrays use it
         self._memory.close()
         if self._claim is not None:
             self._claim.close()

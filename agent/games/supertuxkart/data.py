@@ -1,4 +1,4 @@
-"""Where SuperTuxKart's data are: tracks, karts and textures, which the binding needs and does not contain."""
+"""Finds SuperTuxKart's data (tracks, karts, textures), which the binding needs but does not contain."""
 
 import os
 from pathlib import Path
@@ -8,17 +8,17 @@ from platformdirs import user_cache_path
 from agent.contract.errors import GameError
 
 DATA_VARIABLE = "SUPERTUXKART_DATADIR"
-"""The environment variable that tells the game and the binding: the folder above ``data``."""
+"""The environment variable from which the game and the binding take the folder above ``data``."""
 DEBIAN_DATA = Path("/usr/share/games/supertuxkart/data")
 _NEEDED = ("tracks", "karts", "stk_config.xml")
 _SKIN, _SKIN_INSTEAD = "classic", "peach"
 
 
 def find_data(version: str) -> Path:
-    """Return the folder above ``data`` for the binding: the user's, the one it has downloaded, or links to Debian's.
+    """Return the folder above ``data`` for the binding: the user's, a downloaded one, or links to Debian's.
 
     Args:
-        version: Of the data that the binding asks for, such as ``1.5``.
+        version: Version of the data that the binding asks for, such as ``1.5``.
 
     Raises:
         GameError: If there are no data.
@@ -26,29 +26,29 @@ def find_data(version: str) -> Path:
     named = os.environ.get(DATA_VARIABLE)
     if named is not None:
         return Path(named)
-    downloaded = user_cache_path("PySuperTuxKart2", "bpiwowar") / version  # where the binding puts it
+    downloaded = user_cache_path("PySuperTuxKart2", "bpiwowar") / version  # the binding downloads to here
     if (downloaded / "__downloaded__.txt").is_file():
         return downloaded
     if DEBIAN_DATA.is_dir():
         return link_data(DEBIAN_DATA, user_cache_path("hoodcam", appauthor=False) / "supertuxkart", version)
     raise GameError(
         f"SuperTuxKart's data are neither in {downloaded} nor in {DEBIAN_DATA}, expected tracks and karts in one of "
-        "them. On Debian and Ubuntu, `apt install supertuxkart` (700 MB). Elsewhere let the binding download them: "
-        "`python -c 'import pystk2; pystk2.init(pystk2.GraphicsConfig.none())'`; or name the folder above the game's "
+        "them. On Debian and Ubuntu, `apt install supertuxkart` (700 MB). Elsewhere, let the binding download them: "
+        "`python -c 'import pystk2; pystk2.init(pystk2.GraphicsConfig.none())'`. Or name the folder above the game's "
         f"`data` in the variable {DATA_VARIABLE}."
     )
 
 
 def link_data(source: Path, folder: Path, version: str) -> Path:
-    """Build a folder of links through which the binding takes a game of another version for its own.
+    """Build a folder of links, through which the binding accepts a game of another version.
 
-    The binding asks for a file named after its data's version, and for a skin that Debian leaves out. May be called
-    again, and by several processes at once.
+    The binding needs a file named after its data's version, and a skin that Debian leaves out. May be called again, and
+    by several processes at once.
 
     Args:
         source: The game's ``data``.
-        folder: What to build; ``data`` inside of it holds the links.
-        version: What the binding asks for.
+        folder: The folder to build; its ``data`` holds the links.
+        version: The version that the binding asks for.
 
     Returns:
         ``folder``.
@@ -76,8 +76,8 @@ def link_data(source: Path, folder: Path, version: str) -> Path:
         (data / f"supertuxkart.{version}").touch()
     except OSError as exc:
         raise GameError(
-            f"{data} cannot hold links to {source} ({exc.strerror}), expected a folder that can be written. Free "
-            f"it, or name the folder above the game's `data` in the variable {DATA_VARIABLE}."
+            f"{data} cannot hold links to {source} ({exc.strerror}), expected a writable folder. Free "
+            f"some space, or name the folder above the game's `data` in the variable {DATA_VARIABLE}."
         ) from exc
     return folder
 

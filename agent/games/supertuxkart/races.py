@@ -1,4 +1,4 @@
-"""Which race of SuperTuxKart a seed stands for, and how long it may take."""
+"""The race of SuperTuxKart for each seed, and its time limit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ KARTS = (
 """The karts that come with SuperTuxKart 1.4."""
 
 GRADED_TRACKS = ("lighthouse", "hacienda", "snowtuxpeak", "zengarden", "cornfield_crossing", "scotland")
-"""What `evaluate` drives unless told otherwise: the tracks of the University of Texas' grader but for cocoa_temple."""
+"""The default tracks of `evaluate`: those of the University of Texas' grader, except cocoa_temple."""
 
 STEP_S = 0.1
-"""The grader's step, in which limits are given and results are reported."""
+"""The grader's step; limits and results are in this unit."""
 
 LIMIT_STEPS = {
     "lighthouse": 650,
@@ -26,8 +26,8 @@ LIMIT_STEPS = {
     "cornfield_crossing": 950,
     "scotland": 850,
     "cocoa_temple": 800,
-    # Not the grader's: about one and a half times what the built-in driver needs (507, 595, 519, 480, 621 steps
-    # without drift and nitro), as tight as its own limits are.
+    # These limits are not the grader's. They are about 1.5 times what the built-in driver needs (507, 595, 519, 480,
+    # 621 steps without drift and nitro), and so as tight as the grader's limits.
     "snowmountain": 750,
     "gran_paradiso_island": 890,
     "sandtrack": 750,
@@ -46,11 +46,11 @@ class Race:
     """One lap of one kart.
 
     Attributes:
-        track: The game's name of it.
-        kart: The game's name of it.
-        reverse: Whether the track is driven the other way round.
-        offset_m: How far aside of its place on the grid the kart starts.
-        heading_rad: How far it starts turned from the road's direction.
+        track: The game's name for the track.
+        kart: The game's name for the kart.
+        reverse: Whether the track is driven in the opposite direction.
+        offset_m: Sideways distance of the kart from its place on the grid, at the start.
+        heading_rad: Angle between the kart and the road's direction, at the start.
     """
 
     track: str
@@ -68,11 +68,12 @@ class Race:
 def race_of(
     seed: int, tracks: Sequence[str], karts: Sequence[str] = (DEFAULT_KART,), both_directions: bool = False
 ) -> Race:
-    """Return the race that a seed stands for; the one place that says so.
+    """Return the race of a seed; no other code maps seeds to races.
 
     The tracks take turns: ``seed % len(tracks)`` is the track, ``seed // len(tracks)`` the run on it. Run 0 is the
-    plain race: first kart, forwards, from the grid. Every later run starts up to 1.5 m aside and up to 0.3 rad turned;
-    odd ones draw their kart, and every third (2, 5, 8...) goes the other way round if ``both_directions``.
+    plain race: first kart, forwards, from the grid. Every later run starts up to 1.5 m to the side and turned by up to
+    0.3 rad. Odd runs have a random kart. With ``both_directions``, every third run (2, 5, 8...) is driven in the
+    opposite direction.
 
     Raises:
         ValueError: If there are no tracks or karts, or the seed is negative.

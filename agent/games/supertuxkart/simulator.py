@@ -1,4 +1,4 @@
-"""SuperTuxKart through the binding `pysupertuxkart2`: it waits between ticks, and draws only when somebody looks."""
+"""SuperTuxKart through the binding `pysupertuxkart2`: it waits between ticks, and draws only on request."""
 
 import ctypes
 import math
@@ -24,21 +24,22 @@ from agent.games.supertuxkart.races import DEFAULT_KART, GRADED_TRACKS, Race, ra
 FRAME_WIDTH_PX = 480
 FRAME_HEIGHT_PX = 270
 PHYSICS_HZ = 120
-TICK_S = 1.0 / 30.0  # four physics steps; a decision is held for three ticks at 10 Hz, for one at 30 Hz
-DIFFICULTY = 2  # "expert" in the menu: the binding's default, so that of the published drivers
+TICK_S = 1.0 / 30.0  # four physics steps; a decision is held for three ticks at 10 Hz, and for one tick at 30 Hz
+DIFFICULTY = 2  # "expert" in the menu: the binding's default, and so the one of the published drivers
 
 PROFILE = load_profile(SHIPPED / "supertuxkart.toml")
 
-BRAKE_THRESHOLD = 0.5  # the brake is a switch; the game takes an axis for pressed from its middle on
-_STUCK_BELOW_M_S = 1.0  # the grader's speed; it rescues at once if the last rescue is 3 s ago, here it must last 3 s
+BRAKE_THRESHOLD = 0.5  # the brake is a switch; for the game, an axis is pressed from its middle on
+# The grader's speed. The grader rescues at once if its last rescue was 3 s ago; here the kart must be slow for 3 s.
+_STUCK_BELOW_M_S = 1.0
 _STUCK_TICKS = round(3.0 / TICK_S)
-# A kart in the hands of the rescue bird, or thrown up by an explosion, reports a speed of exactly 0. The bird rises at
-# 1.5 m/s, explosions at 6 and more; a kart at rest moves by less than 0.2 m/s, below which the game reports 0 too.
+# A kart carried by the rescue bird, or thrown up by an explosion, reports a speed of exactly 0. The bird rises at
+# 1.5 m/s, an explosion at 6 m/s or more. A kart at rest moves at less than 0.2 m/s; the game then reports 0 too.
 _CARRIED_M_S = 0.5
 _BIRD_M_S = 3.0
 _APEX_TICKS = 5  # between rising and falling
 _COUNTDOWN_S = 20.0  # it takes 5 s
-# The binding offers no switch for it and always asks for 4 x; in software it makes a picture cost 37 ms, not 13.
+# The binding has no switch for it and always asks for 4 x. Drawn in software, a picture then takes 37 ms instead of 13.
 _WITHOUT_ANISOTROPY = "-GL_EXT_texture_filter_anisotropic -GL_ARB_texture_filter_anisotropic"
 
 Point = npt.NDArray[np.float64]
@@ -48,21 +49,21 @@ Point = npt.NDArray[np.float64]
 class SuperTuxKart:
     """One kart, one lap, as a :class:`agent.games.base.Simulator`; one race at a time in a process.
 
-    Frames are uint8, shape (270, 480, 3), BGR: what a player sees in a window of that size with every effect turned
-    off, speedometer, clock and map included. An episode starts as the lights turn green and ends with the lap, or with
-    ``timeout`` when the track's limit is over. A return is CarRacing's: 1000 for the lap, less 5 a second.
+    Frames are uint8, shape (270, 480, 3), BGR: a player's view in a window of that size with all effects off, with
+    speedometer, clock and map. An episode starts when the lights turn green. It ends with the lap, or with ``timeout``
+    at the track's limit. The return is like CarRacing's: 1000 for the lap, minus 5 a second.
 
     A kart that has been slower than 1 m/s for 3 s is put back on the road by the game's rescue. Items, nitro and drift
-    are out of reach; what lies on the road stays there.
+    are not used; objects on the road stay there.
 
     Args:
-        tracks: What seeds choose from, see ``race_of``.
-        karts: What seeds choose from.
-        both_directions: Whether some races go the other way round.
+        tracks: The tracks that seeds choose from, see ``race_of``.
+        karts: The karts that seeds choose from.
+        both_directions: Whether some races are driven in the opposite direction.
         limit_s: Seconds after which an episode ends, instead of the track's own limit.
 
     Raises:
-        GameError: If the data are missing, a track or kart is unknown, or a race runs in this process.
+        GameError: If the data are missing, a track or kart is unknown, or another race runs in this process.
     """
 
     profile = PROFILE
@@ -99,7 +100,7 @@ class SuperTuxKart:
 
     @property
     def controls(self) -> Controls:
-        """Privileged: what lies on the kart's controls, whoever has put it there."""
+        """Privileged: the kart's present controls, no matter who set them."""
         action = self._race().get_kart_action(0)
         return Controls(action.steer, action.acceleration, float(action.brake)).clip()
 
@@ -127,7 +128,7 @@ class SuperTuxKart:
         self._running.start()
         self._world = pystk2.WorldState()
         self._wait_for_green()
-        self._track = pystk2.Track()  # a used one keeps the last track's branches
+        self._track = pystk2.Track()  # a used object keeps the last track's branches
         self._track.update()
         self._move_aside()
         self._ticks = 0
@@ -189,7 +190,7 @@ class SuperTuxKart:
         ahead = np.array(self.kart.front, np.float64) - position
         aside = np.cross((0.0, 1.0, 0.0), ahead)
         position += self.race.offset_m * aside / np.linalg.norm(aside)
-        # The binding reports w, x, y, z of the rotation from world to kart, and takes x, y, z, w of its inverse.
+        # The binding reports the rotation from world to kart as w, x, y, z. It expects the inverse, as x, y, z, w.
         w, x, y, z = (float(value) * sign for value, sign in zip(self.kart.rotation, (1, -1, -1, -1), strict=True))
         sine, cosine = math.sin(self.race.heading_rad / 2), math.cos(self.race.heading_rad / 2)
         turned = (cosine * x + sine * z, cosine * y + sine * w, cosine * z - sine * x, cosine * w - sine * y)
@@ -198,7 +199,7 @@ class SuperTuxKart:
         self._world.update()
 
     def _look(self) -> None:
-        """Take the new state of the kart into the account of the drive."""
+        """Update the state of the drive from the kart's new state."""
         self._world.update()
         kart = self.kart
         position = self._where()
@@ -246,24 +247,24 @@ _started = False
 
 
 def _start_game() -> None:
-    """Load the game into this process: it can be done once, and lasts until the process ends."""
+    """Load the game into this process; possible only once, and it stays until the process ends."""
     global _started
     if _started:
         return
     graphics = pystk2.GraphicsConfig.ld()
     graphics.screen_width, graphics.screen_height = FRAME_WIDTH_PX, FRAME_HEIGHT_PX
-    graphics.display = False  # pictures are drawn when asked for, and shown nowhere
+    graphics.display = False  # pictures are drawn on request, and not shown
     data = find_data(pystk2.__version__)
     saves = user_cache_path("hoodcam", appauthor=False) / "supertuxkart-saves"
     saves.mkdir(parents=True, exist_ok=True)
     settings = {
         DATA_VARIABLE: str(data),
         "SUPERTUXKART_ASSETS_DIR": str(data),
-        "SUPERTUXKART_SAVEDIR": str(saves),  # not the player's own settings and scores
+        "SUPERTUXKART_SAVEDIR": str(saves),  # instead of the player's own settings and scores
         "MESA_EXTENSION_OVERRIDE": _WITHOUT_ANISOTROPY,
     }
     if sys.platform == "linux":
-        settings["SDL_VIDEODRIVER"] = "offscreen"  # needs no display; pygame's in CarRacing is another one
+        settings["SDL_VIDEODRIVER"] = "offscreen"  # needs no display; CarRacing's pygame uses another driver
     with _environment(settings), _quiet_stdout():
         pystk2.init(graphics)
     _started = True
@@ -293,6 +294,6 @@ def _quiet_stdout() -> Iterator[None]:
         yield
     finally:
         if sys.platform != "win32":
-            ctypes.CDLL(None).fflush(None)  # what C's stdio still holds
+            ctypes.CDLL(None).fflush(None)  # the text that C's stdio still holds
         os.dup2(kept, 1)
         os.close(kept)

@@ -1,4 +1,4 @@
-"""SuperTuxKart itself, unmodified, in its window: started into a race, and what it writes down of how that ended."""
+"""The unmodified SuperTuxKart in its window: starts a race and reads the result that the game stores."""
 
 import subprocess
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from agent.games.program import DRAWN_IN_SOFTWARE, find_program, running
 from agent.games.supertuxkart.data import DEBIAN_DATA
 
 WIDTH_PX, HEIGHT_PX = 320, 180
-"""Twice what the network sees on each side. In software one core draws 44 pictures a second of it, 27 of 480 x 270."""
+"""Twice the network's width and height. In software, one core draws 44 such pictures a second, and 27 of 480 x 270."""
 DIFFICULTY = 2
-"""Expert in the menu, as in lockstep (``agent.games.supertuxkart.simulator``): karts are slower in easier races."""
+"""Expert in the menu, as in lockstep (``agent.games.supertuxkart.simulator``); karts are slower in easier races."""
 
 _EFFECTS = (
     *("dynamic-lights", "glow", "bloom", "light-shaft", "dof", "particles", "animated-characters"),
@@ -24,11 +24,11 @@ _EFFECTS = (
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """A race that is on.
+    """A running race.
 
     Attributes:
-        process: The game.
-        folder: Where it writes, this race alone.
+        process: The game's process.
+        folder: The folder to which the game writes, for this race only.
     """
 
     process: "subprocess.Popen[bytes]"
@@ -36,7 +36,7 @@ class Race:
 
     @property
     def seconds(self) -> float | None:
-        """How long the race took, from the game's own list of highscores; None before its end."""
+        """How many seconds the race took, from the game's own list of highscores; None before its end."""
         for path in self.folder.rglob("highscore.xml"):
             try:
                 times = [float(entry.get("time", "nan")) for entry in ElementTree.parse(path).iter("entry")]
@@ -55,14 +55,14 @@ def race_in_window(
     width_px: int = WIDTH_PX,
     height_px: int = HEIGHT_PX,
 ) -> Iterator[Race]:
-    """Start a race of one kart on its own, one lap; the player's settings and records are neither read nor changed.
+    """Start a race of one lap for a single kart; the player's settings and records are neither read nor changed.
 
     Args:
-        track: As the game names it.
-        environment: Of the desktop it is to appear on.
-        folder: Empty; where it keeps what it would keep in the player's home.
-        width_px: Of the window's content.
-        height_px: Of the window's content.
+        track: The game's name for the track.
+        environment: Environment of the desktop for its window.
+        folder: An empty folder that the game uses instead of the player's home.
+        width_px: Width of the window's content.
+        height_px: Height of the window's content.
 
     Raises:
         GameError: If the game is not installed, or has no such track.
@@ -74,7 +74,7 @@ def race_in_window(
     )
     found = (DEBIAN_DATA / "tracks").glob("*/track.xml")
     tracks = sorted(path.parent.name for path in found if _is_for_races(path))
-    if tracks and track not in tracks:  # the game itself would say nothing, and end
+    if tracks and track not in tracks:  # the game itself would end without a message
         raise GameError(f"there is no track {track!r}, expected one of: {', '.join(tracks)}.")
     own = {
         "HOME": str(folder),

@@ -14,7 +14,7 @@ from agent.inputs.sampling import KEYS_AVERAGED_S
 
 
 class Disturbances:
-    """Steers off the line now and then, so that coming back is shown too; the steering off is not recorded."""
+    """Steers off the line at times, to show how to come back; the part that steers off is not recorded."""
 
     def __init__(self, every_s: float, seed: int) -> None:
         self._every_s = every_s
@@ -23,11 +23,11 @@ class Disturbances:
         self._plan()
 
     def are_near(self) -> bool:
-        """Whether one is on, or so near that it would be in the mean that a picture's controls are."""
+        """Whether one is going on, or so near that it would affect a picture's averaged controls."""
         return time.monotonic() > self._from_s - 2 * KEYS_AVERAGED_S
 
     def disturb(self, wanted: Controls) -> Controls:
-        """Return what to do instead of what is wanted."""
+        """Return the controls to use instead of the wanted ones."""
         now_s = time.monotonic()
         if now_s > self._until_s:
             self._plan()
@@ -40,28 +40,28 @@ class Disturbances:
             self._steering = self._random.choice((-1, 1)) * self._random.uniform(0.2, 0.45)
 
 
-# A person in a few lines: it looks for the road in the picture and steers for its middle. In pixels of a window of
-# 320 x 180; found by trial on e-track-5.
+# A simple stand-in for a person: it finds the road in the picture and steers for its middle. Values are in pixels of a
+# window of 320 x 180, found by trial on e-track-5.
 _ROWS = range(140, 70, -1)  # from the bonnet to the horizon, which is at 68
-_WIDTH = 6.5  # of the road at most, in pixels a row below where a straight one ends, which is at 60
+_WIDTH = 6.5  # largest width of the road, in pixels per row below row 60, where a straight road ends
 _CAR = (slice(78, 100), slice(145, 176))
 _THROTTLE = 0.36  # about 45 km/h
-_FAR_ROW, _NEAR_ROW = 79, 100  # the second is where the car is
+_FAR_ROW, _NEAR_ROW = 79, 100  # the near row is at the car
 _FAR, _DAMPING = 1.6, 5.0
-_MOST = 0.7  # of the steering
-_ASIDE = 0.22  # so far from the middle, it brakes for a moment, and not again for a while
+_MOST = 0.7  # largest steering
+_ASIDE = 0.22  # this far from the middle, it brakes for a moment, then not again for a while
 _BRAKE_S, _NO_BRAKE_S = 0.2, 12.0
-_LOST = 0.5  # so far from the middle it is off the road
-_STILL = 0.4  # grey levels that a standing car's picture changes by
+_LOST = 0.5  # this far from the middle, it is off the road
+_STILL = 0.4  # change of a standing car's picture, in grey levels
 _REVERSE_S = 1.5
 _PATIENCE_S = 6.0
 
 
 class Player:
-    """Decides by the pictures alone.
+    """Decides from the pictures alone.
 
     Attributes:
-        is_lost: Whether it is off the road, or reverses: what it does then is no example.
+        is_lost: Whether it is off the road, or reverses: its controls are no good example then.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Player:
         self._brake_from_s = self._reverse_until_s - _BRAKE_S
 
     def decide(self, picture: Pixels) -> Controls:
-        """Return what to do now."""
+        """Return the controls for a picture."""
         now_s = time.monotonic()
         far, near = _look(picture)
         if far is None:
@@ -105,9 +105,9 @@ class Player:
 
 
 def _look(picture: Pixels) -> tuple[float | None, float | None]:
-    """Return how far the middle of the road is aside of the picture's, far ahead and at the car; from -1 to 1.
+    """Return the sideways distance of the road's middle from the picture's, far ahead and at the car; from -1 to 1.
 
-    None where no road is seen.
+    None if no road is visible.
     """
     assert picture.shape[:2] == (HEIGHT_PX, WIDTH_PX), picture.shape
     _, green, red = np.moveaxis(picture[..., :3].astype(np.int16), -1, 0)
@@ -125,7 +125,7 @@ def _look(picture: Pixels) -> tuple[float | None, float | None]:
         if right - left < 4:
             break
         width = _WIDTH * (y - 60)
-        if right - left > 1.15 * width:  # the pits are beside it
+        if right - left > 1.15 * width:  # then the pits are beside the road
             if right < WIDTH_PX - 2:
                 left = int(max(left, right - width))
             elif left > 1:

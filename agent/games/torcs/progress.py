@@ -1,4 +1,4 @@
-"""Where the car is on TORCS' map."""
+"""Finds the car on TORCS' map."""
 
 import math
 
@@ -6,19 +6,19 @@ import numpy as np
 
 from agent.contract.observation import Pixels
 
-_MAP = (slice(10, 66), slice(270, 320))  # of the window's pixels; what the game draws of the track is in its middle
-_MARK, _NO_MARK = 130, 70  # red, and green and blue, of the car's mark on it
-_MARK_PX = 3  # wide and high at most: the scene behind has red things too
-_LEAP = 0.1  # of a round, between two looks, that no car makes
-_LEAP_PER_S = 0.02  # a round in 50 s; bends near the middle of the map count for more than their length
+_MAP = (slice(10, 66), slice(270, 320))  # pixels of the window; the game draws the track in the middle of the map
+_MARK, _NO_MARK = 130, 70  # least red, and most green and blue, of the car's mark
+_MARK_PX = 3  # largest width and height of the mark: the scene behind has red things too
+_LEAP = 0.1  # share of a round between two pictures that no car can make
+_LEAP_PER_S = 0.02  # one round in 50 s; bends near the middle of the map count for more than their length
 
 
 class Progress:
-    """How far round the track the car is, by its mark on the map in the game's picture.
+    """Measures how far round the track the car is, by its mark on the map in the game's picture.
 
     Attributes:
-        rounds: Full turns about the map's middle, forwards on any track as long as the car is; a lap is one.
-        rounds_s: After how many seconds each was full.
+        rounds: Turns about the map's middle; a lap is one turn. Grows on any track while the car drives forwards.
+        rounds_s: The time at which each turn was complete, in seconds.
     """
 
     def __init__(self) -> None:
@@ -28,14 +28,15 @@ class Progress:
         self._last: float | None = None
 
     def add(self, picture: Pixels, time_s: float) -> None:
-        """Look at a picture of the game's window; times never grow less."""
+        """Add a picture of the game's window; its time is never less than the last one."""
         place = place_on_map(picture)
         if place is None:
             return
         if self._last is None:
             self._last, self._since_s, self._seen_s = place, time_s, time_s
         step = (place - self._last + 0.5) % 1.0 - 0.5
-        if abs(step) > max(_LEAP, _LEAP_PER_S * (time_s - self._seen_s)):  # longer unseen, farther away
+        # The longer the mark was unseen, the farther it may have moved.
+        if abs(step) > max(_LEAP, _LEAP_PER_S * (time_s - self._seen_s)):
             return
         self._turned += step
         self._last, self._seen_s = place, time_s
@@ -45,10 +46,10 @@ class Progress:
 
 
 def place_on_map(picture: Pixels) -> float | None:
-    """Return the bearing of the car's mark from the map's middle, in turns, [-0.5, 0.5]; None where it cannot be told.
+    """Return the bearing of the car's mark from the map's middle, in turns, [-0.5, 0.5]; None if unknown.
 
     Args:
-        picture: Of the window: shape (HEIGHT_PX, WIDTH_PX, 3 or 4), BGR.
+        picture: Picture of the window: shape (HEIGHT_PX, WIDTH_PX, 3 or 4), BGR.
     """
     blue, green, red = np.moveaxis(picture[_MAP][..., :3], -1, 0)
     rows, columns = np.nonzero((red > _MARK) & (green < _NO_MARK) & (blue < _NO_MARK))

@@ -1,4 +1,4 @@
-"""TORCS itself, unmodified, in its window: started into a practice session, and what it writes down of its laps."""
+"""The unmodified TORCS in its window: starts a practice session and reads the lap times that the game stores."""
 
 import math
 import subprocess
@@ -19,31 +19,32 @@ from agent.games.program import DRAWN_IN_SOFTWARE, find_program, running
 from agent.inputs.keyboard import import_keyboard
 
 WIDTH_PX, HEIGHT_PX = 320, 180
-"""Twice what the network sees on each side."""
+"""Twice the network's width and height."""
 STEERING_S = 0.2
-"""From the centre to full lock while a key is held: "steer sensitivity" in the game's own settings, 0.8 when installed.
-Bends of 100 m radius take 0.07 of the lock. A pulse of 35 ms, the shortest, turns the wheel by 0.175 of it and lets it
-go at once: 80 ms of that and a pause are such a bend. At 0.8 it would take pulses of half a second."""
+"""Time from the centre to full lock while a key is held; it sets "steer sensitivity" in the game, which is 0.8 by
+default. A bend of 100 m radius needs 0.07 of full lock. The shortest pulse, 35 ms, turns the wheel by 0.175 of full
+lock and releases it at once; a pulse and a pause of 80 ms in all make such a bend. At 0.8, pulses would take half a
+second."""
 
 TITLE = "torcs-bin"
 
 _DATA = Path("/usr/share/games/torcs")
-_PRACTICE_BELOW_FIRST = 5  # places in the menu of races
+_PRACTICE_BELOW_FIRST = 5  # positions in the menu of races
 _TRIES = 10
-_LEAST_CHANGE = 0.5  # grey levels in the mean; the mark of a menu's choice makes 2
-_CAMERA = (1, 1)  # from behind and above: the second of those that F3 goes through
+_LEAST_CHANGE = 0.5  # mean change in grey levels; moving the mark in a menu makes 2
+_CAMERA = (1, 1)  # from behind and above: the second camera that F3 switches to
 _START_S = 60.0
-_ANSWER_S = 1.5  # within which a menu shows that a key has arrived
+_ANSWER_S = 1.5  # a menu shows within this time that it got a key
 _LOAD_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A practice session that is on.
+    """A running practice session.
 
     Attributes:
-        process: The game.
-        folder: Where it writes, this session alone.
+        process: The game's process.
+        folder: The folder to which the game writes, for this session only.
     """
 
     process: "subprocess.Popen[bytes]"
@@ -64,18 +65,18 @@ class Session:
 
 @contextmanager
 def session_in_window(track: str, environment: dict[str, str], folder: Path, laps: int = 1) -> Iterator[Session]:
-    """Start a practice session of one car on its own; the player's settings are neither read nor changed.
+    """Start a practice session for a single car; the player's settings are neither read nor changed.
 
-    The menus are gone through by keys, which go to the window in front: the desktop must be this program's own.
+    The menus are driven by keys, which go to the window in front. So no other program may use the desktop.
 
     Args:
-        track: As the game names its folder.
-        environment: Of the desktop it is to appear on, which must be this process's own.
-        folder: Empty; where the game keeps what it would keep in the player's home.
-        laps: After which the session ends.
+        track: The name of the track's folder in the game.
+        environment: Environment of the desktop for its window, which must be this process's own.
+        folder: An empty folder that the game uses instead of the player's home.
+        laps: The session ends after this many laps.
 
     Raises:
-        GameError: If the game is not installed, has no such track, or does not get as far as the race.
+        GameError: If the game is not installed, has no such track, or does not reach the race.
     """
     program = find_program("torcs", "TORCS", "Install it: `sudo apt install torcs` (Debian).")
     tracks = {path.stem: path.parent.parent.name for path in _DATA.glob("tracks/*/*/*.xml")}
@@ -89,7 +90,7 @@ def session_in_window(track: str, environment: dict[str, str], folder: Path, lap
 
 
 def _write_settings(folder: Path, track: str, category: str, laps: int) -> None:
-    """Copy the game's own settings, and change what a player would change in its menus."""
+    """Copy the game's own settings, and change those that a player would change in its menus."""
     camera_list, camera = _CAMERA
     changes: dict[str, list[tuple[str, str, str | float]]] = {
         "config/raceman/practice.xml": [
@@ -99,7 +100,7 @@ def _write_settings(folder: Path, track: str, category: str, laps: int) -> None:
             ("Drivers/1", "module", "human"),
             ("Drivers/1", "idx", 1),
         ],
-        # A player steers with the mouse unless told otherwise, and its settings name the arrow keys.
+        # By default, a player steers with the mouse. The settings for keys name the arrow keys.
         "drivers/human/preferences.xml": [
             ("mouse", "steer sensitivity", STEERING_S),
             ("Preferences/Drivers/1", "auto reverse", "yes"),
@@ -148,7 +149,7 @@ def _open_window(process: "subprocess.Popen[bytes]") -> Iterator[ScreenSource]:
 
 
 def _go_through_menus(source: ScreenSource) -> None:
-    """Race, Practice, New Race; a key that a menu does not show to have arrived is pressed again."""
+    """Choose Race, Practice, New Race; a key is pressed again if the menu does not react to it."""
     keyboard = import_keyboard()
     keys, special = keyboard.Controller(), keyboard.Key
     _within(_START_S, lambda: _is_menu(_picture(source)), "no menu came up")
@@ -159,12 +160,12 @@ def _go_through_menus(source: ScreenSource) -> None:
             if _changes(source, before):
                 break
         else:
-            raise GameError(f"TORCS' menu took no key ({name}), expected it in front. Close what covers it.")
+            raise GameError(f"TORCS' menu took no key ({name}), expected it in front. Close windows that cover it.")
     _within(_LOAD_S, lambda: not _is_menu(_picture(source)), "the race did not begin")
 
 
 def _picture(source: ScreenSource) -> npt.NDArray[np.int16]:
-    """Return what the window shows: shape (height, width, 3), BGR."""
+    """Return the picture in the window: shape (height, width, 3), BGR."""
     while True:
         try:
             return source.read().pixels[..., :3].astype(np.int16)
@@ -173,7 +174,7 @@ def _picture(source: ScreenSource) -> npt.NDArray[np.int16]:
 
 
 def _is_menu(picture: npt.NDArray[np.int16]) -> bool:
-    """Whether it is blue all over, as every menu and the pictures of loading are."""
+    """Return whether a picture is blue everywhere, like every menu and the loading screens."""
     blue, _, red = picture.reshape(-1, 3).mean(axis=0)
     return bool(blue > 2 * red)
 
