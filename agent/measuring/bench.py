@@ -1,4 +1,4 @@
-"""How fast every stage and every engine is here, measured in turns so that a busy moment hits them all.
+"""Measures the speed of every stage and engine in turn, so that a busy moment of the machine affects all of them.
 
 ::
 
@@ -6,8 +6,8 @@
     interleave()  --- passes --->        DrivePass: capture -> preprocess -> infer -> map -> send, each stage timed
                   <-- seconds ---        PeakPass: a chain of convolutions that does nothing but multiply and add
 
-Only one of them works at a time; the others wait on their pipes. A process of its own is what makes the start-up and
-the memory of an engine known.
+Only one of them works at a time; the others wait on their pipes. Each engine has its own process, so that its start-up
+time and memory can be measured.
 """
 
 import itertools
@@ -40,24 +40,24 @@ if TYPE_CHECKING:
     from agent.games.realtime.game import RealTimeGame
 
 PASSES = 10
-"""Timed passes of an engine's turn."""
+"""Timed passes in one turn of an engine."""
 GAME_SEED = 0
 """Track of the game beside the engines."""
 
-_BASELINES = "hoodcam.baselines"  # group of entry points: the name of a baseline, and what makes it from a model folder
+_BASELINES = "hoodcam.baselines"  # group of entry points: each has a baseline's name and makes it from a model folder
 _GAME_ALONE_S = 2.0
 _EPISODE_S = 10.0  # the game's own limit is 20 s, and a turn takes 2 s at most
 
 
 class DrivePass:
-    """One decision from a full screen, as the drive makes it: call it for the seconds of each of ``STAGES``.
+    """One decision from a full screen, as in a drive. A call returns the seconds of each of ``STAGES``.
 
-    The capture is a stand-in: a copy of 1280 x 720 pixels, BGRA, as a screen capture hands them over. The controls go
-    to a controller in memory.
+    The capture is a stand-in: a copy of 1280 x 720 pixels, BGRA, like those of a screen capture. The controls go to a
+    controller in memory.
 
     Args:
-        engine: What runs the network.
-        clock: In nanoseconds.
+        engine: Runs the network.
+        clock: Time in nanoseconds.
     """
 
     def __init__(self, engine: Engine, clock: Callable[[], int] = clock_ns) -> None:
@@ -65,13 +65,13 @@ class DrivePass:
         self._clock = clock
         shape = (SCREEN_HEIGHT_PX, SCREEN_WIDTH_PX, 4)
         self._screen = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        self._controller = MemoryController(remembered=1)  # or the memory of a long run would grow by what it keeps
+        self._controller = MemoryController(remembered=1)  # otherwise the memory of a long run would grow
 
     def __call__(self) -> tuple[float, ...]:
         """Make one decision.
 
         Raises:
-            AgentError: If the engine fails or predicts nonsense.
+            AgentError: If the engine fails or its prediction is invalid.
         """
         clock = self._clock
         started_ns = clock()
@@ -98,10 +98,10 @@ def interleave(
     """Let the workers take turns: A, B, C, A, B, C, ...
 
     Args:
-        workers: At least one, each named differently.
-        rounds: Turns of each.
-        passes: Of one turn.
-        around_turn: Calls the turn it is given, whose worker's name it gets too, and returns what it returned.
+        workers: At least one, each with a different name.
+        rounds: Turns of each worker.
+        passes: Passes in one turn.
+        around_turn: Called with a worker's name and its turn; runs the turn and returns its result.
         on_turn: Called after every turn.
 
     Returns:
@@ -121,12 +121,12 @@ def interleave(
 
 
 class GameBeside:
-    """A real-time game whose own rate is watched while others take turns.
+    """A real-time game whose own rate is measured while others take turns.
 
     Args:
-        game: Open, on the track ``GAME_SEED``. Its car stands still; its episode is started anew between turns, before
-            its time is up.
-        clock: In nanoseconds.
+        game: Open, on the track ``GAME_SEED``. Its car stands still; its episode is restarted between turns, before its
+            time is up.
+        clock: Time in nanoseconds.
     """
 
     def __init__(self, game: "RealTimeGame", clock: Callable[[], int] = clock_ns) -> None:
@@ -151,15 +151,15 @@ class GameBeside:
         return turn
 
     def frames_per_s(self) -> dict[str, float]:
-        """Return the game's pictures a second by the name of who took turns beside it."""
+        """Return the game's pictures a second by the name of the worker that took turns beside it."""
         return {name: frames / self._elapsed_s[name] for name, frames in self._frames.items()}
 
 
 def find_baselines() -> tuple[EngineEntry, ...]:
-    """Return the installed baselines: what running the network the usual way costs.
+    """Return the installed baselines: the usual ways of running the network.
 
-    They belong to training, which the agent works without and never imports: entry points of the group
-    ``hoodcam.baselines``, each naming an :class:`EngineEntry`.
+    They belong to training, which the agent does not need and never imports. They are entry points of the group
+    ``hoodcam.baselines``, each of which names an :class:`EngineEntry`.
 
     Raises:
         EngineError: If there are none, or one cannot be loaded.
@@ -167,8 +167,8 @@ def find_baselines() -> tuple[EngineEntry, ...]:
     entries = tuple(replace(load_plugin(each, EngineEntry, EngineError), name=name) for name, each in _baselines())
     if not entries:
         raise EngineError(
-            "there is nothing installed to compare with: the installation is older than this checkout, or there is "
-            "none. Repeat `pip install -e '.[training]'`."
+            "no baseline is installed to compare with: the installation is missing or older than this checkout. "
+            "Repeat `pip install -e '.[training]'`."
         )
     return entries
 
@@ -178,7 +178,7 @@ def make_baseline(name: str, folder: Path, threads: int | None) -> Engine:
 
     Raises:
         ImportError: If its library is not installed.
-        AgentError: If it is not installed, or the model folder is damaged.
+        AgentError: If the baseline is not installed, or the model folder is damaged.
     """
     return load_plugin(dict(_baselines())[name], EngineEntry, EngineError).load(EngineRequest(folder, threads))
 
@@ -203,21 +203,21 @@ def run_bench(
     on_skip: Callable[[str], None] = lambda reason: None,
     on_turn: Callable[[int], None] = lambda total: None,
 ) -> BenchReport:
-    """Start every engine, let them take turns, and sum up.
+    """Start every engine, let them take turns, and summarise the results.
 
     Args:
         model: Name of the weights, for the report.
-        network_multiply_adds: Of one forward pass.
-        engines: Each with what makes it, importable in another process.
-        rounds: Turns of each.
-        threads: That the peak is measured on: those the engines were told to use.
-        game: Open, to run beside them.
-        baselines: Names of those engines that the others are compared with.
-        on_skip: Told why, for each engine that cannot be had here.
-        on_turn: Called after every turn with the number of turns there will be.
+        network_multiply_adds: Multiply-adds of one forward pass.
+        engines: Each engine with a function that makes it and can be imported in another process.
+        rounds: Turns of each engine.
+        threads: Threads for measuring the peak: the number that the engines were told to use.
+        game: An open game to run beside them.
+        baselines: Names of the engines that the others are compared with.
+        on_skip: Called with the reason for each engine that cannot run here.
+        on_turn: Called after every turn with the number of all turns.
 
     Raises:
-        EngineError: If no engine can be had, or one fails in mid-run.
+        EngineError: If no engine can run here, or one fails during the run.
         GameError: If the game dies.
     """
     skipped: dict[str, str] = {}
@@ -270,7 +270,7 @@ def _open_workers(
     skipped: dict[str, str],
     on_skip: Callable[[str], None],
 ) -> dict[str, WorkerProcess]:
-    """Start every engine that can be had here; what cannot goes into ``skipped``, with why."""
+    """Start every engine that can run here; the others go into ``skipped`` with the reason."""
     workers: dict[str, WorkerProcess] = {}
     for entry, make_engine in engines:
         try:
@@ -285,10 +285,10 @@ def _open_workers(
 
 
 def _open_peaks(threads: int | None, stack: ExitStack) -> dict[str, WorkerProcess]:
-    """Start what measures the arithmetic of each precision that this processor has."""
+    """Start a worker for each precision of this processor, to measure its arithmetic."""
     peaks: dict[str, WorkerProcess] = {}
     for precision in PRECISIONS:
-        with suppress(EngineError):  # this processor lacks it
+        with suppress(EngineError):  # this processor lacks the precision
             worker = WorkerProcess(f"peak {precision}", partial(PeakPass, precision, threads))
             peaks[precision] = stack.enter_context(worker)
     return peaks

@@ -1,4 +1,4 @@
-"""What a benchmark found out: sums, tables, a picture."""
+"""The results of a benchmark: summaries, tables, a picture."""
 
 import importlib.metadata
 import re
@@ -24,7 +24,7 @@ _PLOTTED = (("capture", "preprocess"), ("infer",), ("map", "send"))
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Of a duration, in seconds."""
+    """Percentiles of a duration, in seconds."""
 
     median_s: float
     p90_s: float
@@ -38,19 +38,19 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class EngineTimes:
-    """What was found out about one engine.
+    """The results of one engine.
 
     Attributes:
-        name: On the command line.
-        stages: By stage, ``infer`` among them.
-        decision: All stages together: from a full screen to three controls.
-        decisions_per_s: One after the other, without pause.
+        name: Its name on the command line.
+        stages: Times by stage, ``infer`` among them.
+        decision: Time of all stages together: from a full screen to three controls.
+        decisions_per_s: Decisions a second, one after the other without pause.
         startup_s: From the start of a process to its first decision: Python, imports, loading, a forward pass.
-        peak_memory_mb: Largest resident memory of that process; None where the system does not tell.
-        installed_mb: Of the packages it runs on, with all they require; None where none of them is installed.
+        peak_memory_mb: Largest resident memory of that process; None if the system does not report it.
+        installed_mb: Size of the packages that it runs on, with their requirements; None if none is installed.
         limit_share: Multiply-adds a second of the median forward pass as a share of OpenVINO's best in the engine's
-            precision, see ``agent.measuring.peak``; None where that is unknown.
-        game_frames_per_s: What the game beside it could draw; None without one.
+            precision, see ``agent.measuring.peak``; None if that is unknown.
+        game_frames_per_s: Pictures a second of the game beside it; None without a game.
     """
 
     name: str
@@ -66,19 +66,19 @@ class EngineTimes:
 
 @dataclass(frozen=True, slots=True)
 class BenchReport:
-    """Everything one benchmark found out.
+    """All results of one benchmark.
 
     Attributes:
         model: Name of the weights.
-        multiply_adds: Of one forward pass.
+        multiply_adds: Multiply-adds of one forward pass.
         peak_per_s: Multiply-adds a second that OpenVINO reaches here at best, by precision.
         rounds: Turns of each engine.
         passes: Timed decisions of one turn.
-        threads: Asked for; None left it to the engines.
-        engines: In the order they took turns.
-        baselines: Names of those engines that the others are compared with.
-        skipped: Why an engine is not among them, by name.
-        game_alone_frames_per_s: What the game drew before anybody took a turn; None without a game.
+        threads: Threads asked for; None left the number to the engines.
+        engines: The engines' results, in the order of their turns.
+        baselines: Names of the engines that the others are compared with.
+        skipped: By name, why an engine was left out.
+        game_alone_frames_per_s: Pictures a second of the game before the first turn; None without a game.
     """
 
     model: str
@@ -225,13 +225,13 @@ def summarise(
     peak_per_s: Mapping[str, float],
     game_frames_per_s: float | None = None,
 ) -> EngineTimes:
-    """Sum up an engine's passes.
+    """Summarise an engine's passes.
 
     Args:
-        entry: The engine's.
+        entry: The engine's entry.
         turns: float64, shape (passes, len(STAGES)): seconds.
-        startup_s: Goes into the result, as do ``peak_memory`` (MB) and ``game_frames_per_s``.
-        network_multiply_adds: Of one forward pass.
+        startup_s: Copied into the result, as are ``peak_memory`` (MB) and ``game_frames_per_s``.
+        network_multiply_adds: Multiply-adds of one forward pass.
         peak_per_s: Multiply-adds a second at best, by precision.
     """
     stages = {stage: Spread.of(turns[:, column]) for column, stage in enumerate(STAGES)}
@@ -252,10 +252,10 @@ def summarise(
 
 
 def installed_mb(packages: Sequence[str]) -> float | None:
-    """Return the size of installed packages and of all they require, extras left out; None if there are none.
+    """Return the size of installed packages and their requirements, without extras; None if none is installed.
 
     Args:
-        packages: By name. Those that are not installed count nothing.
+        packages: Names of the packages. Those that are not installed do not count.
     """
     wanted, sizes = list(packages), dict[str, int]()
     while wanted:

@@ -1,4 +1,4 @@
-"""Engines and stages timed, from settings to a report: what ``python -m agent bench`` does."""
+"""Times engines and stages, from settings to a report: what ``python -m agent bench`` does."""
 
 import functools
 from collections.abc import Callable
@@ -20,18 +20,18 @@ from agent.settings.bench import BenchSettings
 def measure_engines(
     settings: BenchSettings, progress: Callable[[int], None] = lambda turns: None, note: Note = ignore
 ) -> BenchReport:
-    """Time every stage of every engine, taking turns; drawing the report is left to the caller.
+    """Time every stage of every engine in turn; the caller draws the report.
 
     Args:
-        settings: Which engines, how often, beside what.
-        progress: Is told after every turn how many there are.
-        note: Is told of what is left out, a line each.
+        settings: Which engines, how often, and beside which game.
+        progress: Called after every turn with the number of all turns.
+        note: Called with one line for everything that is left out.
 
     Raises:
         EngineError: If an engine that was asked for cannot run here, or matplotlib is missing for the plot.
         AgentError: If the model or the game cannot be loaded.
     """
-    if settings.plot is not None and not find_spec("matplotlib"):  # before minutes of measuring
+    if settings.plot is not None and not find_spec("matplotlib"):  # checked before minutes of measuring
         raise MeasurementError("--plot needs matplotlib: `pip install '.[training]'`, or leave it out.")
     game = find_game("carracing")
     folder = settings.weights if settings.weights is not None else shipped_weights(game.name)

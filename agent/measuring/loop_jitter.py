@@ -1,4 +1,4 @@
-"""How evenly the loop keeps its rate, with the processor at rest and with every core busy, beside another's loop."""
+"""Measures how evenly the loop keeps its rate, idle and with every core busy, and compares it with another loop."""
 
 import itertools
 import os
@@ -29,21 +29,21 @@ OURS = "hoodcam"
 CONDITIONS = ("idle", "loaded")
 
 _LOOPS = "hoodcam.loops"  # entry points of packages with loops to compare with
-_SETTLING_S = 1.0  # left out at the beginning of a turn
+_SETTLING_S = 1.0  # the beginning of a turn that is left out
 _BUSY = "while True: pass"
 _TIMEOUT_S = 60.0
 
 
 class Loop(Protocol):
-    """Somebody's control loop."""
+    """A control loop, ours or another package's."""
 
     def __call__(self, period_s: float, ticks: int, think: Callable[[], None]) -> list[int]:
-        """Run it; return when each tick looked at the world, on ``agent.system.pacing.clock_ns``.
+        """Run the loop; return when each tick captured its picture, on ``agent.system.pacing.clock_ns``.
 
         Args:
             period_s: Control period.
-            ticks: How many.
-            think: Takes the place of the network, in every tick.
+            ticks: Number of ticks.
+            think: Called in every tick in place of the network.
         """
 
 
@@ -52,15 +52,15 @@ class Pace:
     """How evenly a loop kept its rate under one condition; all turns together.
 
     Attributes:
-        loop: Whose.
-        condition: ``idle``, or ``loaded`` with a busy process a core.
+        loop: Name of the loop.
+        condition: ``idle``, or ``loaded`` with one busy process on each core.
         ticks: Intervals measured.
         period_mean_s: Mean interval.
         period_sd_s: Its standard deviation.
         error_p99_s: 99th percentile of the distance from the nominal period.
-        error_max_s: The worst.
-        missed_share: Share of slots that passed without a tick of their own: intervals of more than one and a half
-            periods count for what they swallowed.
+        error_max_s: The largest distance.
+        missed_share: Share of slots that passed without a tick; an interval of more than one and a half periods counts
+            for all slots that it covers.
     """
 
     loop: str
@@ -74,7 +74,7 @@ class Pace:
 
 
 def summarise(loop: str, condition: str, period_s: float, intervals_s: Sequence[float]) -> Pace:
-    """Return the account of some intervals."""
+    """Return the statistics of some intervals."""
     intervals = np.array(intervals_s)
     errors = np.abs(intervals - period_s)
     missed = int(np.maximum(0, np.rint(intervals / period_s) - 1).sum())
@@ -99,15 +99,15 @@ def run_turns(
     high_priority: bool,
     advance: Callable[[], None] = lambda: None,
 ) -> Iterator[Pace]:
-    """Let loops take turns, idle and loaded; yield one account a loop and condition.
+    """Let loops take turns, idle and loaded; yield the statistics of each loop and condition.
 
     Args:
         loops: Their names; see :func:`loop_names`.
         rate_hz: Control rate.
         seconds: Length of a turn.
-        rounds: Turns a loop and condition.
-        think_s: Processor time that stands for the network, in every tick.
-        high_priority: Whether our loop asks the system for it. No other has that.
+        rounds: Turns of each loop in each condition.
+        think_s: Processor time of every tick, in place of the network.
+        high_priority: Whether our loop runs at high priority; the others have no such option.
         advance: Called after every turn.
 
     Raises:
@@ -127,12 +127,12 @@ def run_turns(
 
 
 def loop_names() -> tuple[str, ...]:
-    """Return the loops that can be run here, ours first."""
+    """Return the names of the loops that can run here, ours first."""
     return (OURS, *(entry.name for entry in entry_points(group=_LOOPS)))
 
 
 def hoodcam(period_s: float, ticks: int, think: Callable[[], None]) -> list[int]:
-    """Run our own loop, that of every drive."""
+    """Run our own loop, which is the loop of every drive."""
     source = _Eyes()
     pacer = Pacer(period_s)
     drive(source, MemoryController(), NetworkPolicy(_Thinking(think)), pacer, until=lambda: pacer.stats.ticks >= ticks)
@@ -149,13 +149,11 @@ def _busy_cores(wanted: bool) -> Iterator[None]:
 
 
 def _run_apart(name: str, period_s: float, ticks: int, think_s: float, high_priority: bool) -> list[int]:
-    """Run a loop in a process of its own, where nothing else was loaded."""
+    """Run a loop in a new process, in which nothing else was loaded."""
     child = start_child(_run, (name, period_s, ticks, think_s, high_priority), name)
     try:
         if not child.link.poll(ticks * period_s * 4 + _TIMEOUT_S):
-            raise MeasurementError(
-                f"the loop {name} does not come to an end, expected {ticks} ticks of {period_s:g} s."
-            )
+            raise MeasurementError(f"the loop {name} does not end, expected {ticks} ticks of {period_s:g} s.")
         answer = child.link.recv()
     except EOFError:
         answer = "its process ended"
@@ -184,7 +182,7 @@ def _run(link: Any, name: str, period_s: float, ticks: int, think_s: float, high
 
 
 class _Eyes:
-    """Frames of nothing, and when each was asked for."""
+    """Delivers empty frames, and notes when each was asked for."""
 
     def __init__(self) -> None:
         self.looked_ns: list[int] = []
@@ -202,7 +200,7 @@ class _Eyes:
 
 
 class _Thinking:
-    """A network that only takes its time."""
+    """A stand-in for a network that only uses processor time."""
 
     name = "thinking"
     spec = ModelSpec("thinking", "none", "none", width_px=48, height_px=27)
@@ -219,11 +217,11 @@ class _Thinking:
 
 
 def measure_pace(settings: PaceSettings, progress: Callable[[int], None] = lambda turns: None) -> list[Pace]:
-    """Do what ``python -m agent pace`` does.
+    """Measure the loop's rate, as ``python -m agent pace`` does.
 
     Args:
-        settings: How often to decide, for how long, and beside whom.
-        progress: Is told after every turn how many there are.
+        settings: The control rate, the duration, and the loops to compare with.
+        progress: Called after every turn with the number of all turns.
 
     Raises:
         MeasurementError: If there is no other loop to compare with, or a loop's process ends.

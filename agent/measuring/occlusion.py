@@ -1,4 +1,4 @@
-"""What in a picture the network goes by: each part is covered in turn, and what that does to its predictions noted."""
+"""Shows which parts of a picture the network uses: covers each part in turn and measures how predictions change."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -18,22 +18,22 @@ from agent.sessions.opening import Note, ignore, open_engine
 from agent.settings.occlusion import OcclusionSettings
 
 COLUMNS, ROWS = 16, 9
-"""Parts a picture is covered in: squares, where it is 16 : 9."""
+"""Rows and columns of parts; in a picture of 16 : 9, the parts are squares."""
 
-_MARGIN = 0.5  # a cover reaches half a part further on every side: what lies on the border of two is covered once whole
+_MARGIN = 0.5  # half a part more on every side: a thing on the border of two parts is covered whole once
 _WIDTH_PX = 960
 
 
 @dataclass(frozen=True, slots=True)
 class Occlusion:
-    """What covering parts of pictures does to predictions.
+    """How covering parts of pictures changes predictions.
 
     Attributes:
         change: float32, shape (ROWS, COLUMNS, outputs): mean absolute change of each prediction while that part, and
             half a part around it, is covered.
         spread: float32, shape (outputs,): the predictions' own standard deviation over the pictures, to compare with.
-        example: The picture in the middle, uint8, shape (height, width, 3), RGB: what the network was given.
-        pictures: How many were looked at.
+        example: The middle one of the pictures, uint8, shape (height, width, 3), RGB: the network's input.
+        pictures: Number of pictures.
     """
 
     change: npt.NDArray[np.float32]
@@ -42,7 +42,7 @@ class Occlusion:
     pictures: int
 
     def draw(self, output: int) -> Pixels:
-        """Return the example with a map of one output's change over it: dark is nothing, bright the most.
+        """Return the example with a map of one output's change over it: dark is no change, bright the largest.
 
         Returns:
             uint8, shape (540, 960, 3), BGR, for pictures of 16 : 9.
@@ -59,12 +59,12 @@ class Occlusion:
 def study(
     episodes: Sequence[Episode], engine: Engine, pictures: int, advance: Callable[[], None] = lambda: None
 ) -> Occlusion:
-    """Cover each part of some pictures with their mean colour, and compare predictions with those of the whole picture.
+    """Cover each part of some pictures with their mean colour; compare the predictions with those of the whole picture.
 
     Args:
-        episodes: Where the pictures come from, evenly spread over all.
-        engine: What runs the network.
-        pictures: How many; each takes 145 forward passes.
+        episodes: Source of the pictures, which are evenly spread over all episodes.
+        engine: Runs the network.
+        pictures: Number of pictures; each takes 145 forward passes.
         advance: Called after each picture.
 
     Raises:
@@ -75,7 +75,7 @@ def study(
     if engine.spec.stack is not None:
         raise SpecError(
             f"{engine.spec.name} sees {engine.spec.stack.pictures} pictures at once, expected one: covering a part of "
-            "one of several says little. Study a network that sees one."
+            "one among several shows little. Study a network that sees one."
         )
     rows = [(episode, row) for episode in episodes for row in range(len(episode))]
     chosen = [rows[int(index)] for index in np.linspace(0, len(rows) - 1, min(pictures, len(rows)))]
@@ -99,14 +99,14 @@ def study(
 
 
 def part(row: int, column: int) -> Rectangle:
-    """Return what is covered for a part of the map, as fractions of the picture."""
+    """Return the rectangle that is covered for a part of the map, as fractions of the picture."""
     left, right = max(0.0, column - _MARGIN), min(COLUMNS, column + 1 + _MARGIN)
     top, bottom = max(0.0, row - _MARGIN), min(ROWS, row + 1 + _MARGIN)
     return Rectangle(left / COLUMNS, top / ROWS, (right - left) / COLUMNS, (bottom - top) / ROWS)
 
 
 def cover(observation: Observation, hidden: Rectangle) -> Observation:
-    """Return a copy of which a part has the mean colour of the whole picture."""
+    """Return a copy in which the hidden part has the mean colour of the whole picture."""
     height, width = observation.shape[:2]
     left, right = round(hidden.left * width), round((hidden.left + hidden.width) * width)
     top, bottom = round(hidden.top * height), round((hidden.top + hidden.height) * height)
@@ -120,18 +120,18 @@ def measure_occlusion(
     progress: Callable[[int], None] = lambda pictures: None,
     note: Note = ignore,
 ) -> tuple[Occlusion, list[str]]:
-    """Do what ``python -m agent occlusion`` does; draw the map where ``settings.out`` says so.
+    """Measure occlusion, as ``python -m agent occlusion`` does; write the map to ``settings.out`` if that is set.
 
     Args:
-        settings: Which recordings, whose map.
-        progress: Is told after every picture how many there are.
-        note: Is told of oddities, a line at a time.
+        settings: Which recordings, and which output's map.
+        progress: Called after every picture with the number of all pictures.
+        note: Called with notes for the user, one line at a time.
 
     Returns:
-        What was found, and the names of the outputs.
+        The result, and the names of the outputs.
 
     Raises:
-        AgentError: If the recordings are of several games, the network cannot be loaded, or the map not be written.
+        AgentError: If the recordings are of several games, the network cannot be loaded, or the map cannot be written.
     """
     episodes = [Episode.open(path) for path in settings.episodes]
     games = sorted({episode.header.game for episode in episodes})
@@ -148,7 +148,6 @@ def measure_occlusion(
             settings.out.write_bytes(cv2.imencode(".png", found.draw(names.index(settings.output)))[1].tobytes())
         except OSError as exc:
             raise ReportError(
-                f"{settings.out} cannot be written ({exc.strerror}), expected a folder that may be written. "
-                "Choose another --out."
+                f"{settings.out} cannot be written ({exc.strerror}), expected a writable folder. Choose another --out."
             ) from exc
     return found, names

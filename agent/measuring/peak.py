@@ -1,11 +1,11 @@
-"""How many multiply-adds a second OpenVINO's own kernels reach here at best.
+"""Measures how many multiply-adds a second OpenVINO's own kernels reach here at best.
 
-That is no limit of the processor: on one with AMX, OpenVINO's int8 convolutions were measured at 0.83 trillion a second
-where the processor's own instructions reach 2.3 to 2.7 trillion. It says how much of what the library can do a network
-gets, and nothing about what another kernel could do.
+That is not the limit of the processor: on one with AMX, OpenVINO's int8 convolutions were measured at 0.83 trillion a
+second, and the processor's own instructions at 2.3 to 2.7 trillion. So the figure shows how close a network comes to
+the library's best, and nothing about other kernels.
 """
 
-# First: it keeps openvino from importing, and so reporting, more than is needed here.
+# First: it stops openvino from importing its model converter, which reports the import.
 import agent.engines.openvino  # noqa: F401  # isort: skip
 from typing import Any, Literal
 
@@ -20,24 +20,24 @@ from agent.system.pacing import clock_ns
 Precision = Literal["f32", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("f32", "bf16", "int8")
 
-# A chain of 1 x 1 convolutions, which 93 % of Xception's arithmetic is, shaped for the best an engine can do: channels
-# in whole vectors (Xception's middle has 728), one set of weights that stays in the cache.
+# A chain of 1 x 1 convolutions, which make up 93 % of Xception's arithmetic. Its shape is the best case for an engine:
+# channels fill whole vectors (Xception's middle has 728), and its one set of weights stays in the cache.
 _CHANNELS = 768
 _ROWS, _COLUMNS = 16, 32
 _LAYERS = 12
 PEAK_MULTIPLY_ADDS = _LAYERS * _CHANNELS**2 * _ROWS * _COLUMNS
-"""Of one pass over the chain."""
+"""Multiply-adds of one pass over the chain."""
 
 
 class PeakPass:
     """Measures peak arithmetic: each call is one pass over a chain of convolutions that OpenVINO runs from the cache.
 
     Args:
-        precision: What to compute in.
+        precision: The precision of the arithmetic.
         threads: CPU threads; None lets OpenVINO take the physical cores.
 
     Raises:
-        EngineError: If OpenVINO would compute in something else here.
+        EngineError: If OpenVINO would compute in another precision here.
     """
 
     def __init__(self, precision: Precision, threads: int | None = None) -> None:
@@ -57,8 +57,8 @@ class PeakPass:
         if not executed <= ({"u8", "i8"} if precision == "int8" else {precision}):
             raise EngineError(f"OpenVINO computes convolutions in {', '.join(sorted(executed))} here, not {precision}.")
         self._request: Any = compiled.create_infer_request()
-        # What the memory held before may be subnormal numbers, which processors are slow at: f32 looked 20 times slower
-        # than it is, and engines were told to run at 985 % of the limit.
+        # The memory may hold subnormal numbers, with which processors are slow. Then f32 looked 20 times slower than it
+        # is, and engines seemed to run at 985 % of the limit.
         picture = self._request.get_input_tensor().data
         picture[:] = np.random.default_rng(1).normal(0, 1, picture.shape)
 

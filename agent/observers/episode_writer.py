@@ -26,8 +26,8 @@ DISK_ROWS = 300
 class EpisodeRecorder:
     """Writes every tick whose decision was sent into an episode; one thread compresses, another writes to the disk.
 
-    Blind and late ticks are left out: they have no picture, or the controls sent do not belong to it. Controls that free
-    a stuck car are left out too: they do not answer the picture, so nothing can be learnt from them.
+    Blind and late ticks are left out: they have no picture, or the controls sent do not belong to it. Controls that
+    free a stuck car are left out too: they do not answer the picture, so nothing can be learnt from them.
 
     When the queue is full, a frame and its row are dropped together and counted. A failure of the disk never stops the
     drive: it is logged once, kept in ``problem``, counted row by row, and raised when the recorder is closed. A kill

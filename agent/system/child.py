@@ -1,4 +1,4 @@
-"""A process of our own at the other end of a pipe: started alike everywhere, and ended with us."""
+"""A child process at the other end of a pipe: always started in the same way, and ended with this process."""
 
 import multiprocessing
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Child:
     link: "Connection[Any, Any]"
 
     def end(self, patience_s: float = 0.0) -> None:
-        """Close the pipe, which tells the child to end, and kill it if it is still there afterwards.
+        """Close the pipe, which tells the child to end; kill the child if it does not.
 
         Args:
             patience_s: How long it may take to end by itself.
@@ -40,18 +40,18 @@ class Child:
 def start_child(target: Callable[..., None], arguments: tuple[Any, ...], name: str) -> Child:
     """Start a process that runs ``target(link, *arguments)``; Ctrl-C does not reach it.
 
-    The process is spawned: a fork of a process with threads (OpenVINO has some) can deadlock, and it would share what
-    libraries have started here.
+    The process is spawned: forking a process with threads (OpenVINO has some) can deadlock, and the child would share
+    the resources that libraries have opened here.
 
     Args:
-        target: A module-level function; gets its end of the pipe first.
-        arguments: What it gets further; they are pickled.
-        name: What the process is called.
+        target: A module-level function; its first argument is its end of the pipe.
+        arguments: Its further arguments; they are pickled.
+        name: Name of the process.
     """
     context = multiprocessing.get_context("spawn")
     link, child_link = context.Pipe()
     process = context.Process(target=target, args=(child_link, *arguments), name=name, daemon=True)
     with no_interrupts():
         process.start()
-    child_link.close()  # or the child's end of the pipe would stay open here, and its end unnoticed
+    child_link.close()  # otherwise this end stays open, and the child's end goes unnoticed
     return Child(process, link)

@@ -1,4 +1,4 @@
-"""Whether a file can be written, found out before it matters."""
+"""Checks early whether a file can be written."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,10 @@ from agent.contract.errors import AgentError
 
 
 def claim_file(path: Path) -> None:
-    """Find out before the drive whether a file can be written in its folder, which is made where missing.
+    """Check before the drive that a file can be written; create its folder if it is missing.
 
     Raises:
-        AgentError: If it cannot.
+        AgentError: If it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -19,6 +19,6 @@ def claim_file(path: Path) -> None:
         probe.unlink()
     except OSError as exc:
         raise AgentError(
-            f"{path} cannot be written ({exc.strerror or exc}), expected a file in a folder open to you. Pass another "
+            f"{path} cannot be written ({exc.strerror or exc}), expected a file in a writable folder. Pass another "
             "path."
         ) from exc

@@ -1,4 +1,4 @@
-"""Ctrl-C while nothing is open yet, and what else ends a program as it does."""
+"""Ctrl-C before anything is open, and other requests to end that act like Ctrl-C."""
 
 import os
 import signal
@@ -12,12 +12,12 @@ _INTERRUPTED = 130
 
 @contextmanager
 def ending_at_once() -> Iterator[None]:
-    """Have Ctrl-C end the process on the spot, with a word and exit code 130; for imports.
+    """Let Ctrl-C end the process at once, with a short message and exit code 130; for imports.
 
-    An exception in the middle of a library's import shows where that was, may be taken for another error, and aborts
-    the process where the import is TensorFlow's. Whoever has a handler of their own, such as a notebook, keeps it.
+    An exception in the middle of a library's import prints a traceback or is taken for another error; during
+    TensorFlow's import, it aborts the process. A program with its own handler, such as a notebook, keeps it.
     """
-    ours = threading.current_thread() is threading.main_thread()  # no other thread may set a handler
+    ours = threading.current_thread() is threading.main_thread()  # only the main thread may set a handler
     if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
@@ -29,7 +29,7 @@ def ending_at_once() -> Iterator[None]:
 
 
 def end_like_ctrl_c() -> None:
-    """Let requests to end (a closed terminal, the end of a service) finish what Ctrl-C finishes: recordings, films."""
+    """Treat requests to end (a closed terminal, a stopped service) like Ctrl-C, so that recordings are finished."""
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
             signal.signal(getattr(signal, name), signal.default_int_handler)

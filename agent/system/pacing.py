@@ -1,4 +1,4 @@
-"""A fixed rate without drift: absolute deadlines, and an account of how well they were kept."""
+"""A fixed rate without drift: absolute deadlines, and statistics on how well they were kept."""
 
 import math
 import time
@@ -10,21 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 clock_ns = time.perf_counter_ns
-"""Monotonic time in nanoseconds: the one clock that stamps frames, paces the loop and times it.
+"""Monotonic time in nanoseconds: the only clock for stamping frames, pacing the loop and timing it.
 
 It is the same in every process of a machine, so the game's stamps can be compared with the agent's. On Linux and macOS
-it is ``time.monotonic_ns`` under another name; on Windows before Python 3.13 ``monotonic_ns`` stands still for 16 ms at
-a time, and this one, the system's QueryPerformanceCounter, does not.
+it equals ``time.monotonic_ns``. On Windows before Python 3.13, ``monotonic_ns`` advances in steps of 16 ms; this clock,
+the system's QueryPerformanceCounter, does not.
 """
 
 _NS = 1e9
-_REMEMBERED_TICKS = 60 * 60 * 60  # an hour at 60 Hz; percentiles of a longer drive are those of its last hour
+_REMEMBERED_TICKS = 60 * 60 * 60  # an hour at 60 Hz; percentiles of a longer drive cover its last hour
 
 _FIRST_REMEMBERED = 256
 
-# How late a tick may start, as a share of the period, before its slot is given up. A tick that is a hair late should
-# run at once (waiting for the next slot would halve the rate); one that is very late would be followed by the next
-# almost immediately, and the gamepad would see a burst. A quarter keeps every interval at 3/4 of the period or more.
+# How late a tick may start, as a share of the period, before its slot is skipped. A slightly late tick should run at
+# once, because waiting for the next slot would halve the rate. After a very late tick, the next one would follow almost
+# immediately, and the gamepad would see a burst. With a quarter, every interval is at least 3/4 of the period.
 _LATE_START_SHARE = 0.25
 
 
@@ -42,14 +42,14 @@ class VirtualClock:
         return self._now_ns
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass at once."""
+        """Advance the time by this much, without waiting."""
         self.advance_to(self._now_ns + round(seconds * _NS))
 
     def advance_to(self, now_ns: int) -> None:
         """Set the time.
 
         Raises:
-            ValueError: If that would turn the clock back.
+            ValueError: If the time is earlier than now.
         """
         if now_ns < self._now_ns:
             raise ValueError(f"a clock at {self._now_ns} ns cannot go back to {now_ns} ns")
@@ -121,8 +121,8 @@ class _Section:
 class _Recent:
     """The newest values of a series in an array that grows up to a fixed size.
 
-    Not of its full size from the start: a lap's account is kept to the end of the drive, and with large pages the
-    system gives an array its whole memory at its first value, 6 MB a lap.
+    The array is not allocated in full at the start. Each lap's statistics are kept to the end of the drive, and with
+    large pages the system allocates the whole array at its first value: 6 MB a lap.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -144,21 +144,21 @@ class _Recent:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How well a drive kept its rate; 0.0 where there was nothing to measure.
+    """How well a drive kept its rate; 0.0 for figures that could not be measured.
 
     Attributes:
         period_s: Nominal control period.
         ticks: Ticks completed.
         missed_deadlines: Deadlines that passed while the loop was still busy with an earlier tick.
-        missed_share: Those as a share of all deadlines.
+        missed_share: Missed deadlines as a share of all deadlines.
         rate_hz: Achieved rate, from the first tick to the last.
         interval_mean_s: Mean time from the start of one tick to the start of the next.
         interval_sd_s: Its standard deviation (jitter).
         interval_p99_error_s: 99th percentile of the distance between an interval and the nominal period.
         latency_p50_s: Median time from a frame's capture to the controls sent.
-        latency_p90_s: 90th percentile of it.
-        latency_p99_s: 99th percentile of it.
-        latency_max_s: The worst.
+        latency_p90_s: 90th percentile of the latency.
+        latency_p99_s: 99th percentile of the latency.
+        latency_max_s: The longest latency.
         sections_s: Median seconds of each named section.
     """
 
@@ -206,16 +206,16 @@ class TickStats:
 
     @property
     def deadlines(self) -> int:
-        """Deadlines so far: those of the ticks and those whose slot was given up."""
+        """Deadlines so far: those of the ticks and of the skipped slots."""
         return self.ticks + self._skipped
 
     def add(self, tick: Tick, missed: int = 0, skipped: int = 0) -> None:
-        """Take a completed tick into account.
+        """Add a completed tick.
 
         Args:
             tick: The tick.
             missed: Deadlines that passed while it ran.
-            skipped: Those of them whose slot is given up, so that no tick will start for them.
+            skipped: How many of these slots are skipped, so that no tick starts for them.
         """
         if self.ticks:
             self._intervals.add((tick.started_ns - self._last_started_ns) / _NS)
@@ -234,11 +234,11 @@ class TickStats:
 
     @property
     def interval_errors_s(self) -> npt.NDArray[np.float64]:
-        """By how much each interval missed the nominal period, in seconds, shape (intervals,), in no order."""
+        """Each interval's distance from the nominal period in seconds, shape (intervals,), in no particular order."""
         return np.abs(self._intervals.values() - self.period_s)
 
     def summarise(self) -> Timing:
-        """Return the account so far."""
+        """Return the statistics so far."""
         intervals = self._intervals.values()
         latencies = self._latencies.values()
         return Timing(
@@ -263,23 +263,23 @@ def _percentile(values: npt.NDArray[np.float64], percent: float) -> float:
 
 
 class Pacer:
-    """Hands out ticks at a fixed rate: tick k is due at ``start + k * period_s``, however long the others took.
+    """Yields ticks at a fixed rate: tick k is due at ``start + k * period_s``, however long the other ticks took.
 
-    A tick that overruns never causes a burst: the slots it has eaten are skipped and counted, unless the latest of
-    them is so recent that starting it late still leaves most of a period before the next.
+    A tick that overruns never causes a burst: the slots that passed meanwhile are skipped and counted. Only the latest
+    of them is used if starting it late still leaves most of a period before the next one.
 
-    One pacer serves one drive: its account takes a pause between two for an interval.
+    One pacer serves one drive: it would count a pause between two drives as an interval.
 
     Args:
         period_s: Control period.
         clock: Monotonic time in nanoseconds, the one that stamps the frames.
-        sleep: Waits for a number of seconds. (``time.sleep`` uses the high-resolution timer on Windows since
-            Python 3.11; on Linux it woke 0.20 ms late in the median and 0.27 ms at worst on two busy EPYC cores, always
-            alike, so that intervals hardly feel it: too little to be worth a spinning processor.)
+        sleep: Waits for a number of seconds. On Windows, ``time.sleep`` uses the high-resolution timer since Python
+            3.11. On Linux, on two busy EPYC cores, it woke 0.20 ms late in the median and 0.27 ms at worst. That delay
+            is so constant that it hardly affects intervals, so busy waiting is not worth its processor time.
 
     Attributes:
         period_s: Control period.
-        stats: The account of all ticks handed out so far.
+        stats: The statistics of all ticks so far.
 
     Raises:
         ValueError: If the period is not a positive, finite number.
@@ -299,7 +299,7 @@ class Pacer:
         self._sleep = sleep
 
     def ticks(self) -> Iterator[Tick]:
-        """Yield ticks for ever, each at its deadline; a tick ends when the next one is asked for."""
+        """Yield ticks without end, each at its deadline; a tick ends when the next one is requested."""
         start_ns = self._clock()
         grace_ns = self.period_s * _LATE_START_SHARE * _NS
         slot = 0

@@ -1,4 +1,4 @@
-"""What other packages add to the agent by entry points in their metadata: engines, games, grabbers, baselines."""
+"""Engines, games, grabbers and baselines that other packages add by entry points in their metadata."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeVar
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 def find_plugins(group: str) -> dict[str, "EntryPoint"]:
-    """Return a group's entry points by name, in alphabetical order. Nothing of theirs is imported.
+    """Return a group's entry points by name, in alphabetical order, without importing the packages.
 
-    Where two packages use one name, the first on Python's path has it. A name that cannot be typed on a command line
-    (see ``is_plain_name``) is left out, and so is a package whose metadata cannot be read.
+    If two packages use one name, the first one on Python's path gets it. Names that cannot be typed on a command line
+    (see ``is_plain_name``) are left out, as are packages whose metadata cannot be read.
     """
     found: dict[str, EntryPoint] = {}
     for entry in _entry_points(group):
@@ -26,15 +26,15 @@ def find_plugins(group: str) -> dict[str, "EntryPoint"]:
 
 
 def load_plugin(entry: "EntryPoint", kind: type[T], error: type[AgentError]) -> T:
-    """Import what an entry point names.
+    """Import the object of an entry point.
 
     Args:
-        entry: From ``find_plugins``.
-        kind: What it must be an instance of.
-        error: What to raise.
+        entry: An entry point from ``find_plugins``.
+        kind: The type that the object must have.
+        error: The type of error to raise.
 
     Raises:
-        AgentError: Of the type ``error``, in one line, whatever the package does while it is imported.
+        AgentError: Of the type ``error``, in one line, whatever error the package's import raises.
     """
     try:
         found = entry.load()
@@ -52,13 +52,13 @@ def load_plugin(entry: "EntryPoint", kind: type[T], error: type[AgentError]) -> 
 
 
 def reason_of(exc: Exception) -> str:
-    """Return in one printable line what another package's code has failed by."""
+    """Return the error of another package's code as one printable line."""
     text = " ".join(str(exc).split())[:200]
     return f"{type(exc).__name__}: {''.join(each if each.isprintable() else '?' for each in text)}"
 
 
 def package_of(entry: "EntryPoint") -> str:
-    """Return how to call the package that an entry point belongs to."""
+    """Return a name, for messages, of the package that an entry point belongs to."""
     try:
         name = None if entry.dist is None else entry.dist.metadata["Name"]
     except Exception:  # its metadata are damaged
@@ -67,12 +67,12 @@ def package_of(entry: "EntryPoint") -> str:
 
 
 def _entry_points(group: str) -> Iterator["EntryPoint"]:
-    import importlib.metadata  # a tenth of the whole start-up, and only needed where something is looked up
+    import importlib.metadata  # a tenth of the whole start-up time, and needed only for a lookup
 
     try:
         yield from importlib.metadata.entry_points(group=group)
         return
-    except Exception:  # one package's metadata are damaged: look at each by itself
+    except Exception:  # one package's metadata are damaged: read each package separately
         distributions = importlib.metadata.distributions()
     for distribution in distributions:
         try:

@@ -1,4 +1,4 @@
-"""What the operating system knows about processes, how it is to treat ours, and one that Ctrl-C does not reach."""
+"""Facts about processes from the operating system, the priority of ours, and children that Ctrl-C does not reach."""
 
 import ctypes
 import os
@@ -15,14 +15,14 @@ from typing import NamedTuple
 
 _SCHED_CALLS = {"x86_64": (314, 315), "aarch64": (274, 275)}  # sched_setattr, sched_getattr
 _SCHED_ATTR = struct.Struct("=IIQiIQQQ")
-_SLICE_NS = 100_000  # the least there is
+_SLICE_NS = 100_000  # the smallest slice
 
-_NICE = -10  # half way to the top of Unix' scale
+_NICE = -10  # half way to the highest priority on Unix
 _START_FIELD = 22  # of /proc/self/stat, counted from 1 (proc(5)): clock ticks from the machine's boot to our start
 
 
 def age_s() -> float | None:
-    """Return the seconds since this process was started, to 10 ms; None where the system does not tell (not Linux)."""
+    """Return the seconds since this process was started, to 10 ms; None if unknown (only Linux reports it)."""
     if sys.platform != "linux":
         return None
     # The second field is the program's name in parentheses and may hold anything; the third follows the last of them.
@@ -32,9 +32,9 @@ def age_s() -> float | None:
 
 
 def peak_memory_mb(pid: int | None = None) -> float | None:
-    """Return the largest resident memory of a process so far in MB; None where the system does not tell.
+    """Return the largest resident memory of a process so far in MB; None if the system does not report it.
 
-    Linux tells of every process, macOS of this one, Windows of none.
+    Linux reports it for every process, macOS only for this one, Windows for none.
 
     Args:
         pid: A living process; this one if None.
@@ -53,14 +53,14 @@ def peak_memory_mb(pid: int | None = None) -> float | None:
 
 
 def raise_priority(realtime: bool = False) -> str | None:
-    """Have the system prefer this process, and those it starts from now on, to others.
+    """Raise the priority of this process, and of those that it starts from now on.
 
     Args:
-        realtime: Have it run this process alone, and before all others, whenever it has something to do: for one that
-            has next to nothing to do. Where the system does not allow that, it is preferred as without.
+        realtime: Run this process before all others whenever it has something to do; for a process that has hardly
+            anything to do. If the system does not allow that, the priority is raised as without it.
 
     Returns:
-        Why it does not, or not before all others; None if it does as asked.
+        Why the priority cannot be raised, or why the process cannot run before all others; None if all was done.
     """
     not_first = None
     if realtime and sys.platform == "linux":
@@ -85,18 +85,18 @@ def raise_priority(realtime: bool = False) -> str | None:
 
 
 def pin_to(cores: Sequence[int]) -> str | None:
-    """Keep this process, and those it starts from now on, on some processor cores.
+    """Keep this process, and those that it starts from now on, on some processor cores.
 
     Returns:
-        Why it cannot be; None if it is.
+        Why that is not possible; None if it was done.
     """
     import psutil
 
     process = psutil.Process()
     last = (os.cpu_count() or 1) - 1
     try:
-        if max(cores) > last:  # the system takes those that there are, and says nothing
-            raise ValueError("there are not so many")
+        if max(cores) > last:  # the system silently ignores cores that do not exist
+            raise ValueError("there are not that many")
         process.cpu_affinity(list(cores))
     except AttributeError:
         return f"a process cannot be kept on some cores on {sys.platform}, expected Linux or Windows"
@@ -107,11 +107,11 @@ def pin_to(cores: Sequence[int]) -> str | None:
 
 @contextmanager
 def prompt_wakeups() -> Iterator[None]:
-    """Have this thread run as soon as it wakes, even where every core is busy; its share of the time stays the same.
+    """Let this thread run as soon as it wakes, even if every core is busy; its share of the time stays the same.
 
-    Linux gives processor time to whom its virtual deadline comes first (EEVDF), and that of a thread which asks for
-    short slices comes early; since 6.12 every thread may ask, without rights (sched(7), sched_setattr(2)). Threads and
-    processes that are started meanwhile inherit it. Does nothing elsewhere.
+    Linux runs the thread with the earliest virtual deadline first (EEVDF). A thread that asks for short slices has an
+    early one. Since Linux 6.12, every thread may ask, without special rights (sched(7), sched_setattr(2)). Threads and
+    processes that are started meanwhile inherit the setting. Does nothing on other systems.
     """
     before = _scheduling()
     asked = before is not None and _schedule(before._replace(runtime_ns=_SLICE_NS))
@@ -123,7 +123,7 @@ def prompt_wakeups() -> Iterator[None]:
 
 
 class _Scheduling(NamedTuple):
-    """The system's ``struct sched_attr`` in its first version; of a normal thread ``runtime_ns`` is its slice."""
+    """The system's ``struct sched_attr`` in its first version; for a normal thread, ``runtime_ns`` is its slice."""
 
     size: int
     policy: int
@@ -136,7 +136,7 @@ class _Scheduling(NamedTuple):
 
 
 def _scheduling() -> _Scheduling | None:
-    """Return how this thread is scheduled; None where that cannot be told, or is not by a share of the time."""
+    """Return this thread's scheduling; None if unknown, or if the thread does not share time in the normal way."""
     calls = _SCHED_CALLS.get(platform.machine()) if sys.platform == "linux" else None
     if calls is None:
         return None

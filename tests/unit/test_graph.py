@@ -216,8 +216,8 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "quantised": (add(graph, "quantization_annotation"), "a field of number 14"),
     "attribute": (add(op("Relu"), "attribute", name="alpha", type=1), "the attribute 'alpha', expected none"),
     "graph attribute": (lambda m: attribute(node(m, "Flatten"), "axis").g.SetInParent(), "a field of number 6"),
-    "two kinds": (put(of("Flatten", "axis"), "s", b"1"), "an attribute axis that is no int"),
-    "other kind": (put(of("Flatten", "axis"), "type", 1), "an attribute axis that is no int"),
+    "two kinds": (put(of("Flatten", "axis"), "s", b"1"), "an attribute axis that is not of kind int"),
+    "other kind": (put(of("Flatten", "axis"), "type", 1), "an attribute axis that is not of kind int"),
     "twice": (
         add(op("Flatten"), "attribute", name="axis", type=2, i=1),
         "attribute 'axis', expected axis, and each",
