@@ -6,14 +6,21 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from agent.contract.controls import AXIS_NAMES
-from agent.contract.errors import GameError, TrainingError
-from agent.contract.profile import Rectangle
+from agent.contract.errors import TrainingError
 from agent.contract.spec import ModelSpec
 from agent.settings.base import Group, Settings, option
-from agent.settings.checks import at_least_one, at_least_zero, number, output_names, path, text, track_seed, whole
+from agent.settings.checks import at_least_one, at_least_zero, output_names, path, text, track_seed
 from training.data.balancing.registry import RULE_NAMES
 from training.data.buffers import CAPACITY
 from training.data.held_out import HELD_OUT_SEED
+from training.fitting.checks import (
+    fraction,
+    masked_part,
+    momentum,
+    number_of_tracks,
+    rate_of_learning,
+    weighted_output,
+)
 from training.network.backbones import BACKBONES
 
 SETTINGS = "config.json"
@@ -25,49 +32,6 @@ BACKBONE_HELP = (
     "network body: xception has 23.8 million parameters; pilotnet is small and learns in minutes; mobilenet_v2 lies "
     "between"
 )
-
-
-def _number_of_tracks(value: Any) -> int:
-    return whole(value, 0, 10_000)
-
-
-def _learning_rate(value: Any) -> float:
-    found = number(value, 0, 1)
-    if found in (0, 1):
-        raise ValueError(f"{value} is out of range, expected a number between 0 and 1")
-    return found
-
-
-def _momentum(value: Any) -> float:
-    found = number(value, 0, 1)
-    if found == 1:
-        raise ValueError("1 would never move the average, expected a momentum below 1")
-    return found
-
-
-def _share(value: Any) -> float:
-    return number(value, 0, 1)
-
-
-def _importance(value: Any) -> tuple[str, float]:
-    output, weight = value.partition("=")[::2] if isinstance(value, str) else value
-    try:
-        return output, number(weight, 0.0)
-    except ValueError as exc:
-        raise ValueError(f"{value} is not OUTPUT=NUMBER, such as throttle=0.1 ({exc})") from None
-
-
-def _mask(value: Any) -> tuple[float, float, float, float] | None:
-    if value == "none":
-        return None
-    try:
-        left, top, width, height = (float(part) for part in (value.split(",") if isinstance(value, str) else value))
-        Rectangle(left, top, width, height)
-    except (TypeError, ValueError):
-        raise ValueError(f"{value} is not LEFT,TOP,WIDTH,HEIGHT in fractions of the frame") from None
-    except GameError as exc:
-        raise ValueError(str(exc)) from None
-    return left, top, width, height
 
 
 @dataclass(frozen=True)
@@ -138,10 +102,10 @@ class FitConfig(Settings):
     batch_size: int = field(default=16, metadata=option("samples a step", at_least_one, metavar="N", flag="batch"))
     steps: int = field(default=2000, metadata=option("steps in all", at_least_one, metavar="N"))
     steps_per_round: int = field(default=200, metadata=option("between checkpoints", at_least_one, metavar="N"))
-    learning_rate: float = field(default=1e-3, metadata=option("peak", _learning_rate, metavar="X"))
+    learning_rate: float = field(default=1e-3, metadata=option("peak", rate_of_learning, metavar="X"))
     warmup_steps: int = field(default=100, metadata=option("steps to the peak", at_least_one, metavar="N"))
     weight_decay: float = 1e-4
-    ema: float = field(default=0.99, metadata=option("momentum of the averaged weights", _momentum, metavar="X"))
+    ema: float = field(default=0.99, metadata=option("momentum of the averaged weights", momentum, metavar="X"))
     freeze: str = field(
         default="",
         metadata=option(
@@ -159,7 +123,7 @@ class FitConfig(Settings):
             "what an output's loss counts against the others', after each was divided by how much its labels vary; "
             "repeatable; counts in the validation loss as well. Lower it for one whose few rare values drown the "
             "others (default: 1 for each)",
-            _importance,
+            weighted_output,
             metavar="OUTPUT=X",
             several="repeated",
         ),
@@ -168,7 +132,7 @@ class FitConfig(Settings):
         default=None,
         metadata=option(
             "hide this part (fractions of the frame) instead of the game's own masks; repeatable; 'none': nothing",
-            _mask,
+            masked_part,
             metavar="L,T,W,H",
             flag="mask",
             several="repeated",
@@ -178,7 +142,7 @@ class FitConfig(Settings):
     colours: float = field(
         default=0.0,
         metadata=option(
-            "change light and colours, for roads that no episode shows: 0 not at all, 1 much", _share, metavar="X"
+            "change light and colours, for roads that no episode shows: 0 not at all, 1 much", fraction, metavar="X"
         ),
     )
     erase: int = field(
@@ -210,7 +174,7 @@ class FitConfig(Settings):
     )
     tracks: int = field(
         default=0,
-        metadata=option("drive N tracks after a round and keep the best driver", _number_of_tracks, metavar="N"),
+        metadata=option("drive N tracks after a round and keep the best driver", number_of_tracks, metavar="N"),
     )
     tracks_start: int = 20_000
     drive_every: int = field(default=1, metadata=option("rounds between drives", at_least_one, metavar="N"))
