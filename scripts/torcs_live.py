@@ -45,7 +45,7 @@ from agent.games.torcs.player import Disturbances, Player  # noqa: E402
 from agent.games.torcs.progress import Progress  # noqa: E402
 from agent.games.torcs.window import Session, session_in_window  # noqa: E402
 from agent.games.virtual_desktop import joined, virtual_desktop  # noqa: E402
-from agent.inputs.base import Input  # noqa: E402
+from agent.inputs.base import InputDevice  # noqa: E402
 from agent.inputs.keyboard import KeyboardInput  # noqa: E402
 from agent.inputs.sampling import KEYS_AVERAGED_S, ControlTrack, Sampler  # noqa: E402
 from agent.inputs.wheels import GameWheel  # noqa: E402
@@ -249,7 +249,7 @@ class _Recording:
 
 @contextmanager
 def _recording(
-    arguments: argparse.Namespace, session: Session, hands: Input, progress: Progress
+    arguments: argparse.Namespace, session: Session, hands: InputDevice, progress: Progress
 ) -> Iterator[_Recording]:
     profile, track = find_game("torcs").profile, ControlTrack()
     header = EpisodeHeader(profile.name, "program", profile.rate_hz, profile_notes=profile.notes, track=arguments.track)

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from agent.contract.controls import Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import KeyMap, PadMap
-from agent.inputs.base import Input
+from agent.inputs.base import InputDevice
 from agent.inputs.gamepad import GamepadInput
 from agent.inputs.keyboard import Hotkeys, KeyboardInput
 from agent.inputs.wheels import Wheel
@@ -36,13 +36,13 @@ class Takeover:
 
     def __init__(
         self,
-        pad: Input | None = None,
-        keys: Input | None = None,
+        pad: InputDevice | None = None,
+        keys: InputDevice | None = None,
         wants_back: Callable[[], bool] = lambda: False,
         hotkey: str = "f8",
     ) -> None:
         self._key = hotkey.upper()
-        self.by: Input | None = None
+        self.by: InputDevice | None = None
         self._pad = pad
         self._keys = keys
         self._wants_back = wants_back
@@ -65,7 +65,7 @@ class Takeover:
         by = self.by  # once: the keys' thread may change it
         return None if by is None else by.read().arbitrate()
 
-    def _notice_whether_it_is_there(self, pad: Input) -> None:
+    def _notice_whether_it_is_there(self, pad: InputDevice) -> None:
         """Log once that the pad was unplugged, and give the wheel back if the person was driving with it."""
         unheard = pad.unheard()
         was_there, self._pad_is_there = self._pad_is_there, unheard is None
@@ -89,7 +89,7 @@ class Takeover:
             self.by = None
             _log.warning("the network drives again")
 
-    def _take(self, hands: Input) -> None:
+    def _take(self, hands: InputDevice) -> None:
         self.by = hands
         _log.warning("taken over; give the wheel back with %s, or with the pad's Back button", self._key)
 

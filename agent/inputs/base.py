@@ -6,7 +6,7 @@ from typing import Protocol, Self
 from agent.contract.controls import Controls
 
 
-class Input(Protocol):
+class InputDevice(Protocol):
     """Reads a person's controls; a context manager that owns the device."""
 
     def __enter__(self) -> Self: ...

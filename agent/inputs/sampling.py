@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from agent.contract.controls import NEUTRAL, Controls
-from agent.inputs.base import Input
+from agent.inputs.base import InputDevice
 from agent.system.pacing import clock_ns
 
 SAMPLES_PER_S = 250
@@ -72,7 +72,7 @@ class Sampler:
         track: Receives the samples.
     """
 
-    def __init__(self, person: Input, track: ControlTrack) -> None:
+    def __init__(self, person: InputDevice, track: ControlTrack) -> None:
         self._person = person
         self._track = track
         self._stopping = threading.Event()

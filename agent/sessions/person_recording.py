@@ -12,7 +12,7 @@ from agent.contract.episodes.columns import EpisodeHeader
 from agent.contract.errors import AgentError, ControllerError
 from agent.contract.profile import GameProfile, HotkeyMap
 from agent.games.registry import find_game
-from agent.inputs.base import Input
+from agent.inputs.base import InputDevice
 from agent.inputs.gamepad import GamepadInput
 from agent.inputs.keyboard import Hotkeys, KeyboardInput
 from agent.inputs.sampling import KEYS_AVERAGED_S, ControlTrack, Sampler
@@ -121,7 +121,7 @@ def _hotkeys(session: Demonstration, keys: HotkeyMap, are_needed: bool, note: No
         yield
 
 
-def choose_input(chosen: str | None, profile: GameProfile, note: Note = ignore) -> tuple[Input, float]:
+def choose_input(chosen: str | None, profile: GameProfile, note: Note = ignore) -> tuple[InputDevice, float]:
     """Return the device that the person drives with, and over how many seconds its controls are averaged.
 
     Keys count as the controls for which :class:`agent.controllers.keyboard.Keyboard` would press them. In a game driven

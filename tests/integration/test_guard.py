@@ -23,7 +23,7 @@ from agent.controllers.base import EXPIRY_S, expiry_for
 from agent.controllers.guard import client, service
 from agent.controllers.guard.client import SILENCE_S, GuardedController
 from agent.controllers.guard.messages import CONTROLS, HEAD, IS_CONTROLS, IS_END, IS_TAP, TAP, clock_s
-from agent.controllers.guard.service import Hands
+from agent.controllers.guard.service import HumanDriver
 from agent.system import process
 
 FULL = Controls(1.0, 1.0, 0.0)
@@ -219,12 +219,12 @@ def send_for_ever(controller: GuardedController) -> None:
         time.sleep(0.01)
 
 
-def opened(make: Callable[..., Hands], *args: Path) -> Callable[[], AbstractContextManager[Hands]]:
+def opened(make: Callable[..., HumanDriver], *args: Path) -> Callable[[], AbstractContextManager[HumanDriver]]:
     """Return what the guard opens: hands that have nothing to close."""
     return functools.partial(_open, make, *args)
 
 
-def _open(make: Callable[..., Hands], *args: Path) -> AbstractContextManager[Hands]:
+def _open(make: Callable[..., HumanDriver], *args: Path) -> AbstractContextManager[HumanDriver]:
     return nullcontext(make(*args))
 
 

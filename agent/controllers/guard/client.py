@@ -14,7 +14,7 @@ from agent.contract.controls import Controls
 from agent.contract.errors import ControllerError
 from agent.controllers.base import EXPIRY_S, ButtonController
 from agent.controllers.guard.messages import CONTROLS, HEAD, IS_CONTROLS, IS_END, IS_TAP, TAP, clock_s
-from agent.controllers.guard.service import Hands, hold_controller
+from agent.controllers.guard.service import HumanDriver, hold_controller
 from agent.system.process import no_interrupts
 
 _log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class GuardedController:
     def __init__(
         self,
         make_controller: Callable[[], AbstractContextManager[ButtonController]],
-        make_hands: Callable[[], AbstractContextManager[Hands]] | None = None,
+        make_hands: Callable[[], AbstractContextManager[HumanDriver]] | None = None,
         let_go: Callable[[], None] = lambda: None,
     ) -> None:
         self.expiry_s = EXPIRY_S

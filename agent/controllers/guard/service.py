@@ -40,7 +40,7 @@ _TERMINAL_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGTT
 _log = logging.getLogger(__name__)
 
 
-class Hands(Protocol):
+class HumanDriver(Protocol):
     """A person who may take over; read in the guard's process."""
 
     @property
@@ -54,7 +54,7 @@ class Hands(Protocol):
 def hold_controller(
     link: "Connection[Any, Any]",
     make_controller: Callable[[], AbstractContextManager[ButtonController]],
-    make_hands: Callable[[], AbstractContextManager[Hands]] | None,
+    make_hands: Callable[[], AbstractContextManager[HumanDriver]] | None,
 ) -> None:
     """Hold the controller; the main function of the guard's process."""
     for name in _TERMINAL_SIGNALS:
@@ -86,7 +86,7 @@ def _log_without_waiting() -> None:
 class _Service:
     """The guard's main loop: handles messages and a person's controls, and releases whatever has expired."""
 
-    def __init__(self, link: "Connection[Any, Any]", controller: ButtonController, hands: Hands | None) -> None:
+    def __init__(self, link: "Connection[Any, Any]", controller: ButtonController, hands: HumanDriver | None) -> None:
         self._link = link
         self._controller = controller
         self._hands = hands
