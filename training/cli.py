@@ -9,14 +9,14 @@ COMMANDS = tuple(
     Entry(name, summary, f"training.commands.{name}")
     for name, summary in (
         ("collect", "record the expert's driving, or label the network's (DAgger)"),
-        ("balance", "show what each balancing rule would feed, before training on it"),
-        ("fit", "train a network; the same command goes on with an interrupted run"),
-        ("report", "lay the curves of several runs over each other, and list their last and best rounds"),
-        ("speed", "time a training step here: plain, ours, and the helper step, taking turns"),
-        ("export", "make int8 weights, average models, or write one at another picture size or under another name"),
+        ("balance", "show what each balancing rule would feed the network, before training with it"),
+        ("fit", "train a network; the same command continues an interrupted run"),
+        ("report", "show the curves of several runs in one picture, and list their last and best rounds"),
+        ("speed", "time a training step here: plain, ours, and the helper step, in turn"),
+        ("export", "make int8 weights, average models, or write a model at another picture size or name"),
     )
 )
-"""In the order of the help; a command's module is imported once it is asked for."""
+"""In the order of the help; a command's module is imported when the command is used."""
 
 _EXTRA = ("keras", "matplotlib", "nncf", "onnx", "onnxruntime", "tensorboard", "tensorflow")
 
@@ -31,7 +31,7 @@ a whole training, from nothing to a driving car:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns 0 done, 1 an error told in one line, 2 bad usage, 130 interrupted."""
+    """Run one command; return 0 done, 1 an error (reported in one line), 2 bad usage, 130 interrupted."""
     parser = make_parser(
         "python -m training",
         "Make the weights that `python -m agent drive` runs.",

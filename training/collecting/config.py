@@ -1,4 +1,4 @@
-"""What ``collect`` can be told."""
+"""Settings of ``collect``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from training.data.held_out import HELD_OUT_SEED
 
 
 def _track(value: Any) -> int:
-    return whole(value, 0, HELD_OUT_SEED - 1)  # those above are for judging
+    return whole(value, 0, HELD_OUT_SEED - 1)  # higher seeds are kept for judging
 
 
 def _noise(value: Any) -> float:
@@ -29,23 +29,23 @@ class CollectConfig(Settings):
     """What to record.
 
     Attributes:
-        folder: Where the episodes go, one Parquet file a track.
+        folder: Where the episodes go, one Parquet file per track.
         seed_start: First track; the following ones are consecutive, all below ``HELD_OUT_SEED``.
         episodes: Number of tracks.
-        noise: Strength of the disturbances in what is executed, 0 for none; 1 gives about one every second.
+        noise: Strength of the disturbances in the executed controls, 0 for none; 1 gives about one every second.
         weights: Model folder of a network that drives while the expert labels (DAgger); None lets the expert drive.
-        expert_share: With ``weights``: share of the stretches that the expert drives all the same, [0, 1].
+        expert_share: With ``weights``: share of the stretches that the expert still drives, [0, 1].
         engine_threads: With ``weights``: threads of each worker's engine.
         workers: Processes.
         decisions: Decisions after which an episode ends (a lap ends it earlier); None for the game's usual number.
         game: The game's name.
         tracks: Names of the tracks, for a game whose tracks have names; seeds take turns with them. Empty for all that
             may be trained on.
-        expert: Name of who labels, and drives without ``weights``; empty for the game's usual expert.
-        disguise: Whether the game is repainted, anew for every ``repaint_supertuxkart.EPISODES`` consecutive seeds.
+        expert: Name of the expert that labels, and that drives without ``weights``; empty for the game's usual expert.
+        disguise: Whether the game is repainted for every ``repaint_supertuxkart.EPISODES`` consecutive seeds.
 
     Raises:
-        TrainingError: If a value cannot be, or tracks would be driven that are kept for judging.
+        TrainingError: If a value is invalid, or tracks that are kept for judging would be driven.
     """
 
     error: ClassVar[type[Exception]] = TrainingError
@@ -79,8 +79,8 @@ class CollectConfig(Settings):
     expert: str = field(
         default="",
         metadata=option(
-            "who labels, and drives without --weights; of supertuxkart: road, who keeps to the middle of the road (the "
-            "default), or built-in, the game's own driver; other games have but one",
+            "the expert that labels, and that drives without --weights; for supertuxkart: road, which keeps to the "
+            "middle of the road (the default), or built-in, the game's own driver; other games have only one",
             text,
             metavar="NAME",
         ),
@@ -88,8 +88,8 @@ class CollectConfig(Settings):
     disguise: bool = field(
         default=False,
         metadata=option(
-            "repaint supertuxkart's textures for every three episodes (a worker's share at a time), for roads that no "
-            "track shows; the installed game stays as it is; 90 MB a worker beside the episodes"
+            "repaint supertuxkart's textures after every three episodes (of one worker), for roads that no track "
+            "shows; the installed game is not changed; needs 90 MB per worker beside the episodes"
         ),
     )
 
@@ -103,7 +103,7 @@ class CollectConfig(Settings):
         check_tracks(self.game, self.tracks)
 
     def settings(self) -> dict[str, Any]:
-        """Return what decides how a track is recorded, as kept in the folder beside the episodes.
+        """Return the settings that decide how a track is recorded; they are stored beside the episodes.
 
         Raises:
             AgentError: If the weights' specification cannot be read.
@@ -114,7 +114,7 @@ class CollectConfig(Settings):
         course.find_expert(self.expert)
         if self.disguise and course.disguise is None:
             raise TrainingError(f"{self.game} cannot be repainted, only supertuxkart can. Leave --disguise out.")
-        # Named only where there is a choice: folders of other games go on as they are.
+        # Stored only if there is a choice, so that folders of other games stay valid.
         expert = {"expert": self.expert or next(iter(course.experts))} if len(course.experts) > 1 else {}
         tracks = self.tracks or course.tracks
         return (

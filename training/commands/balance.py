@@ -1,4 +1,4 @@
-"""``balance``: what each balancing rule would feed the network."""
+"""``balance``: shows what each balancing rule would feed the network."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What the trainer's commands share."""
+"""Shared by the trainer's commands."""
 
 from typing import TYPE_CHECKING
 

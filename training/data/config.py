@@ -1,4 +1,4 @@
-"""What ``balance`` can be told."""
+"""Settings of ``balance``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What ``export`` can be told."""
+"""Settings of ``export``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +13,14 @@ class ExportSettings(Settings):
     """Which models to start from, and what to write.
 
     Raises:
-        TrainingError: If there is nothing to write, or nowhere to write it.
+        TrainingError: If there is nothing to write, or no folder to write to.
     """
 
     weights: tuple[Path, ...] = field(
         metadata=option(
-            "model folder to start from; of several the mean of their weights, a folder named twice counting twice: "
-            "where one was trained on from another, the mean may drive new roads as the first and known ones as the "
-            "second",
+            "model folder to start from; several give the mean of their weights, and a folder named twice counts "
+            "twice: if one was trained further from another, the mean may drive new roads like the first and known "
+            "roads like the second",
             path,
             metavar="DIR",
             several="together",
@@ -37,8 +37,8 @@ class ExportSettings(Settings):
     approve_int8: Path | None = field(
         default=None,
         metadata=option(
-            "let the int8 weights of --weights drive unasked: FILE is what `python -m agent compare FLOAT.json --with "
-            "INT8.json --json` printed; refused unless they drive the same within 1 %",
+            "let `auto` choose the int8 weights of --weights: FILE is the output of `python -m agent compare "
+            "FLOAT.json --with INT8.json --json`; refused unless they drive equally well within 1 %",
             path,
             metavar="FILE",
         ),
@@ -46,8 +46,8 @@ class ExportSettings(Settings):
     data: tuple[Path, ...] | None = field(
         default=None,
         metadata=option(
-            "folders with episodes: to measure BatchNorm statistics on (needed at another size, where old ones fail), "
-            "and to calibrate int8 on",
+            "folders with episodes, for measuring BatchNorm statistics (needed at another size, because the old ones "
+            "do not fit) and for calibrating int8",
             path,
             metavar="DIR",
             several="together",

@@ -1,4 +1,4 @@
-"""What ``fit`` can be told; all that decides the outcome of a training run is in one frozen record."""
+"""Settings of ``fit``; one frozen record holds everything that decides the outcome of a training run."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -82,7 +82,7 @@ class FitConfig(Settings):
             every axis that the game has.
 
     Raises:
-        TrainingError: If a value cannot be, or values do not go together.
+        TrainingError: If a value is invalid, or values contradict each other.
     """
 
     error: ClassVar[type[Exception]] = TrainingError
@@ -109,8 +109,8 @@ class FitConfig(Settings):
     freeze: str = field(
         default="",
         metadata=option(
-            "keep this layer of the backbone and all before it as --init has them, which makes steps cheaper: add_2 is "
-            "the end of Xception's entry flow, add_10 of its middle one (default: train all)",
+            "do not train this layer of the backbone and the layers before it, which makes steps cheaper: add_2 is the "
+            "end of Xception's entry flow, add_10 of its middle flow (default: train all)",
             text,
             metavar="LAYER",
         ),
@@ -120,9 +120,9 @@ class FitConfig(Settings):
     importance: tuple[tuple[str, float], ...] = field(
         default=(),
         metadata=option(
-            "what an output's loss counts against the others', after each was divided by how much its labels vary; "
-            "repeatable; counts in the validation loss as well. Lower it for one whose few rare values drown the "
-            "others (default: 1 for each)",
+            "weight of an output's loss, after each loss was divided by the variance of its labels; repeatable; also "
+            "used in the validation loss. Lower it for an output whose few rare values dominate the others (default: "
+            "1 for each)",
             weighted_output,
             metavar="OUTPUT=X",
             several="repeated",
@@ -168,8 +168,8 @@ class FitConfig(Settings):
     own_driving: bool = field(
         default=False,
         metadata=option(
-            "learn from what the network did itself, too. Without it, of a drive recorded with `drive --record` only "
-            "what a person did counts, from taking over to giving back: not what led there, not what came after"
+            "also learn from the network's own driving. By default, only the person's driving counts in a drive "
+            "recorded with `drive --record`, from taking over to giving back"
         ),
     )
     tracks: int = field(
@@ -181,8 +181,8 @@ class FitConfig(Settings):
     patience: int = field(
         default=0,
         metadata=option(
-            "stop early after N drives in a row without a better return: on driving, not on loss; without --tracks "
-            "after N rounds without a better validation loss (default: 0, never)",
+            "stop early after N drives in a row without a better return; without --tracks, after N rounds in a row "
+            "without a better validation loss (default: 0, never)",
             at_least_zero,
             metavar="N",
         ),
@@ -190,8 +190,8 @@ class FitConfig(Settings):
     balance: str = field(
         default="none",
         metadata=option(
-            "what the network is fed: none, samples as they come; v1 to v4, samples balanced by their labels; "
-            "reweight, labels weighted by how rare they are; `balance` shows each beforehand",
+            "how samples are balanced: none (as they come), v1 to v4 (by their labels), or reweight (labels weighted "
+            "by how rare they are); `balance` shows the effect of each",
             choices=RULE_NAMES,
         ),
     )
@@ -220,8 +220,8 @@ class FitConfig(Settings):
     outputs: tuple[str, ...] | None = field(
         default=None,
         metadata=option(
-            f"what the network predicts: some of {', '.join(AXIS_NAMES)}, or pedal, which is throttle and brake as "
-            "one; axes that it does not predict stay neutral (default: what the game's profile has)",
+            f"the network's outputs: some of {', '.join(AXIS_NAMES)}, or pedal, which is throttle and brake in one; "
+            "axes without an output stay neutral (default: the axes of the game's profile)",
             output_names,
             metavar="NAME,NAME...",
         ),
@@ -289,7 +289,7 @@ _TOGETHER = Group(
 
 @dataclass(frozen=True)
 class FitSettings(FitConfig):
-    """A run, and what is no part of its outcome: the game's profile, the processes, what is shown.
+    """A run, with settings that do not affect its outcome: the game's profile, the processes, the display.
 
     Attributes:
         backbone: As in FitConfig; None for that of ``init``.

@@ -1,4 +1,4 @@
-"""What ``speed`` can be told."""
+"""Settings of ``speed``."""
 
 from dataclasses import dataclass, field
 
