@@ -14,11 +14,13 @@ class Window:
         handle: The system's number for it.
         title: Its title.
         region: Its inside, in desktop pixels.
+        process: The number of the process that made it; 0 where that is not known.
     """
 
     handle: int
     title: str
     region: Region
+    process: int = 0
 
 
 @dataclass(frozen=True, slots=True)

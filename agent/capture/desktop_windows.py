@@ -29,7 +29,7 @@ class WindowsDesktop:
                 title = ctypes.create_unicode_buffer(512)
                 self._user32.GetWindowTextW(ctypes.c_void_p(handle), title, len(title))
                 if title.value:
-                    found.append(Window(handle, title.value, self._region(handle)))
+                    found.append(Window(handle, title.value, self._region(handle), self._process(handle)))
             return True
 
         visit = vars(ctypes)["WINFUNCTYPE"](ctypes.c_bool, ctypes.c_void_p, ctypes.c_void_p)(add)
@@ -54,6 +54,11 @@ class WindowsDesktop:
 
     def close(self) -> None:
         pass
+
+    def _process(self, handle: int) -> int:
+        number = self._ctypes.c_ulong(0)
+        self._user32.GetWindowThreadProcessId(self._ctypes.c_void_p(handle), self._ctypes.byref(number))
+        return int(number.value)
 
     def _region(self, handle: int) -> Region:
         from ctypes import wintypes

@@ -31,7 +31,7 @@ class X11Desktop:
         self._net_name, self._utf8 = intern("_NET_WM_NAME"), intern("UTF8_STRING")
         self._wm_state, self._active = intern("WM_STATE"), intern("_NET_ACTIVE_WINDOW")
         self._check, self._stack = intern("_NET_SUPPORTING_WM_CHECK"), intern("_NET_CLIENT_LIST_STACKING")
-        self._compound = intern("COMPOUND_TEXT")
+        self._compound, self._pid = intern("COMPOUND_TEXT"), intern("_NET_WM_PID")
 
     def windows(self) -> list[Window]:
         with self._session():
@@ -107,8 +107,12 @@ class X11Desktop:
         with suppress(*self._gone):
             title = self._title(window)
             if title and (self._is_shown(window) or self._is_minimised(window)):
-                return Window(handle, title, self._region(window))
+                return Window(handle, title, self._region(window), self._process(window))
         return None
+
+    def _process(self, window: Any) -> int:
+        found = window.get_full_property(self._pid, self._x.AnyPropertyType)
+        return 0 if found is None or not found.value else int(found.value[0])
 
     def _title(self, window: Any) -> str:
         for name, kind in ((self._net_name, self._utf8), (self._x_name(), self._x.AnyPropertyType)):

@@ -91,6 +91,7 @@ class ScreenSource:
         self._desktop: Desktop | None = None
         self._handle = 0
         self.title = ""
+        self._process = 0
         self._gone_ns: int | None = None  # when its window disappeared
         self._last: Pixels | None = None
         self._index = 0
@@ -151,6 +152,7 @@ class ScreenSource:
             state = self._desktop.look(self._handle)
             if state is None:
                 state = self._look_again()
+            self._gone_ns = None
             self.focused = state.focused
             if state.minimised:
                 raise BlindError(f"the window {self.title!r} is minimised")
@@ -167,7 +169,7 @@ class ScreenSource:
     def _take(self, found: list[Window]) -> None:
         """Capture the likeliest of the windows from now on, and log which it is."""
         window, *others = found
-        self._handle, self.title = window.handle, plain_title(window.title)
+        self._handle, self.title, self._process = window.handle, plain_title(window.title), window.process
         listed = ", ".join(repr(plain_title(other.title)) for other in others[:5])
         _log.warning("looking at the window %r%s", self.title, f"; these would fit as well: {listed}" if others else "")
 
@@ -184,12 +186,11 @@ class ScreenSource:
             self._gone_ns = self._clock()
         away_s = (self._clock() - self._gone_ns) / 1e9
         try:
-            found = find_windows(self._desktop, self._capture.window)
-            state = self._desktop.look(found[0].handle)
+            found = [each for each in find_windows(self._desktop, self._capture.window) if self._is_the_games(each)]
         except CaptureError:
-            state = None
+            found = []
+        state = self._desktop.look(found[0].handle) if found else None
         if state is not None:
-            self._gone_ns = None
             self._take(found)
             return state
         if away_s > AWAY_S:
@@ -198,6 +199,15 @@ class ScreenSource:
                 "open another window with that title."
             )
         raise BlindError(f"the window {self.title!r} was closed; waiting for the game to show another")
+
+    def _is_the_games(self, window: Window) -> bool:
+        """Return whether a window can be the game's: of its process, or of its whole title.
+
+        When a game ends, the next window that speaks of it may be a terminal, a launcher or a browser: keys would go
+        there.
+        """
+        is_same_process = self._process != 0 and window.process == self._process
+        return is_same_process or plain_title(window.title) == self.title
 
     def read(self) -> Frame:
         """Return what is on the screen now: uint8, shape (height, width, 4), BGRA.

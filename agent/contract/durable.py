@@ -5,6 +5,7 @@ the disk first. Then the name changes. Then the change of name goes to the disk.
 """
 
 import errno
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,6 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # the answers of Samba, drvfs and VirtualBox's shares
+
+
+_NUMBERS = itertools.count()  # two threads may replace one file
 
 
 def sync_file(path: Path) -> None:
@@ -48,9 +52,12 @@ def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
     Yields:
         Where to write. Two processes get two paths.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    path = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{next(_NUMBERS)}.partial")
     try:
         yield partial
+        if path.exists():
+            shutil.copymode(path, partial)
         if sync:
             sync_file(partial)
         os.replace(partial, path)

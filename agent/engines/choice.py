@@ -16,6 +16,7 @@ from agent.contract.errors import EngineError
 from agent.contract.spec import INT8_GRAPH_FILE, WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Engine
 from agent.engines.registry import EngineEntry, Precision, find_engines
+from agent.system.plugins import reason_of
 
 MEMORY_FILE = "engines.json"
 _FASTEST_FIRST: tuple[Precision, ...] = ("int8", "bf16", "f32")
@@ -31,8 +32,20 @@ def candidates(spec: ModelSpec, on_broken: Callable[[str], None] = lambda line: 
         spec: The model's spec.
         on_broken: Receives one line for each engine of another package that cannot be loaded.
     """
-    found = [entry for entry in find_engines(on_broken) if entry.automatic(spec)]
+    found = [entry for entry in find_engines(on_broken) if _may_offer(entry, spec, on_broken)]
     return tuple(sorted(found, key=lambda entry: _FASTEST_FIRST.index(entry.precision)))
+
+
+def _may_offer(entry: EngineEntry, spec: ModelSpec, on_broken: Callable[[str], None]) -> bool:
+    try:
+        if entry.precision not in _FASTEST_FIRST:
+            raise ValueError(f"its precision is {entry.precision!r}, expected one of {', '.join(_FASTEST_FIRST)}")
+        return entry.automatic(spec)
+    except Exception as exc:
+        if not entry.package:
+            raise
+        on_broken(f"the engine {entry.name} of {entry.package} cannot be asked ({reason_of(exc)}); it is left out")
+        return False
 
 
 def choose_engine(
@@ -78,6 +91,10 @@ def choose_engine(
             with closing(engine):
                 times_ms[entry.name] = _time_pass_ms(engine)
         except (EngineError, ImportError) as exc:
+            failures[entry.name] = exc
+        except Exception as exc:
+            if not entry.package:  # a fault of our own is not hidden
+                raise
             failures[entry.name] = exc
     if not times_ms:
         raise list(failures.values())[-1]

@@ -97,7 +97,12 @@ class EngineEntry:
     @property
     def is_installed(self) -> bool:
         """Whether its library is installed; it may still refuse this processor or model."""
-        return (not self.module or find_spec(self.module) is not None) and self.is_there()
+        try:
+            return (not self.module or find_spec(self.module) is not None) and self.is_there()
+        except Exception:  # such as a module inside of a package that is missing, or another package's own fault
+            if not self.package:
+                raise
+            return False
 
     def load(self, request: EngineRequest) -> "Engine":
         """Make the engine.

@@ -110,10 +110,10 @@ class GamepadInput:
         The agent's own virtual pad is plugged in later and looks like an Xbox pad. It is not read, because no pad is
         missing at that time.
         """
-        self._mine = {instance: joystick.get_guid() for instance, joystick in self._plugged_in().items()}
+        self._mine = {instance: joystick.get_guid() for instance, (_, joystick) in self._plugged_in().items()}
         self._find()
 
-    def _plugged_in(self) -> dict[int, Any]:
+    def _plugged_in(self) -> dict[int, tuple[int, Any]]:
         import pygame
 
         if not self._own_window:
@@ -122,7 +122,7 @@ class GamepadInput:
         for index in range(pygame.joystick.get_count()):
             with suppress(pygame.error):  # unplugged meanwhile
                 joystick = pygame.joystick.Joystick(index)
-                found[joystick.get_instance_id()] = joystick
+                found[joystick.get_instance_id()] = index, joystick
         return found
 
     def _is_mine(self, instance: int, model: str, here: Collection[int]) -> bool:
@@ -207,7 +207,7 @@ class GamepadInput:
         self._look_again_ns = clock_ns() + _LOOK_AGAIN_NS  # SDL counts a pad a moment before it can be opened
         here = self._plugged_in()
         self._others_there = []
-        for index, (instance, joystick) in enumerate(here.items()):
+        for instance, (index, joystick) in here.items():
             with suppress(pygame.error):  # unplugged meanwhile
                 if not self.accepts(instance) or not self._is_mine(instance, joystick.get_guid(), here):
                     continue

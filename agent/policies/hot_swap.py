@@ -19,6 +19,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 
 import numpy as np
@@ -212,13 +213,14 @@ class HotSwapPolicy:
             policy = make()
             self._examine(policy)
             self._check(policy)
-        except Exception as exc:  # whatever the error, the car drives on with the policy that it has
+        except (Exception, SystemExit) as exc:  # whatever the error, the car drives on with the policy that it has
             said = str(exc) if isinstance(exc, AgentError) else f"{type(exc).__name__}: {exc}"
             self.problem = said
             _log.warning("the new weights do not drive, the old ones go on: %s", said)
             _log.debug("why not", exc_info=exc)
             if policy is not None:
-                policy.close()
+                with suppress(Exception):  # it is refused whether or not it can be closed
+                    policy.close()
             return None
         self.problem = None
         return policy

@@ -21,6 +21,7 @@ class Stick:
     is_pad: bool = True
     steering: float = 0.0
     there: bool = True
+    broken: bool = False
     axes: dict[int, int] = field(default_factory=dict)
 
     def get_instance_id(self) -> int:
@@ -59,6 +60,8 @@ class Sdl:
         return len(self.devices)
 
     def joystick(self, index: int) -> Stick:
+        if self.devices[index].broken:
+            raise pygame.error("not ready")
         return self.devices[index]
 
     def is_controller(self, index: int) -> bool:
@@ -145,3 +148,9 @@ def test_a_second_pad_of_the_same_model_does_not_take_a_sleeping_ones_place_twic
         sdl.plug_in(Stick(3, steering=1.0))
         assert hands.read() == Controls(hands.read().steering)
         assert hands.read().steering == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_device_that_cannot_be_opened_yet_does_not_shift_the_others(sdl: Sdl) -> None:
+    sdl.plug_in(Stick(7, broken=True), Stick(8, steering=-0.5))
+    with GamepadInput() as hands:
+        assert hands.read().steering == pytest.approx(-0.5, abs=1e-3)

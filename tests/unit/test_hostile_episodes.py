@@ -14,7 +14,7 @@ import pytest
 
 from agent.contract.controls import NEUTRAL
 from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
-from agent.contract.episodes.reading import Episode
+from agent.contract.episodes.reading import Episode, RecordingFile
 from agent.contract.episodes.sealing import salvage
 from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import EpisodeError
@@ -208,3 +208,35 @@ def test_a_recording_whose_folder_is_taken_away_counts_nothing_as_recorded(tmp_p
         writer.close()
     assert writer.rows == 0
     assert (tmp_path / "moved" / "drive.recording").exists()
+
+
+def test_rows_that_were_recorded_in_the_place_of_others_are_told(tmp_path: Path) -> None:
+    """The discard key, and the drive goes on: an old row must not get a new row's picture."""
+    writer = EpisodeWriter(tmp_path / "drive.parquet", EpisodeHeader("game", "human", RATE_HZ))
+    for index in range(40):
+        writer.write(row(index))
+    episode = Episode.open(tmp_path / "drive.recording")
+    writer.discard_since(20 * 50_000_000)
+    for index in range(200, 220):
+        writer.write(row(index))
+    with pytest.raises(EpisodeError, match="has changed meanwhile"):
+        episode.frame(39)
+    writer.close()
+
+
+def test_a_recording_that_grows_while_it_is_read_has_nothing_unread(tmp_path: Path) -> None:
+    recording = write_recording(tmp_path / "drive.parquet")
+    whole = recording.read_bytes()
+    recording.write_bytes(whole[: len(whole) // 2])
+    with recording.open("rb") as file:
+        reader = RecordingFile(recording, pa.PythonFile(file))
+        recording.write_bytes(whole)
+        rows = sum(batch.num_rows for batch in reader.batches())
+    assert rows == 40
+    assert reader.unread == 0
+
+
+def test_a_header_takes_numpys_numbers() -> None:
+    header = EpisodeHeader("game", "human", np.float64(25.0), np.int64(3))  # type: ignore[arg-type]
+    assert (header.rate_hz, header.seed) == (25.0, 3)
+    assert type(header.rate_hz) is float

@@ -45,7 +45,7 @@ class FakeDesktop:
         self.there: dict[int, tuple[Window, WindowState]] = {}
 
     def windows(self) -> list[Window]:
-        game = [Window(7, "My Game 1.0", Region(10, 20, 64, 32))] if self.state is not None else []
+        game = [Window(7, "My Game 1.0", Region(10, 20, 64, 32), process=42)] if self.state is not None else []
         return [Window(1, "Terminal", SCREEN), *game, *(window for window, _ in self.there.values())]
 
     def look(self, handle: int) -> WindowState | None:
@@ -144,7 +144,7 @@ def test_a_window_that_is_made_anew_is_taken_again(caplog: pytest.LogCaptureFixt
         gone(world)
         with pytest.raises(BlindError, match="was closed"):
             source.read()
-        anew = Window(9, "My Game 1.0 (full screen)", Region(30, 40, 80, 40))
+        anew = Window(9, "My Game 1.0 (full screen)", Region(30, 40, 80, 40), process=42)
         world.desktop.there = {9: (anew, WindowState(anew.region, minimised=False, focused=True))}
         world.after(1.0)
         assert source.read().pixels.shape == (40, 80, 4)
@@ -251,6 +251,38 @@ def test_a_title_is_found_by_a_part_of_it_and_the_exact_one_first() -> None:
     assert find_window(Desktop(), "GAME").handle == 2
     assert find_window(Desktop(), "the").handle == 3
     assert find_window(Desktop(), "game ").handle == 1
+
+
+def test_when_the_game_ends_no_other_window_that_speaks_of_it_is_taken() -> None:
+    """A terminal with the command, a launcher, a browser: the keys would go there."""
+    world = World()
+    with world.source as source:
+        source.read()
+        gone(world)
+        terminal = Window(9, "user: python -m agent drive --window 'My Game 1.0'", SCREEN, process=7)
+        world.desktop.there = {9: (terminal, WindowState(SCREEN, minimised=False, focused=True))}
+        with pytest.raises(BlindError, match="was closed"):
+            source.read()
+        again = Window(10, "My Game 1.0", Region(0, 0, 40, 20), process=77)  # started again
+        world.desktop.there[10] = again, WindowState(again.region, minimised=False, focused=True)
+        world.after(1.0)
+        assert source.read().pixels.shape[:2] == (20, 40)
+
+
+def test_a_window_that_does_not_answer_once_is_not_counted_as_gone_ever_after() -> None:
+    world = World()
+    state = world.desktop.state
+    with world.source as source:
+        gone(world)
+        with pytest.raises(BlindError):
+            source.read()
+        world.desktop.state = state
+        world.after(1.0)
+        source.read()
+        world.after(600.0)
+        gone(world)
+        with pytest.raises(BlindError, match="waiting for the game"):
+            source.read()
 
 
 def test_the_game_and_not_a_larger_window_that_speaks_of_it() -> None:

@@ -49,11 +49,16 @@ def _compare(config: FitConfig, ours: dict[str, Any], theirs: dict[str, Any], re
         ignored.add("data")  # known by what they are, wherever they lie
     differing = {key for key in ours.keys() | theirs.keys() if not _same(key, ours.get(key), theirs.get(key))}
     differing -= ignored
-    if differing == {"steps"} and ours["steps"] > theirs["steps"]:
+    is_whole = theirs["steps"] % theirs["steps_per_round"] == 0  # rounds are counted, and a short last one is one
+    if differing == {"steps"} and ours["steps"] > theirs["steps"] and is_whole:
         report(f"{config.out} was begun with {theirs['steps']} steps, and goes on to {ours['steps']}")
         differing = set()
     if differing:
         hint = ""
+        if differing == {"steps"} and not is_whole:
+            hint = (
+                f" Its last round was a short one; go on from it with another --out and `--init {config.out / 'best'}`."
+            )
         if "validation_episodes" in differing and theirs["validation_episodes"]:
             hint = f" It was validated on whole episodes: `--validation-episodes {theirs['validation_episodes']}`."
         raise TrainingError(

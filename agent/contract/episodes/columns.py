@@ -80,6 +80,8 @@ class EpisodeHeader:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "axes", tuple(self.axes))
+        for name in ("rate_hz", "seed"):
+            object.__setattr__(self, name, _plain(getattr(self, name)))
         _check_axes(self.axes)
         if not (is_finite(self.rate_hz) and self.rate_hz > 0):
             raise ValueError(f"rate_hz is {_quoted(self.rate_hz)}, expected a positive number of rows a second")
@@ -89,6 +91,11 @@ class EpisodeHeader:
                 raise ValueError(f"{name} is {_quoted(value)}, expected a text of at most {_MAX_TEXT} characters")
         if self.seed is not None and type(self.seed) is not int:
             raise ValueError(f"seed is {_quoted(self.seed)}, expected a whole number")
+
+
+def _plain(value: Any) -> Any:
+    """Return NumPy's number, of a Python caller, as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _check_axes(axes: Any) -> None:

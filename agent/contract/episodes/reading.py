@@ -161,12 +161,13 @@ class Episode:
         check_readable(path)
         # Not mapped into memory: the discard key shortens a recording that is still going on, and access to a page that
         # is gone ends the program with SIGBUS. So pictures are read from the file when they are needed.
-        numbers, places = [], []
+        numbers, places = [], []  # each batch without its pictures; its first byte and its checksum
         with pa.PythonFile(ArrowFile(path)) as source:
             recording = RecordingFile(path, source)
             for place, batch in recording.placed_batches():
-                numbers.append(batch.drop_columns(["frame"]))
-                places.append(place)
+                # Copied out, or every picture would stay in memory with them.
+                numbers.append(batch.drop_columns(["frame"]).take(pa.array(range(batch.num_rows))))
+                places.append((place, checksum_of(batch)))
                 check_size(path, recording.rows, len(recording.schema))
         if not numbers:
             raise EpisodeError(
@@ -180,7 +181,7 @@ class Episode:
             recording.schema,
             table,
             [batch.num_rows for batch in numbers],
-            lambda index: _read_batch(path, places[index], recording.schema)["frame"],
+            lambda index: _read_batch(path, *places[index], recording.schema)["frame"],
             recording.summary(table.num_rows),
             recording.unread,
         )
@@ -292,15 +293,19 @@ def read_pictures(path: Path, file: Any, group: int) -> Iterator[Any]:
         yield batch["frame"]
 
 
-def _read_batch(path: Path, place: int, schema: Any) -> Any:
+def _read_batch(path: Path, place: int, checksum: bytes, schema: Any) -> Any:
     """Read one batch of a recording again."""
     with pa.PythonFile(ArrowFile(path)) as source:
         source.seek(place)
         check_message(source)
         try:
-            return pa.ipc.read_record_batch(pa.ipc.read_message(source), schema)
+            batch = pa.ipc.read_record_batch(pa.ipc.read_message(source), schema)
         except EOFError as exc:
             raise ValueError("the file has become shorter") from exc
+    batch.validate(full=True)
+    if checksum_of(batch) != checksum:  # rows were discarded, and others recorded in their place
+        raise ValueError("the file has changed meanwhile")
+    return batch
 
 
 def check_message(source: Any) -> None:
@@ -384,7 +389,7 @@ class RecordingFile:
     @property
     def unread(self) -> int:
         """Bytes after the last good batch."""
-        return int(self.size - self._good_size)
+        return max(0, int(self.size - self._good_size))  # one that goes on may have grown
 
     def summary(self, rows: int) -> str:
         end = f"; {self.unread} bytes after them are incomplete or damaged" if self.unread else ""

@@ -74,6 +74,9 @@ def hold_controller(
     except AgentError as exc:
         with suppress(OSError):
             link.send(("failed", str(exc)))
+    except Exception as exc:  # of a library that a controller or an input leans on: told, and not taken for a kill
+        with suppress(OSError):
+            link.send(("failed", f"unexpected {type(exc).__name__}: {exc}"))
 
 
 def _log_without_waiting() -> None:
