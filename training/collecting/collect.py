@@ -1,4 +1,4 @@
-"""Episodes out of a simulator: the expert's labels, with noise in what is executed so that recovery is seen."""
+"""Records episodes in a simulator: labels from the expert, and noise in the executed controls to show recoveries."""
 
 import json
 import os
@@ -213,7 +213,7 @@ def _engine(weights: Path, checksum: str, threads: int) -> Engine:
 
 
 class _SharedWheel:
-    """A network at the wheel, relieved by the expert for whole stretches of one second."""
+    """A network that drives, except for random stretches of one second that the expert drives."""
 
     def __init__(self, engine: Engine, expert_share: float, stretch: int, rng: np.random.Generator) -> None:
         self._network = policy_for(engine)  # a new one an episode, so that it remembers nothing of the last

@@ -1,4 +1,4 @@
-"""What collecting needs to know of a game: how to build it, who labels, how long an episode lasts."""
+"""The facts about a game for collecting: how to build it, which expert labels, how long an episode lasts."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Disturbances of what is executed, so that recoveries are recorded."""
+"""Disturbances of the executed controls, so that recoveries are recorded."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -11,11 +11,11 @@ from agent.contract.controls import Controls
 def disturb(
     rng: np.random.Generator, strength: float, rate_hz: float = 25.0
 ) -> Iterator[Callable[[Controls], Controls]]:
-    """Yield, decision by decision, what happens to the wanted controls on their way to the car.
+    """Yield, for each decision, a function that changes the wanted controls on their way to the car.
 
-    Most decisions pass unchanged. From time to time the wheel is pulled aside, the throttle sticks, the brake bites,
-    or the car is brought to a stand: what a network causes by its own errors and must have seen the way out of. The
-    lengths were chosen at 25 decisions a second and last as long at any ``rate_hz``.
+    Most decisions pass unchanged. From time to time, the wheel is pulled aside, the throttle sticks, the brake bites,
+    or the car is stopped. A network gets into such situations by its own errors, so it must have seen the way out. The
+    durations were chosen at 25 decisions a second and are the same at any ``rate_hz``.
     """
     scale = rate_hz / 25.0
 

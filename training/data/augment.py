@@ -1,4 +1,4 @@
-"""Pictures made different from those recorded: mirrored, recoloured, partly erased. It touches training data only."""
+"""Augmentation of training pictures: mirrored, recoloured, partly erased. Used on training data only."""
 
 import math
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from agent.contract.observation import Observation
 from agent.contract.profile import Rectangle
 
 ANTISYMMETRIC_OUTPUTS = MIRRORED_AXES
-"""Outputs that change their sign when left and right swap."""
+"""Outputs whose sign changes when left and right swap."""
 
 ANTISYMMETRIC_TELEMETRY = ("yaw_rate", "lateral_offset", "heading_error", "bearing_")
-"""Beginnings of the names of telemetry that changes its sign when left and right swap."""
+"""Prefixes of the names of telemetry whose sign changes when left and right swap."""
 
 _ERASED_SHARE = (0.02, 0.15)
 _ERASED_SHAPE = (0.3, 3.3)  # height over width
@@ -42,13 +42,13 @@ def flip_picture(observation: Observation, mirrored: Sequence[Rectangle]) -> Non
 def change_colours(observation: Observation, strength: float, rng: np.random.Generator) -> None:
     """Draw other light and colours for a picture, in place: contrast, brightness, saturation, and a tint.
 
-    Against roads being known by their colour, where tracks are to be driven that no episode shows.
+    It keeps the network from recognising roads by their colour, so that it can drive tracks that no episode shows.
 
     Args:
         observation: uint8, shape (height, width, 3).
         strength: 0 changes nothing; 1 contrast by up to 30 %, brightness by 30 of 255, saturation by 50 %, and each
             colour by 20 %.
-        rng: What is drawn from.
+        rng: Source of random numbers.
     """
     contrast, brightness, saturation, *tint = rng.uniform(-strength, strength, 6) * (0.3, 30.0, 0.5, 0.2, 0.2, 0.2)
     mixed = (1.0 + saturation) * np.eye(3) - saturation / 3.0  # each colour with the mean of all
@@ -58,16 +58,16 @@ def change_colours(observation: Observation, strength: float, rng: np.random.Gen
 
 
 def erase_parts(observation: Observation, most: int, rng: np.random.Generator) -> None:
-    """Paint random rectangles over a picture, each in a colour of its own, in place.
+    """Paint random rectangles over a picture in place, each in its own colour.
 
-    Against roads being known by their landmarks: a network that has to do without any one palm tree learns where the
-    road goes. After "Random Erasing Data Augmentation" (Zhong et al., 2020), whose areas and shapes these are, but for
-    the largest: there 40 % of the picture.
+    It keeps the network from recognising roads by landmarks: if any palm tree may be hidden, the network must learn
+    from the road itself. Areas and shapes are those of "Random Erasing Data Augmentation" (Zhong et al., 2020), but
+    the largest area there is 40 % of the picture.
 
     Args:
         observation: uint8, shape (height, width, 3).
-        most: As many rectangles or fewer are painted, each number as often as any other; 0 paints none. Each covers 2
-            to 15 % of the picture, at 0.3 to 3.3 times as high as wide, as far as it fits.
+        most: The largest number of rectangles; each number from 0 to this is equally likely. Each rectangle covers 2 to
+            15 % of the picture and is 0.3 to 3.3 times as high as wide, as far as it fits.
         rng: What is drawn from.
     """
     height, width = observation.shape[:2]
@@ -80,7 +80,7 @@ def erase_parts(observation: Observation, most: int, rng: np.random.Generator) -
 
 
 def flip_signs(names: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Return float32, shape (len(names),): -1 for every label that changes its sign in a flip, 1 for the others."""
+    """Return float32, shape (len(names),): -1 for every label whose sign changes in a flip, 1 for the others."""
     return np.array(
         [-1.0 if name in ANTISYMMETRIC_OUTPUTS or name.startswith(ANTISYMMETRIC_TELEMETRY) else 1.0 for name in names],
         np.float32,

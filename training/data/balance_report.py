@@ -26,7 +26,7 @@ from training.data.balancing.registry import balancing_rule
 from training.data.rows import labelled_rows
 
 UNBALANCED = "none"
-"""The rule that feeds the data as they are: what every other one is compared with."""
+"""The rule that feeds the data as they are; every other rule is compared with it."""
 
 _PEDALS = YIELDING_AXES[0]  # throttle and brake
 _SEED = 0  # of the one epoch that is measured
@@ -35,14 +35,14 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True, slots=True)
 class FedOutput:
-    """What one output's head is fed.
+    """The samples that one output's head is fed.
 
     Attributes:
         shares: Share of the loss' weight in each fixed bin of the output; they sum to 1.
         effective_samples: Kish's effective sample size, (sum w)² / sum w², where w is what a sample counts in this
-            output's loss over an epoch: times drawn x weight. As many samples, drawn once each with equal weight, would
-            average out as much noise: a sample drawn a hundred times is still one.
-        effective_bins: The same of the shares, 1 / sum share²: as many bins, filled alike, would be as even.
+            output's loss over an epoch: times drawn x weight. This many different samples, drawn once each with equal
+            weight, would average out as much noise: a sample drawn a hundred times is still one sample.
+        effective_bins: The same for the shares, 1 / sum share²: this many equally full bins would be as even.
     """
 
     shares: tuple[float, ...]
@@ -66,7 +66,7 @@ class Fed:
 
     Attributes:
         outputs: By output, in the order of the spec.
-        pedals: None where no sample carries both labels, or the model has no such two outputs.
+        pedals: None if no sample carries both labels, or the model lacks one of the two outputs.
     """
 
     outputs: dict[str, FedOutput]
@@ -78,10 +78,10 @@ class BalanceReport:
     """A data set under one or more rules.
 
     Attributes:
-        episodes: How many the labels came from.
-        samples: How many labels each output has.
+        episodes: Number of episodes that the labels came from.
+        samples: Number of labels of each output.
         bins: By output, the names of its fixed bins, lowest first.
-        empty: By output, those of them that no sample falls into, and no rule can fill.
+        empty: By output, the bins without a sample, which no rule can fill.
         rules: What each rule feeds; ``none``, the data as they are, comes first.
     """
 
@@ -105,8 +105,8 @@ def read_labels(
 
     Args:
         paths: Episodes; at least one.
-        progress: Called after each.
-        outputs: Whose labels.
+        progress: Called after each episode.
+        outputs: The outputs whose labels are read.
 
     Returns:
         float32, shape (n, outputs).

@@ -1,4 +1,4 @@
-"""One buffer for each feed: what batches are drawn from, at random and without replacement.
+"""One buffer for each feed; batches are drawn from the buffers at random and without replacement.
 
 ``Buffer`` draws from recorded episodes, ``StreamBuffer`` from samples that arrive one by one and are kept nowhere else;
 ``BufferStorage`` is the copy on disk that refills the latter after a restart.
@@ -30,22 +30,22 @@ Item = TypeVar("Item")
 class Buffer:
     """Draws the samples of a feed in random order, each once in an epoch of the feed.
 
-    A full buffer is drawn from at random; a drawn sample is removed; below 90 % the buffer is topped up with what comes
-    next. A recorded data set is finite: when an epoch has no samples left to top up with, the buffer is drawn empty,
-    and the next epoch fills it anew. So no draw of an epoch is repeated while that epoch still has fresh ones.
+    Samples are drawn at random from a full buffer, and a drawn sample is removed. Below 90 %, the buffer is topped up
+    with the next samples. A recorded data set is finite: when an epoch has no more samples, the buffer is drawn empty,
+    and the next epoch fills it again. So no sample of an epoch is repeated while that epoch still has fresh ones.
 
-    Only indices wait here (8 bytes each, at most three epochs' worth); the encoded pictures are held once, in
-    ``training.data.samples.Samples``. What is drawn at a position depends on the seed alone: a resumed run needs no
-    copy of the buffers, and their pictures come back from the caches beside the episodes. Threads may draw at the same
-    time.
+    The buffer holds only indices (8 bytes each, at most three epochs of them); the encoded pictures are held once, in
+    ``training.data.samples.Samples``. The sample at a position depends only on the seed. So a resumed run needs no copy
+    of the buffers, and their pictures come back from the caches beside the episodes. Several threads may draw at the
+    same time.
 
     Args:
-        feed: What fills it.
-        seed: Of the order.
+        feed: The feed that fills it.
+        seed: Seed of the order.
         capacity: Samples it holds, at least 1; lowered to the length of an epoch.
 
     Attributes:
-        feed: What fills it.
+        feed: The feed that fills it.
         capacity: Samples it holds.
     """
 
@@ -90,12 +90,12 @@ class Buffer:
 
 
 def make_buffers(feeds: Sequence[Feed], seed: int, capacity: int = CAPACITY) -> tuple[Buffer, ...]:
-    """Return a buffer for each feed, with orders of their own that depend on the seed alone."""
+    """Return a buffer for each feed; their orders differ and depend only on the seed."""
     return tuple(Buffer(feed, (seed, 1 << 32, index), capacity) for index, feed in enumerate(feeds))
 
 
 def equal_shares(total: int, parts: int) -> list[int]:
-    """Split a number into parts that differ by one at most, larger ones first."""
+    """Split a number into parts that differ by at most one, larger parts first."""
     return [total // parts + (part < total % parts) for part in range(parts)]
 
 
@@ -114,14 +114,14 @@ class EncodedSample(NamedTuple):
 class BufferStorage:
     """A rotating copy on disk of the samples that arrived last, in files of equal length.
 
-    The files are numbered as they are written, each appears whole or not at all, and the oldest are deleted: a process
-    killed at any moment leaves a storage that opens, short of at most ``chunk_samples - 1`` samples that were waiting
-    for their file. The disk holds at most ``chunks + 1`` files.
+    The files are numbered as they are written. Each appears whole or not at all, and the oldest are deleted. A process
+    may be killed at any moment: the storage still opens, and lacks at most the ``chunk_samples - 1`` samples that were
+    waiting for their file. The disk holds at most ``chunks + 1`` files.
 
     Args:
-        folder: Where the files are, for this storage alone; made where missing.
-        chunks: Files kept.
-        chunk_samples: Samples a file.
+        folder: Folder of the files, used by this storage only; created if it is missing.
+        chunks: Number of files kept.
+        chunk_samples: Samples per file.
     """
 
     def __init__(self, folder: Path, chunks: int = 25, chunk_samples: int = 1000) -> None:
@@ -186,14 +186,14 @@ class BufferStorage:
 class StreamBuffer:
     """Holds samples that arrive one by one, until they are drawn.
 
-    Memory is bounded: ``capacity`` samples as they arrive, encoded (about 10 KB each at 480 x 270); one that arrives
-    while the buffer is full replaces one drawn at random. Once drawn, a sample is gone. After a restart the storage
-    fills the buffer with the samples that arrived last, which may include some that were drawn before.
+    Memory is bounded: the buffer holds ``capacity`` encoded samples (about 10 KB each at 480 x 270). A sample that
+    arrives while the buffer is full replaces a random one. Once drawn, a sample is gone. After a restart, the storage
+    fills the buffer with the samples that arrived last; some of them may have been drawn before.
 
     Args:
-        seed: Of the draws.
+        seed: Seed of the draws.
         capacity: Samples it holds, at least 1.
-        storage: Where arriving samples are copied to, and what fills the buffer at the start.
+        storage: Keeps a copy of arriving samples, and fills the buffer at the start.
     """
 
     def __init__(self, seed: int, capacity: int = CAPACITY, storage: BufferStorage | None = None) -> None:
@@ -213,11 +213,11 @@ class StreamBuffer:
 
     @property
     def ready(self) -> bool:
-        """Whether to draw from it: once it was full, as long as it holds at least 90 % of its capacity."""
+        """Whether it may be drawn from: it was full once, and holds at least 90 % of its capacity."""
         return self._started and len(self._held) >= REFILL_BELOW * self._capacity
 
     def add(self, sample: EncodedSample) -> None:
-        """Take a sample in."""
+        """Add a sample."""
         if self._storage is not None:
             self._storage.append(sample)
         self._hold(sample)

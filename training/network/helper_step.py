@@ -1,4 +1,4 @@
-"""The helper step: a batch for each output through a helper model of its own, all sharing one network's variables."""
+"""The helper step: each output has its own batch and helper model; all helpers share one network's variables."""
 
 import time
 from typing import Any
@@ -56,13 +56,13 @@ class StepTimer(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class HelperTrained(keras.Model):  # type: ignore[misc]
-    """A network whose training step runs one helper model an output.
+    """A network whose training step runs one helper model for each output.
 
     A helper is the common part with one head; it shares the variables of this, the main model. One step takes a batch
     for each output (``Batches(batch_per_output=True)``), differentiates each helper's own loss on its own batch, sums
-    the gradients over the shared variables and applies them to the main model once: the source's "custom model". A step
-    so eats as many batches as there are outputs. The training-only head is trained on every batch, at an equal share of
-    its weight.
+    the gradients over the shared variables and applies them to the main model once: the source's "custom model". So a
+    step uses as many batches as there are outputs. The training-only head is trained on every batch, at an equal share
+    of its weight.
 
     TensorFlow only, see ``check_backend``. Build it from a network's ``input`` and ``output``.
     """

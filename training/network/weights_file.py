@@ -1,4 +1,4 @@
-"""Weights in and out of ``weights.safetensors``."""
+"""Reads and writes ``weights.safetensors``."""
 
 from collections.abc import Sequence
 from pathlib import Path

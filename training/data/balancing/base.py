@@ -1,4 +1,4 @@
-"""The one interface between the data and what the network is fed of it."""
+"""The interface of balancing rules, between the data and the samples that the network is fed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ Labels = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """What one buffer is filled with, epoch after epoch.
+    """The samples that fill one buffer, epoch after epoch.
 
     Attributes:
         name: ``all``, or the name of the output it is balanced for.
-        weights: float32, shape (n, outputs): what each sample's label counts in the loss of each output when the sample
-            is drawn from this feed; 0 where it does not carry that label.
+        weights: float32, shape (n, outputs): weight of each sample's label in the loss of each output when the sample
+            is drawn from this feed; 0 if the sample does not carry that label.
         epoch: Returns the indices of one epoch's samples in the order they are fed: int64, shape (m,). An epoch is
             about as long as the data (m near n); a rare sample may come many times in it, a common one not at all.
     """
@@ -35,7 +35,7 @@ class Balancing(Protocol):
 
     @property
     def name(self) -> str:
-        """What the command line calls it, such as ``v3``."""
+        """Its name on the command line, such as ``v3``."""
 
     def feeds(self, labels: Labels, outputs: Sequence[OutputSpec]) -> tuple[Feed, ...]:
         """Return one feed for all outputs, or one for each output in their order.

@@ -1,7 +1,7 @@
 """Bins of one output's labels, with edges that are exact in float32.
 
-Every bin is a run of neighbouring float32 numbers, given by its first one: whether an edge belongs to the bin below it
-or above it, and that 0 is a bin of its own, is then no matter of tolerance.
+Every bin is a run of neighbouring float32 numbers and is given by its first number. So it is exact whether an edge
+belongs to the bin below or above it, and 0 can be a separate bin without any tolerance.
 """
 
 import math
