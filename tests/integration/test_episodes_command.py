@@ -463,6 +463,8 @@ DAMAGES: dict[str, Callable[[Path, pytest.MonkeyPatch], Any]] = {
 def test_repairing_again_changes_nothing(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # One second for all: files of two seconds are two drives, and left alone beside each other.
+    monkeypatch.setattr("agent.contract.episodes.columns.time.strftime", lambda *_: "2026-11-27T20:00:00Z")
     DAMAGES[name](tmp_path / "a.parquet", monkeypatch)
     first = run(capsys, "repair", str(tmp_path))
     after = contents(tmp_path)

@@ -135,7 +135,7 @@ def test_a_person_who_takes_over_drives_and_the_loop_hears_of_them(
 def test_a_slow_loop_is_not_let_go_of_between_two_ticks(
     log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = drive(tmp_path, capsys, seconds=3.0, rate=2)  # a period of 500 ms: controls hold for 750
+    report = drive(tmp_path, capsys, seconds=3.0, rate=3)  # a period of 333 ms: controls hold for 500
     assert report["predictions"] >= 4
     assert report["controls_expired"] == 0
 
