@@ -55,7 +55,7 @@ def number(value: Any, low: float = -math.inf, high: float = math.inf) -> float:
             expected = f"number of {low:g} or more"
         else:
             expected = f"number from {low:g} to {high:g}"
-        raise ValueError(f"{value!r} is not a {expected}")
+        raise ValueError(f"{value!r} is not possible, expected a {expected}")
     return found
 
 

@@ -83,7 +83,7 @@ def test_a_missing_desktop_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ("options", "said"),
     [
         (["--engine", "nosuch"], "argument --engine: invalid choice: 'nosuch'"),
-        (["--rate", "fast"], "argument --rate: 'fast' is not a finite number"),
+        (["--rate", "fast"], "argument --rate: 'fast' is not possible, expected a finite number"),
         (["--seconds", "0"], "argument --seconds: 0 is not above 0"),
         (["--video", "lap"], "argument --video: 'lap' should end in .mp4"),
     ],
