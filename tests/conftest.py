@@ -1,5 +1,6 @@
 """Options that switch on the tests which need time or a running game."""
 
+import signal
 from collections.abc import Generator
 
 import hypothesis
@@ -10,6 +11,13 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 OPTIONS = {"slow": "--run-slow", "game": "--run-game"}
+
+
+def pytest_configure() -> None:
+    """Hear signals that whoever started us ignores (nohup, a shell's background): programs under test inherit that."""
+    for name, handler in (("SIGHUP", signal.SIG_DFL), ("SIGINT", signal.default_int_handler)):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
+            signal.signal(getattr(signal, name), handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

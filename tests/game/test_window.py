@@ -248,7 +248,7 @@ def test_a_desktop_that_goes_away_ends_a_recording_with_one_line(tmp_path: Path)
         ended.callback(recording.kill)
         assert recording.stderr is not None
         said = recording.stderr.readline()
-        assert said.startswith("looking at the window 'CarRacing"), said
+        assert said.startswith("looking at the window 'Hoodcam CarRacing"), said
         said += recording.stderr.readline()
         assert said.splitlines()[-1].startswith("F9"), said
         time.sleep(1)  # into the recording
