@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 
 from agent.contract.controls import Controls
 from agent.contract.errors import ControllerError
-from agent.contract.profile import KeyMap, PadMap
+from agent.contract.profile import HotkeyMap, KeyMap, PadMap
 from agent.inputs.base import InputDevice
 from agent.inputs.gamepad import GamepadInput
 from agent.inputs.keyboard import Hotkeys, KeyboardInput
@@ -14,6 +14,7 @@ from agent.inputs.wheels import Wheel
 
 _log = logging.getLogger(__name__)
 
+_HOTKEY = HotkeyMap().takeover
 THRESHOLD = 0.25
 """A stick or pedal moved this far takes over. It is more than a resting hand moves it, and less than any steering."""
 
@@ -39,7 +40,7 @@ class Takeover:
         pad: InputDevice | None = None,
         keys: InputDevice | None = None,
         wants_back: Callable[[], bool] = lambda: False,
-        hotkey: str = "f8",
+        hotkey: str = _HOTKEY,
     ) -> None:
         self._key = hotkey.upper()
         self.by: InputDevice | None = None
@@ -96,7 +97,7 @@ class Takeover:
 
 @contextmanager
 def open_takeover(
-    keys: KeyMap, wheel: Wheel | None = None, hotkey: str = "f8", pad_map: PadMap | None = None
+    keys: KeyMap, wheel: Wheel | None = None, hotkey: str = _HOTKEY, pad_map: PadMap | None = None
 ) -> Iterator[Takeover]:
     """Open the devices that a person may take over with: the pads plugged in now, and the keys.
 

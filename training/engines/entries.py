@@ -4,6 +4,7 @@ Nothing heavy is imported here: the agent reads these entries to list its engine
 """
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.engines.registry import EngineEntry, EngineRequest
@@ -45,22 +46,8 @@ TENSORFLOW = EngineEntry(
 )
 """The network as one compiled function: to check the other engines, and to use a GPU that TensorFlow sees."""
 
-KERAS_PREDICT = EngineEntry(
-    name="keras-predict",
-    runtime="Keras",
-    make=_make_keras_predict,
-    packages=("tensorflow", "keras"),
-    module="tensorflow",
-    install=_INSTALL,
-)
+KERAS_PREDICT = replace(TENSORFLOW, name="keras-predict", runtime="Keras", make=_make_keras_predict)
 """``keras.Model.predict`` for every picture: what `agent bench --with-keras` compares with."""
 
-TF_FUNCTION = EngineEntry(
-    name="tf-function",
-    runtime="TensorFlow",
-    make=_make_tensorflow,
-    packages=("tensorflow", "keras"),
-    module="tensorflow",
-    install=_INSTALL,
-)
+TF_FUNCTION = replace(TENSORFLOW, name="tf-function")
 """The engine ``tensorflow`` once more, in the baselines' place."""
