@@ -9,11 +9,14 @@ name. Its object opens a grabber when called without arguments; a class that imp
 """
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from agent.capture.base import Grabber
 from agent.contract.errors import AgentError, CaptureError
 from agent.contract.profile import MSS
 from agent.system.plugins import find_plugins, load_plugin, package_of, reason_of
+
+if TYPE_CHECKING:
+    from agent.capture.base import Grabber
 
 GROUP = "hoodcam.grabbers"
 """The group of the entry points."""
@@ -24,7 +27,7 @@ def grabber_names() -> tuple[str, ...]:
     return (MSS, *(name for name in find_plugins(GROUP) if name != MSS))
 
 
-def open_grabber(name: str) -> Grabber:
+def open_grabber(name: str) -> "Grabber":
     """Open the grabber of that name.
 
     Raises:

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from agent.commands.options import JSON, Command, Invocation
 from agent.commands.wiring import EXIT_DONE, note, progress_bar, say, say_json
 from agent.settings.occlusion import OcclusionSettings
@@ -37,7 +35,7 @@ def _describe(found: "Occlusion", names: list[str]) -> str:
     lines = [f"{found.pictures} pictures; change of a prediction, as a share of its own spread, with a part covered:"]
     for k, name in enumerate(names):
         share = found.change[:, :, k] / max(float(found.spread[k]), 1e-9)
-        row, column = (int(place) for place in np.unravel_index(int(share.argmax()), share.shape))
+        row, column = divmod(int(share.argmax()), share.shape[1])
         lines.append(
             f"  {name}: {share.mean():.2f} on average, {share.max():.2f} at most ({_name_of(row, column, share.shape)})"
         )

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,6 @@ from agent.commands.wiring import ENDINGS, EXIT_DONE, exit_code, note, say, say_
 from agent.contract.errors import EpisodeError
 from agent.games.registry import find_game
 from agent.settings.record import RecordSettings
-from agent.system.pacing import clock_ns
 
 if TYPE_CHECKING:
     from agent.games.base import DriveState
@@ -69,8 +69,8 @@ class _StatusLine:
     def show(self, session: "Demonstration") -> None:
         from agent.sessions.record_person import describe, state_of
 
-        if sys.stderr.isatty() and clock_ns() >= self._next_ns:
-            self._next_ns = clock_ns() + round(_LINE_PERIOD_S * 1e9)
+        if sys.stderr.isatty() and time.monotonic_ns() >= self._next_ns:
+            self._next_ns = time.monotonic_ns() + round(_LINE_PERIOD_S * 1e9)
             columns = shutil.get_terminal_size().columns - 1
             line = describe(session.counts, state_of(session))
             sys.stderr.write("\r" + line[:columns].ljust(columns))

@@ -12,12 +12,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
-from typing import Any, Self
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Self
 
 from agent.contract.errors import ControlsError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class Controls:
 
     @classmethod
     def from_prediction(
-        cls, values: Sequence[float] | npt.NDArray[np.floating], outputs: Sequence[str] | None = None
+        cls, values: "Sequence[float] | npt.NDArray[np.floating]", outputs: Sequence[str] | None = None
     ) -> Self:
         """Build unclipped controls from a network's outputs; axes without an output are neutral.
 
@@ -153,6 +154,8 @@ class Controls:
         Raises:
             ControlsError: If the number of values is wrong, or a value is NaN or infinite.
         """
+        import numpy as np  # every command's --help needs this table, and importing NumPy takes 0.3 s
+
         names = STANDARD_AXES if outputs is None else outputs
         if np.shape(values) != (len(names),):
             raise ControlsError(
@@ -172,12 +175,14 @@ class Controls:
                 filled[name] = value
         return cls(**filled)
 
-    def to_array(self, outputs: Sequence[str] | None = None) -> npt.NDArray[np.float32]:
+    def to_array(self, outputs: Sequence[str] | None = None) -> "npt.NDArray[np.float32]":
         """Return the network outputs that give these controls: float32, shape (len(outputs),).
 
         Args:
             outputs: Names of axes or of :data:`SIGNED_OUTPUTS`; None for the standard axes.
         """
+        import numpy as np
+
         if outputs is None:
             return np.array(_standard_of(self), np.float32)
         return np.array([self._output(name) for name in outputs], np.float32)

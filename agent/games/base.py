@@ -1,11 +1,13 @@
 """The interface of an in-process simulator: physics, pictures, and the state of the drive."""
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from agent.contract.controls import Controls
-from agent.contract.observation import Pixels
 from agent.contract.profile import GameProfile
+
+if TYPE_CHECKING:
+    from agent.contract.observation import Pixels  # imports NumPy, which every command's --help would then wait for
 
 Outcome = Literal["driving", "lap", "left", "timeout"]
 """``lap``: finished; ``left``: the car left the field; ``timeout``: the episode's time ran out."""
@@ -59,7 +61,7 @@ class Simulator(Protocol):
     def advance(self, controls: Controls, ticks: int = 1) -> None:
         """Run the physics with these controls; does nothing once the episode is over."""
 
-    def render(self) -> Pixels:
+    def render(self) -> "Pixels":
         """Draw a player's present view: a new BGR or BGRA picture."""
 
     def close(self) -> None:

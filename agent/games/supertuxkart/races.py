@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 DEFAULT_KART = "tux"
 KARTS = (
     DEFAULT_KART, "adiumy", "amanda", "emule", "gavroche", "gnu", "kiki", "konqi", "nolok", "pidgin", "puffy",
@@ -78,6 +76,8 @@ def race_of(
     Raises:
         ValueError: If there are no tracks or karts, or the seed is negative.
     """
+    import numpy as np  # the names of the tracks are read by every command's --help, and NumPy takes 0.3 s
+
     if not tracks or not karts or seed < 0:
         raise ValueError(f"no race for seed {seed} of tracks {tracks} and karts {karts}, expected at least one of each")
     run, place = divmod(seed, len(tracks))
