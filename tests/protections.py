@@ -61,7 +61,21 @@ PROTECTIONS = (
         "hold_controller",
         "signal.signal(getattr(signal, name), signal.SIG_IGN)",
         "pass",
-        f"{GUARD} -k ctrl_z",
+        f"{GUARD} -k what_a_terminal_sends",
+    ),
+    Protection(
+        "the guard has a session of its own",
+        "hold_controller",
+        "own_session()",
+        "pass",
+        f"{GUARD} -k session_of_its_own",
+    ),
+    Protection(
+        "the guard stays in memory",
+        "hold_controller",
+        "stay_in_memory()",
+        "pass",
+        f"{GUARD} -k stays_in_memory",
     ),
     Protection(
         "a guard that does not answer at the end is not waited for",

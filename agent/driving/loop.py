@@ -19,7 +19,7 @@ from agent.driving.summary import DriveSummary
 from agent.observers.base import BlindTick, DrivenTick, LateTick, StuckState, TickObserver, TickRecord
 from agent.policies.base import Policy
 from agent.system.pacing import Pacer, Tick
-from agent.system.process import prompt_wakeups
+from agent.system.priority import prompt_wakeups
 
 _log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from agent.policies.network import NetworkPolicy
 from agent.settings.pace import PaceSettings
 from agent.system.child import start_child
 from agent.system.pacing import Pacer, clock_ns
-from agent.system.process import raise_priority
+from agent.system.priority import raise_priority
 
 OURS = "hoodcam"
 CONDITIONS = ("idle", "loaded")

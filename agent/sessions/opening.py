@@ -16,7 +16,8 @@ from agent.games.registry import find_expert
 from agent.settings.evaluate import EvaluateSettings
 from agent.settings.record import RecordSettings
 from agent.settings.shared import EngineSettings, ProcessorSettings
-from agent.system.process import pin_to, raise_priority
+from agent.system.priority import raise_priority
+from agent.system.process import pin_to
 
 if TYPE_CHECKING:
     from agent.engines.base import Engine

@@ -24,7 +24,7 @@ from agent.controllers.guard import client, service
 from agent.controllers.guard.client import SILENCE_S, GuardedController
 from agent.controllers.guard.messages import CONTROLS, HEAD, IS_CONTROLS, IS_END, IS_TAP, TAP, clock_s
 from agent.controllers.guard.service import HumanDriver
-from agent.system import process
+from agent.system import priority
 
 FULL = Controls(1.0, 1.0, 0.0)
 
@@ -330,7 +330,7 @@ class PreferredController(LoggingController):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux' scheduling")
 def test_the_guard_is_preferred_by_the_system_as_far_as_it_allows(log: Path) -> None:
-    ask = "import os; from agent.system.process import raise_priority; raise_priority(realtime=True); "
+    ask = "import os; from agent.system.priority import raise_priority; raise_priority(realtime=True); "
     tell = "print(os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, os.nice(0))"
     allowed = subprocess.run([sys.executable, "-c", ask + tell], capture_output=True, text=True, check=True).stdout
     if allowed.split() == [str(os.sched_getscheduler(0)), str(os.nice(0))]:
@@ -343,7 +343,7 @@ HUMBLE_GUARD = """
 import multiprocessing, os
 from agent.controllers.guard.service import hold_controller
 from agent.controllers.memory import MemoryController
-from agent.system.process import _scheduling
+from agent.system.priority import _scheduling
 
 class Telling(MemoryController):
     def __enter__(self):
@@ -361,9 +361,9 @@ hold_controller(theirs, Telling, None)
 
 
 def test_a_guard_without_rights_asks_for_what_every_user_may_have() -> None:
-    before = process._scheduling()
-    with process.prompt_wakeups():
-        allowed = process._scheduling()
+    before = priority._scheduling()
+    with priority.prompt_wakeups():
+        allowed = priority._scheduling()
     if before is None or allowed is None or allowed == before:
         pytest.skip("this system knows no short slices: Linux does since 6.12")
     told = subprocess.run([sys.executable, "-c", HUMBLE_GUARD], capture_output=True, text=True, check=True, timeout=60)
@@ -466,6 +466,33 @@ def test_ctrl_z_stops_the_agent_and_not_its_guard(log: Path, tmp_path: Path) -> 
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+def test_what_a_terminal_sends_does_not_end_or_stop_the_guard(log: Path) -> None:
+    with guard(log) as controller:
+        for name in service._TERMINAL_SIGNALS:
+            tell_guard(controller, getattr(signal, name))
+        controller.send(FULL)
+        wait_until(lambda: shown(log) == [FULL])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sessions of Unix")
+def test_the_guard_has_a_session_of_its_own_so_that_no_busy_program_shares_its_time(log: Path) -> None:
+    with guard(log) as controller:
+        assert os.getsid(controller.pid or 0) == controller.pid != os.getsid(0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_guard_stays_in_memory(log: Path) -> None:
+    with guard(log) as controller:
+        status = Path(f"/proc/{controller.pid}/status").read_text()
+    locked_kb = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmLck:")]
+    import resource
+
+    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] < 1 << 22:
+        pytest.skip("this user may lock hardly any memory: ulimit -l")
+    assert locked_kb[0] > 500
 
 
 class ChattyHands:

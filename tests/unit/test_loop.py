@@ -30,7 +30,7 @@ from agent.engines.base import Prediction
 from agent.observers.base import DrivenTick, TickRecord
 from agent.policies.network import NetworkPolicy
 from agent.sessions.opening import settle_rate
-from agent.system import process
+from agent.system import priority
 from agent.system.pacing import Pacer, VirtualClock
 
 SPEC = ModelSpec("fake", "none", "fake", width_px=6, height_px=4)
@@ -268,21 +268,21 @@ def test_garbage_is_collected_between_ticks_alone() -> None:
 
 
 def test_the_loop_asks_to_be_woken_promptly_while_it_drives_and_no_longer() -> None:
-    before = process._scheduling()
-    with process.prompt_wakeups():
-        allowed = process._scheduling()
+    before = priority._scheduling()
+    with priority.prompt_wakeups():
+        allowed = priority._scheduling()
     if before is None or allowed == before:
         pytest.skip("this system knows no short slices: Linux does since 6.12")
     seen: list[object] = []
 
     def until() -> bool:
-        seen.append(process._scheduling())
+        seen.append(priority._scheduling())
         return source.empty
 
     _, source, pacer = setup([0, 1])
     drive(source, MemoryController(), NetworkPolicy(FakeEngine()), pacer, until=until)
     assert seen == [allowed] * 3
-    assert process._scheduling() == before
+    assert priority._scheduling() == before
 
 
 def test_the_memory_controller_is_bounded() -> None:

@@ -1,15 +1,13 @@
 """What is known about processes: when they started, how much memory they took."""
 
-import os
 import subprocess
 import sys
 import time
 
 import numpy as np
-import psutil
 import pytest
 
-from agent.system.process import _SLICE_NS, _scheduling, age_s, peak_memory_mb, pin_to, prompt_wakeups, raise_priority
+from agent.system.process import age_s, peak_memory_mb, pin_to
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -78,47 +76,3 @@ def test_cores_that_are_not_there_are_named() -> None:
     problem = pin_to([4000])
     assert problem is not None
     assert problem.startswith(("cores 4000 cannot be used (", "a process cannot be kept on some cores"))
-
-
-@linux_only
-@linux_only
-@pytest.mark.parametrize("allowed", [True, False])
-def test_real_time_is_asked_for_first_and_the_rest_where_it_is_not_allowed(
-    allowed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-
-    def schedule(pid: int, policy: int, param: os.sched_param) -> None:
-        asked.append((pid, policy & ~os.SCHED_RESET_ON_FORK, param.sched_priority))
-        if not allowed:
-            raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "sched_setscheduler", schedule)
-    monkeypatch.setattr(psutil.Process, "nice", lambda self, value: asked.append(value))
-    problem = raise_priority(realtime=True)
-    assert problem is None if allowed else problem is not None and "rtprio 1" in problem
-    assert asked == [(0, os.SCHED_RR, 1)] + ([] if allowed else [-10])
-
-
-@pytest.mark.parametrize("allowed", [True, False])
-def test_the_priority_is_raised_or_it_is_said_why_not(allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def nice(self: psutil.Process, value: int) -> None:
-        asked.append(value)
-        if not allowed:
-            raise psutil.AccessDenied(1)
-
-    monkeypatch.setattr(psutil.Process, "nice", nice)
-    problem = raise_priority()
-    assert asked == [-10]
-    assert problem is None if allowed else problem is not None and "limits.conf" in problem
-
-
-@pytest.mark.skipif(_scheduling() is None, reason="the system does not tell how a thread is scheduled")
-def test_short_slices_are_asked_for_and_given_back() -> None:
-    before = _scheduling()
-    assert before is not None
-    with prompt_wakeups():
-        assert _scheduling() in (before._replace(runtime_ns=_SLICE_NS), before)  # before Linux 6.12 there is no slice
-    assert _scheduling() == before

@@ -28,7 +28,7 @@ from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import AgentError
 from agent.controllers.base import ButtonController
 from agent.controllers.guard.messages import CONTROLS, HEAD, IS_CONTROLS, IS_END, IS_TAP, TAP, clock_s
-from agent.system.process import prompt_wakeups, raise_priority
+from agent.system.priority import own_session, prompt_wakeups, raise_priority, stay_in_memory
 
 _HANDS_S = 0.01  # time between two readings of a person's gamepad: well below any control period
 _UNREAD = 32  # unread reports: a moving stick makes 100 a second, so this is enough for a loop of 3 ticks a second
@@ -60,6 +60,7 @@ def hold_controller(
     for name in _TERMINAL_SIGNALS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    own_session()
     not_first = raise_priority(realtime=True)
     try:
         with ExitStack() as stack:
@@ -67,6 +68,7 @@ def hold_controller(
             _log_without_waiting()
             hands = None if make_hands is None else stack.enter_context(make_hands())
             controller = stack.enter_context(make_controller())
+            stay_in_memory()
             link.send(("ready", not_first))
             _Service(link, controller, hands).run()
     except (EOFError, OSError):
