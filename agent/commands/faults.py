@@ -39,6 +39,8 @@ def _run(settings: FaultsSettings, invocation: Invocation) -> int:
         )
     for outcome in report.broken:
         note(f"broken: {outcome.fault}: {_describe(outcome)}")
+        for line in outcome.said.splitlines():
+            note(f"  it said: {line}")
     if report.interrupted:
         return EXIT_INTERRUPTED
     return EXIT_ERROR if report.broken else EXIT_DONE

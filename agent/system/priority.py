@@ -16,6 +16,9 @@ _SLICE_NS = 100_000  # the smallest slice
 
 _NICE = -10  # half way to the highest priority on Unix
 _PR_SET_TIMERSLACK = 29  # prctl(2)
+_PR_CAPBSET_DROP = 24
+_PREFERRING_RIGHTS = (14, 23, 24)  # CAP_IPC_LOCK, CAP_SYS_NICE, CAP_SYS_RESOURCE of capabilities(7)
+_USERS_LOCKED_BYTES = 8 << 20
 _MCL_CURRENT, _MCL_ONFAULT, _MLOCK_ONFAULT = 1, 4, 1  # mlock(2)
 
 
@@ -83,6 +86,25 @@ def stay_in_memory() -> None:
         start, end = (int(address, 16) for address in addresses.split("-"))
         if path == ["[heap]"] or ("x" in rights and (path == [program] or "libpython" in "".join(path))):
             libc.mlock2(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MLOCK_ONFAULT)  # refused over the limit
+
+
+def give_up_rights() -> None:
+    """Have the programs that this process starts from now on be treated as an ordinary user's, for measuring.
+
+    Root's rights to real time, to a raised priority and to locked memory come with the start of a program, and do not
+    come any more. Does nothing on other systems than Linux, and for a user who has none of these rights.
+    """
+    if sys.platform != "linux":
+        return
+    import resource
+
+    for right in _PREFERRING_RIGHTS:
+        ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(right), 0, 0, 0)
+    for limit, most in (("RTPRIO", 0), ("NICE", 0), ("MEMLOCK", _USERS_LOCKED_BYTES)):
+        number = getattr(resource, f"RLIMIT_{limit}")
+        soft, hard = resource.getrlimit(number)
+        least = [most if now == resource.RLIM_INFINITY else min(now, most) for now in (soft, hard)]
+        resource.setrlimit(number, (least[0], least[1]))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import os
 import sys
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from agent.cli import main
 from agent.contract.controls import NEUTRAL, Controls
 from agent.measuring.faults.catalogue import FAULTS, LIMIT_S, Outcome, available
-from agent.measuring.faults.injection import _away_s, _longest_hold_s, _Shown, inject
+from agent.measuring.faults.injection import _away_s, _Drive, _longest_hold_s, _Shown, inject
 
 FULL = Controls(1.0, 1.0)
 
@@ -63,6 +64,33 @@ def test_a_window_made_anew_and_a_hotkey_that_is_held_are_survived() -> None:
     assert [outcome.fault for outcome in outcomes] == ["window-anew", "hotkey-held"]
     assert all(math.isfinite(outcome.neutral_s) for outcome in outcomes)
     assert [outcome.drove_on for outcome in outcomes] == [True, True]
+
+
+def test_a_pad_that_falls_asleep_and_an_overload_of_an_ordinary_user_are_survived() -> None:
+    chosen = [fault for fault in available() if fault.name in ("pad-asleep", "ordinary-user")]
+    outcomes = list(inject(chosen, 1))
+    assert [outcome.fault for outcome in outcomes] == ["pad-asleep", "ordinary-user"]
+    assert all(math.isfinite(outcome.neutral_s) for outcome in outcomes)
+    assert [outcome.drove_on for outcome in outcomes] == [True, True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_an_ordinary_users_guard_has_no_right_to_real_time() -> None:
+    with _Drive(as_user=True) as drive:
+        assert os.sched_getscheduler(drive._log.guard_pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_OTHER
+
+
+def test_what_the_harmed_drive_said_is_told_where_it_broke_the_promise(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (engine,) = [fault for fault in available() if fault.name == "engine"]
+    monkeypatch.setattr(Outcome, "kept", False)
+    (outcome,) = inject([engine], 1)
+    assert "the runtime failed" in outcome.said
+    monkeypatch.setattr("agent.measuring.faults.session.inject", lambda faults, times: iter([outcome]))
+    monkeypatch.setattr("agent.measuring.faults.session.guard_latencies_s", lambda sends: [0.001])
+    assert main(["faults", "--only", "engine", "--count", "1"]) == 1
+    assert "it said: agent.contract.errors.EngineError: the runtime failed" in capsys.readouterr().err
 
 
 @pytest.mark.slow

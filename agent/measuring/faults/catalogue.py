@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass
 
 from agent.capture.screen import FROZEN_S
+from agent.contract.controls import Controls
 
 LIMIT_S = 0.2
 """Neutral within this time of anything going wrong; docs/safety.md."""
@@ -11,6 +12,9 @@ LIMIT_S = 0.2
 RATE_HZ = 30.0
 _FAULT = 0.6  # seconds that a fault lasts after which driving goes on: longer than anything takes to be noticed
 BUSY_PER_CORE = 4
+OVERLOADS = ("overload", "ordinary-user")
+PERSONS = Controls(-1.0, 1.0)
+"""What the person does with their gamepad; the network turns the other way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,7 @@ class Fault:
         passes: Whether it passes, and driving is to go on by itself then.
         noticed_s: How long it has to last before it is one at all; counted before the limit.
         lasts_s: How long it lasts, if it passes.
+        as_user: Whether the drive is one of an ordinary user, who has no right to real time.
     """
 
     name: str
@@ -30,6 +35,7 @@ class Fault:
     passes: bool = False
     noticed_s: float = 0.0
     lasts_s: float = _FAULT
+    as_user: bool = False
 
 
 FAULTS = (
@@ -40,11 +46,13 @@ FAULTS = (
     Fault("outside", "the window is pushed off the screen", passes=True),
     Fault("window-anew", "the game's window goes away, and another comes", passes=True),
     Fault("hotkey-held", "a person takes over, and holds the hotkey until the keyboard repeats it", passes=True),
+    Fault("pad-asleep", "a person drives with a gamepad, and it falls asleep with its stick held", passes=True),
     Fault("slow-network", "a forward pass takes 2 s", passes=True, lasts_s=2.0),
     Fault("hang", "the loop hangs in native code for 2 s, holding the interpreter's lock", passes=True, lasts_s=2.0),
     Fault("stopped", "the process is stopped (SIGSTOP), and goes on later", passes=True),
     Fault("ctrl-z", "the process and all that it started are stopped from the terminal (SIGTSTP)", passes=True),
     Fault("overload", f"{BUSY_PER_CORE} busy processes a core beside it", passes=True, lasts_s=2.0),
+    Fault("ordinary-user", "the same, for a user who has no right to real time", True, lasts_s=2.0, as_user=True),
     Fault("capture", "the screen cannot be read any more"),
     Fault("closed", "the window is closed: the game has ended"),
     Fault("nan", "the network returns NaN"),
@@ -60,8 +68,11 @@ FAULTS = (
     Fault("guard-stopped", "the guard is stopped (SIGSTOP)"),
 )
 NUMBERS = {fault.name: number for number, fault in enumerate(FAULTS, 1)}
-# Those that begin when the loop comes by: until then nothing is wrong. The others begin when they are done.
-IN_THE_LOOP = ("slow-network", "hang", "nan", "infinite", "shape", "engine", "bug", "crash", "exit", "pad")
+# Those that begin when the drive comes by: until then nothing is wrong. The others begin when they are done.
+IN_THE_LOOP = (
+    *("pad-asleep", "slow-network", "hang", "nan", "infinite", "shape", "engine"),
+    *("bug", "crash", "exit", "pad"),
+)
 _NOT_ON_WINDOWS = ("hang", "ctrl-z", "crash")  # no usleep there, no such signal, and a crash shows a dialog
 
 
@@ -72,13 +83,16 @@ class Outcome:
     Attributes:
         fault: Its name.
         neutral_s: Seconds from the fault until the pad was neutral or unplugged, and stayed so; of an overload, the
-            longest time that controls were held without new ones. Infinite if it never was neutral.
+            longest time that controls were held without new ones; of a person's gamepad that falls asleep, until their
+            controls were gone. Infinite if it never was neutral.
         drove_on: Whether driving went on after a fault that passes; None for one that ends the drive.
+        said: The last lines that the drive has written, where the promise was broken.
     """
 
     fault: str
     neutral_s: float
     drove_on: bool | None
+    said: str = ""
 
     @property
     def kept(self) -> bool:

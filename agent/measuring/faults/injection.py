@@ -18,24 +18,36 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Listener
+from pathlib import Path
 from typing import Any, Self
 
 import psutil
 
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import ControllerError
-from agent.measuring.faults.catalogue import BUSY_PER_CORE, IN_THE_LOOP, NUMBERS, RATE_HZ, Fault, Outcome
+from agent.measuring.faults.catalogue import (
+    BUSY_PER_CORE,
+    IN_THE_LOOP,
+    NUMBERS,
+    OVERLOADS,
+    PERSONS,
+    RATE_HZ,
+    Fault,
+    Outcome,
+)
 from agent.measuring.faults.victim import Harm, drive_on
 from agent.system.pacing import clock_ns
 
 _READY_TIMEOUT_S = 30.0
 _RECOVERY_TIMEOUT_S = 5.0
+_LINES = 12  # of what a drive has written: a traceback's end, or a few of the drive's own lines
 
 
 def inject(faults: Sequence[Fault], times: int) -> Iterator[Outcome]:
@@ -53,10 +65,13 @@ def inject(faults: Sequence[Fault], times: int) -> Iterator[Outcome]:
     with ExitStack() as stack:
         victim: _Drive | None = None
         for fault in itertools.chain.from_iterable(itertools.repeat(faults, times)):
+            if victim is not None and victim.as_user != fault.as_user:
+                stack.close()
+                victim = None
             if victim is None:
-                victim = stack.enter_context(_Drive())
+                victim = stack.enter_context(_Drive(fault.as_user))
             outcome = victim.harm(fault)
-            yield outcome
+            yield outcome if outcome.kept else replace(outcome, said=victim.said())
             if not outcome.drove_on:
                 stack.close()
                 victim = None
@@ -103,22 +118,32 @@ class _PadLog:
 
 
 class _Drive:
-    """A drive to be harmed; a context manager."""
+    """A drive to be harmed; a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        as_user: Whether it gives up the right to real time first.
+    """
+
+    def __init__(self, as_user: bool = False) -> None:
+        self.as_user = as_user
         self._harm = Harm()
         self._log = _PadLog()
+        self._folder = tempfile.TemporaryDirectory()
+        self._said = Path(self._folder.name) / "said"
         context = multiprocessing.get_context("spawn")
         # No daemon: that could have no guard. It ends by itself when this process does.
-        self._process = context.Process(target=drive_on, args=(self._log.address, self._harm), name="harmed drive")
+        arguments = self._log.address, self._harm, as_user, self._said
+        self._process = context.Process(target=drive_on, args=arguments, name="harmed drive")
 
     def __enter__(self) -> Self:
+        self._said.touch()
         self._process.start()
         if not self._wait(self._is_driving, _READY_TIMEOUT_S):
+            said = " ".join(self.said().split())
             self.__exit__(None, None, None)
             raise ControllerError(
                 f"the drive to be harmed did not get going within {_READY_TIMEOUT_S:.0f} s, expected a second or two. "
-                "Close other programs and start again."
+                f"Close other programs and start again.{f' It said: {said}' if said else ''}"
             )
         return self
 
@@ -128,6 +153,11 @@ class _Drive:
         self._process.join()
         self._process.close()
         self._log.close()
+        self._folder.cleanup()
+
+    def said(self) -> str:
+        """Return the last lines that the drive has written."""
+        return "\n".join(self._said.read_text(errors="replace").splitlines()[-_LINES:])
 
     def harm(self, fault: Fault) -> Outcome:
         """Inject a fault at any moment of a period, watch the pad, and let a fault that passes pass."""
@@ -145,8 +175,10 @@ class _Drive:
             self._harm.number.value = 0
             ended_ns = min(ends_ns, clock_ns())
         noticed_ns = began_ns + round(fault.noticed_s * 1e9)
-        if fault.name == "overload":
+        if fault.name in OVERLOADS:
             away_s = _longest_hold_s(self._log.shown, began_ns, ended_ns)
+        elif fault.name == "pad-asleep":
+            away_s = _away_s(self._log.shown, noticed_ns, ended_ns, lambda state: state.controls != PERSONS)
         else:
             away_s = _away_s(self._log.shown, noticed_ns, ended_ns)
         return Outcome(fault.name, away_s, self._wait(self._is_driving, _RECOVERY_TIMEOUT_S) if fault.passes else None)
@@ -164,14 +196,19 @@ class _Drive:
         return True
 
 
-def _away_s(shown: Sequence[_Shown], from_ns: int, to_ns: int) -> float:
+def _away_s(
+    shown: Sequence[_Shown],
+    from_ns: int,
+    to_ns: int,
+    harmless: Callable[[_Shown], bool] = lambda state: state.neutral,
+) -> float:
     """Return how long after ``from_ns`` the pad was away from neutral for the last time before ``to_ns``."""
     states = [state for state in shown if state.at_ns <= to_ns]
-    if not states or not states[-1].neutral:
+    if not states or not harmless(states[-1]):
         return math.inf
     became_neutral_ns = states[-1].at_ns
     for before, after in itertools.pairwise(reversed(states)):
-        if not after.neutral:
+        if not harmless(after):
             became_neutral_ns = before.at_ns
             break
     return max(0.0, (became_neutral_ns - from_ns) / 1e9)
@@ -197,7 +234,7 @@ def _from_outside(fault: Fault, pid: int, guard_pid: int) -> Iterator[None]:
         elif fault.name == "ctrl-z":
             os.killpg(pid, signal.SIGTSTP)
             stack.callback(os.killpg, pid, signal.SIGCONT)
-        elif fault.name == "overload":
+        elif fault.name in OVERLOADS:
             for _ in range(BUSY_PER_CORE * (os.cpu_count() or 1)):
                 busy = stack.enter_context(subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]))
                 stack.callback(busy.kill)

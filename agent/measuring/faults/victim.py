@@ -8,6 +8,7 @@ import os
 import time
 from multiprocessing.connection import Client, Connection
 from multiprocessing.sharedctypes import RawValue
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -25,12 +26,14 @@ from agent.driving.loop import drive
 from agent.driving.takeover import Takeover
 from agent.engines.base import Prediction
 from agent.inputs.keyboard import Hotkeys
-from agent.measuring.faults.catalogue import NUMBERS, RATE_HZ
+from agent.measuring.faults.catalogue import NUMBERS, PERSONS, RATE_HZ
 from agent.policies.network import NetworkPolicy
 from agent.system.pacing import Pacer, clock_ns
+from agent.system.priority import give_up_rights
 
 _SPEC = ModelSpec("full-lock", "none", "none", width_px=48, height_px=27)
 _REGION = Region(0, 0, 96, 54)
+_HELD_NS = 200_000_000  # for how long the person drives with a gamepad before it falls asleep
 _REPEATS = 5  # odd: were they heard as presses, the network would drive again
 
 
@@ -46,18 +49,31 @@ class Harm:
         self.number = RawValue(ctypes.c_int, 0)
         self.began_ns = RawValue(ctypes.c_longlong, 0)
 
+    def is_wanted(self, *names: str) -> bool:
+        """Return whether it is one of these."""
+        return self.number.value in [NUMBERS[name] for name in names]
+
     def is_on(self, *names: str) -> bool:
         """Return whether it is one of these, and note when that was first asked."""
-        if self.number.value not in [NUMBERS[name] for name in names]:
+        if not self.is_wanted(*names):
             return False
         if not self.began_ns.value:
             self.began_ns.value = clock_ns()
         return True
 
 
-def drive_on(address: Any, harm: Harm) -> None:
-    """Drive until harmed; the main function of the process that is."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what it has to say of its end is not what is measured here
+def drive_on(address: Any, harm: Harm, as_user: bool, said: Path) -> None:
+    """Drive until harmed; the main function of the process that is.
+
+    Args:
+        address: Where the pad tells what it shows.
+        harm: What is done to it.
+        as_user: Whether to give up the right to real time first.
+        said: A file for what it would write to a terminal.
+    """
+    os.dup2(os.open(said, os.O_WRONLY | os.O_APPEND), 2)
+    if as_user:
+        give_up_rights()
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # as a shell starts a program, so that Ctrl-Z reaches it and its guard alone
     parent = multiprocessing.parent_process()
@@ -128,7 +144,7 @@ class _Person:
     def __init__(self, harm: Harm) -> None:
         self._harm = harm
         self._holds = False
-        self._takeover = Takeover(keys=_KeysAtRest())
+        self._takeover = Takeover(pad=_SleepyPad(harm), keys=_KeysAtRest())
         self._hotkeys = Hotkeys({"f8": self._takeover.change_hands})
 
     def __enter__(self) -> Self:
@@ -168,6 +184,34 @@ class _KeysAtRest:
 
     def read(self) -> Controls:
         return NEUTRAL
+
+
+class _SleepyPad:
+    """The person's gamepad: at rest, or held for a moment and then asleep, which the system takes for unplugged."""
+
+    def __init__(self, harm: Harm) -> None:
+        self._harm = harm
+        self._held_since_ns: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def unheard(self) -> str | None:
+        return "no gamepad is plugged in" if self._is_asleep() else None
+
+    def read(self) -> Controls:
+        if not self._harm.is_wanted("pad-asleep"):
+            self._held_since_ns = None
+        elif self._held_since_ns is None:
+            self._held_since_ns = clock_ns()
+        return NEUTRAL if self._held_since_ns is None or self._is_asleep() else PERSONS
+
+    def _is_asleep(self) -> bool:
+        held_since_ns = self._held_since_ns
+        return held_since_ns is not None and clock_ns() - held_since_ns > _HELD_NS and self._harm.is_on("pad-asleep")
 
 
 class _FullLock:
