@@ -64,6 +64,13 @@ PROTECTIONS = (
         f"{GUARD} -k what_a_terminal_sends",
     ),
     Protection(
+        "a guard that hangs between two controls of a slow loop is found out",
+        "GuardedController.__enter__",
+        "self._watch.start()",
+        "self._watch = None",
+        f"{GUARD} -k between_two_controls",
+    ),
+    Protection(
         "the guard has a session of its own",
         "hold_controller",
         "own_session()",

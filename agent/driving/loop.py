@@ -167,6 +167,9 @@ class _Driver:
             age_s = tick.age_s(frame.captured_ns)
             if age_s > self._limit_s:
                 self._summary.come_too_late(age_s, self._limit_s)
+                # The car may stand because nobody drives it. One late tick now and then does not hide that it is stuck.
+                if self._stuck is not None and self._summary.late_in_a_row > 1:
+                    self._stuck.look_away()
                 controls, is_by_hand = self._send_neutral()
                 return LateTick(
                     tick.index,

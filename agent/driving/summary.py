@@ -56,6 +56,11 @@ class DriveSummary:
         self._last_index: int | None = None
 
     @property
+    def late_in_a_row(self) -> int:
+        """How many decisions have come too late since the last one that was in time."""
+        return self._stale_ticks_now
+
+    @property
     def co_pressed_share(self) -> float:
         """Share of predictions that pressed both pedals."""
         return self.co_pressed / self.predictions if self.predictions else 0.0
@@ -133,7 +138,7 @@ class DriveSummary:
         elapsed_s = timing.interval_mean_s * (timing.ticks - 1)
         return {
             "frames": self.frames,
-            "frames_per_second": (self.frames - 1) / elapsed_s if elapsed_s > 0 else 0.0,
+            "frames_per_second": max(0, self.frames - 1) / elapsed_s if elapsed_s > 0 else 0.0,
             "repeated_frames": self.repeated_frames,
             "predictions": self.predictions,
             "predictions_per_second": timing.rate_hz,

@@ -74,11 +74,11 @@ def shown(log: Path) -> list[Controls]:
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
-    for _ in range(1000):
+    for _ in range(3000):  # two interpreters start in this time, beside whatever else keeps the machine busy
         if happened():
             return
         time.sleep(0.01)
-    pytest.fail("it did not happen within 10 s")
+    pytest.fail("it did not happen within 30 s")
 
 
 def tell_guard(controller: GuardedController, number: int) -> None:
@@ -447,7 +447,8 @@ class MovingHands:
 def test_a_person_who_steers_for_long_is_followed_while_the_agent_hangs(log: Path) -> None:
     """Reports that nobody reads once filled the pipe after some 280 of them, and the guard waited there for ever."""
     with GuardedController(functools.partial(LoggingController, log), opened(MovingHands)) as controller:
-        time.sleep(6.5)  # in which the agent says and reads nothing
+        with controller._lock:
+            time.sleep(6.5)  # in which the agent says and reads nothing
         assert shown(log)[-1] == Controls()
         controller.send(FULL)
         wait_until(lambda: controller.by_hand() == Controls())  # and it hears the newest, not what was reported first
@@ -527,6 +528,25 @@ def test_a_slow_loop_does_not_wait_for_its_next_tick_to_notice_a_guard_that_is_s
     with guard(log) as controller:
         stop_the_guard_with_the_pad_pressed(controller, log)
         time.sleep(2 * SILENCE_S)
+        with pytest.raises(ControllerError, match="has not answered"):
+            controller.send(FULL)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+def test_a_guard_that_hangs_between_two_controls_of_a_slow_loop_is_found_out_soon(log: Path) -> None:
+    """At 1 Hz it was found out with the next controls, after a second, and held the last ones until then."""
+    let_go = []
+    with GuardedController(
+        functools.partial(LoggingController, log), None, lambda: let_go.append(time.monotonic())
+    ) as controller:
+        controller.expiry_s = expiry_for(1.0)
+        controller.send(FULL)
+        wait_until(lambda: shown(log) == [FULL])
+        wait_until(lambda: not controller._unanswered)
+        tell_guard(controller, signal.SIGSTOP)
+        stopped_s = time.monotonic()
+        wait_until(lambda: bool(let_go))
+        assert let_go[0] - stopped_s < 0.8  # 0.4 on a machine that is not busy
         with pytest.raises(ControllerError, match="has not answered"):
             controller.send(FULL)
 

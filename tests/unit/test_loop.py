@@ -428,6 +428,23 @@ def test_a_decision_that_comes_too_late_is_not_sent(caplog: pytest.LogCaptureFix
     assert summary.to_dict()["stale_ticks"] == 2
 
 
+@pytest.mark.parametrize(("late", "events"), [(3, 0), (1, 1)])
+def test_a_car_that_nobody_drives_because_decisions_come_too_late_is_not_stuck(late: int, events: int) -> None:
+    """At 0.5 s a late decision, they take 1.5 s of the 2 s after which a picture that stands still means stuck."""
+    clock, source, pacer = setup(list(range(30 + late)))
+    engine = SlowEngine(clock, [0.01] * 20 + [0.5] * late + [0.01] * 10)
+    watch = StuckWatch(Stuck(after_s=0.04 * 29 + 0.5 * (late - 1), for_s=0.1))
+    drive(source, MemoryController(), NetworkPolicy(engine), pacer, until=lambda: source.empty, stuck=watch)
+    assert watch.events == events
+
+
+def test_decisions_that_all_come_too_late_leave_figures_that_are_not_negative() -> None:
+    clock, source, pacer = setup([0, 1, 2])
+    engine = SlowEngine(clock, [0.5] * 3)
+    summary = drive(source, MemoryController(), NetworkPolicy(engine), pacer, until=lambda: source.empty)
+    assert (summary.stale_ticks, summary.to_dict()["frames_per_second"]) == (3, 0.0)
+
+
 def test_a_car_that_is_stuck_is_brought_off_and_a_person_is_left_to_it() -> None:
     clock = VirtualClock()
     source, pacer = FakeSource(clock, list(range(100))), Pacer(0.04, clock, clock.sleep)  # the picture never changes

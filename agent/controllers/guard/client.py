@@ -3,6 +3,7 @@
 import logging.handlers
 import math
 import multiprocessing
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any, Self
 from agent.contract.controls import Controls
 from agent.contract.errors import ControllerError
 from agent.controllers.base import EXPIRY_S, ButtonController
-from agent.controllers.guard.messages import CONTROLS, HEAD, IS_CONTROLS, IS_END, IS_TAP, TAP, clock_s
+from agent.controllers.guard.messages import CONTROLS, HEAD, IS_CONTROLS, IS_END, IS_QUESTION, IS_TAP, TAP, clock_s
 from agent.controllers.guard.service import HumanDriver, hold_controller
 from agent.system.process import no_interrupts
 
@@ -25,6 +26,9 @@ SILENCE_S = 0.06
 It answers within 2 ms. The agent notices a silent guard two ticks later at the latest. At 30 ticks a second, controls
 are then neutral within 120 ms. That leaves 80 ms in case the agent gets no processor time just then."""
 _LAST_CHANCE_S = 0.02  # if the agent itself got no processor time, the guard may have got none either
+_QUIET_S = 0.2
+"""After how long without a message the guard is asked whether it is there. A loop of 5 Hz and more is never so quiet.
+At 1 Hz, a guard that hangs would hold the controls for a second more."""
 _READY_TIMEOUT_S = 20.0
 _CLOSE_TIMEOUT_S = 2.0
 
@@ -63,6 +67,10 @@ class GuardedController:
         self._is_neutral = False  # whether the guard has reported its final neutral
         self._process: Any = None
         self._link: Connection[Any, Any]
+        self._lock = threading.RLock()  # the watch and the loop use the link in turns
+        self._watch: threading.Thread | None = None
+        self._is_over = threading.Event()
+        self._found_by_watch: ControllerError | None = None
 
     @property
     def pid(self) -> int | None:
@@ -100,6 +108,10 @@ class GuardedController:
                     "Close other programs and start again."
                 )
             self._hear(*self._link.recv())
+            self._found_by_watch = None
+            self._is_over.clear()
+            self._watch = threading.Thread(target=self._keep_asking, name="watch of the guard", daemon=True)
+            self._watch.start()
         except (EOFError, OSError) as exc:
             self.__exit__(None, None, None)
             raise _gone() from exc
@@ -111,6 +123,10 @@ class GuardedController:
     def __exit__(self, *exc_info: object) -> None:
         if self._process is None:
             return
+        self._is_over.set()
+        if self._watch is not None:
+            self._watch.join()
+            self._watch = None
         self._wait_for_neutral()
         process, self._process = self._process, None
         self._link.close()
@@ -145,14 +161,43 @@ class GuardedController:
         Raises:
             ControllerError: If the guard has ended, or its controller failed.
         """
-        self._listen()
-        return self._by_hand
+        with self._lock:
+            self._listen()
+            return self._by_hand
+
+    def _keep_asking(self) -> None:
+        """Ask the guard whether it is there when nothing else was said for a while: what a thread of its own does."""
+        while not self._is_over.wait(_QUIET_S / 2):
+            try:
+                with self._lock:
+                    if time.monotonic() - self._told_s > _QUIET_S and not self._unanswered:
+                        self._say(IS_QUESTION)
+                if self._unanswered and not self._is_over.wait(SILENCE_S):
+                    with self._lock:
+                        self._listen()
+                        self._check_on_guard()
+            except ControllerError as exc:
+                self._found_by_watch = exc  # told with the next controls
+                return
 
     def _tell(self, what: bytes, details: bytes = b"") -> None:
+        with self._lock:
+            self._tell_now(what, details)
+
+    def _tell_now(self, what: bytes, details: bytes) -> None:
         self._check_on_guard()
         if self._process is None:
             raise _not_running()
-        before_s, self._told_s = self._told_s, time.monotonic()
+        before_s = self._told_s
+        self._say(what, details)
+        if self._told_s - before_s <= SILENCE_S:
+            self._listen()  # only now: controls must not wait for it
+        else:  # the next tick would be too late to check on the guard
+            self._listen(SILENCE_S)
+            self._check_on_guard()
+
+    def _say(self, what: bytes, details: bytes = b"") -> None:
+        self._told_s = time.monotonic()
         self._told += 1  # all of this before sending: Ctrl-C may come after any line
         self._unanswered.append(self._told_s)
         try:
@@ -161,11 +206,6 @@ class GuardedController:
             self._listen()  # it may have said why
             self._let_go()
             raise _gone() from exc
-        if self._told_s - before_s <= SILENCE_S:
-            self._listen()  # only now: controls must not wait for it
-        else:  # the next tick would be too late to check on the guard
-            self._listen(SILENCE_S)
-            self._check_on_guard()
 
     def _check_on_guard(self) -> None:
         """Kill the guard if it has not answered for too long.
@@ -173,6 +213,8 @@ class GuardedController:
         Raises:
             ControllerError: If it had to be killed, or has ended.
         """
+        if self._found_by_watch is not None:
+            raise self._found_by_watch
         for wait_s in (0.0, _LAST_CHANCE_S):
             if self._is_silent():
                 self._listen(wait_s)
