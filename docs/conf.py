@@ -47,6 +47,7 @@ _CONTENTS = {
 docs/your-own-game
 docs/profiles
 docs/commands
+docs/page
 docs/python
 docs/games
 docs/supertuxkart

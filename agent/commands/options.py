@@ -207,6 +207,8 @@ def _add_option(place: Any, name: str, described: Option, default: Any) -> None:
             keywords["type"] = argument(described.check)
         if described.metavar is not None:
             keywords["metavar"] = described.metavar
+        if described.bare is not None:
+            keywords["nargs"], keywords["const"] = "?", described.bare
         if described.several == "together":
             keywords["nargs"] = "+"
         elif described.several == "repeated":

@@ -26,6 +26,7 @@ from agent.observers.base import TickObserver, TickRecord
 from agent.policies.base import Policy
 from agent.sessions.drive_outputs import Watch, describe_health, health_log, no_watch, output_observers, startup_s
 from agent.sessions.opening import Note, claim_cores, claim_priority, ignore, open_policy, settle_rate
+from agent.sessions.pages import page_of_drive
 from agent.settings.drive import DriveSettings
 from agent.system.pacing import Pacer, TickStats, clock_ns
 from agent.system.process import peak_memory_mb
@@ -176,6 +177,9 @@ def drive_live(
         policy = stack.enter_context(closing(open_policy(settings, game.name, note, game.profile.axes)))
         running.wait_until_ready()
         rate_hz, inference_s = settle_rate(settings.rate, policy, note)
+        page = stack.enter_context(
+            page_of_drive(settings, settings, game.profile, policy, rate_hz, settings.record, note)
+        )
 
         def observers_for(seed: int, stats: TickStats) -> list[TickObserver]:
             files[seed] = []
@@ -189,6 +193,8 @@ def drive_live(
                 files[seed],
                 lambda: running.source.state,
             )
+            if page is not None:
+                outputs.append(page.of(stats, seed, lambda: running.source.state))
             return [*watch(stats), *outputs, *(() if health is None else (health.of(stats),))]
 
         controller = MemoryController() if settings.dry_run else None

@@ -45,7 +45,7 @@ def open_engine(settings: EngineSettings, game: str, note: Note = ignore, axes: 
         AgentError: If the model folder or the engine is missing or faulty.
     """
     name, threads = settings.engine, settings.threads
-    folder = shipped_weights(game) if settings.weights is None else best_of_a_run(settings.weights)
+    folder = model_folder(settings, game)
     request = EngineRequest(folder, threads, game)
     entry = None if name == AUTO else find_engine(name)
     if entry is not None and not entry.needs_weights:
@@ -75,6 +75,11 @@ def open_engine(settings: EngineSettings, game: str, note: Note = ignore, axes: 
             f"the engine {name} cannot be imported ({exc}), expected its library to be installed: {advice}, or choose "
             "another with --engine."
         ) from exc
+
+
+def model_folder(settings: EngineSettings, game: str) -> Path:
+    """Return the folder of the network that the settings mean; it need not exist."""
+    return shipped_weights(game) if settings.weights is None else best_of_a_run(settings.weights)
 
 
 def open_policy(settings: EngineSettings, game: str, note: Note = ignore, axes: Sequence[str] = AXIS_NAMES) -> "Policy":

@@ -22,6 +22,7 @@ from agent.inputs.wheels import GameWheel
 from agent.observers.base import TickRecord
 from agent.sessions.drive_outputs import Watch, describe_health, health_log, no_watch, output_observers, startup_s
 from agent.sessions.opening import Note, claim_cores, claim_priority, ignore, open_policy, settle_rate
+from agent.sessions.pages import page_of_drive
 from agent.settings.drive import DriveSettings
 from agent.system.pacing import Pacer, clock_ns
 from agent.system.process import peak_memory_mb
@@ -106,6 +107,7 @@ def drive_window(settings: DriveSettings, note: Note = ignore, watch: Watch = no
         claim_cores(settings, note)
         policy = stack.enter_context(closing(open_policy(settings, profile.model_name, note, profile.axes)))
         rate_hz, inference_s = settle_rate(settings.rate, policy, note)
+        page = stack.enter_context(page_of_drive(settings, settings, profile, policy, rate_hz, settings.record, note))
         pacer = Pacer(1.0 / rate_hz)
         if isinstance(controller, GuardedController):
             controller.expiry_s = expiry_for(pacer.period_s)
@@ -119,6 +121,8 @@ def drive_window(settings: DriveSettings, note: Note = ignore, watch: Watch = no
         watchers = [first, *watch(pacer.stats), *outputs]
         if health is not None:
             watchers.append(health.of(pacer.stats))
+        if page is not None:
+            watchers.append(page.of(pacer.stats))
         stop_ns = math.inf if settings.seconds is None else clock_ns() + settings.seconds * 1e9
         note(f"driving {profile.title} at {rate_hz:g} Hz; Ctrl-C ends it, controls neutral")
         loop = functools.partial(drive, source, controller, policy, pacer, watchers, lambda: clock_ns() >= stop_ns)

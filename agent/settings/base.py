@@ -59,6 +59,7 @@ class Option:
         flag: Name on the command line, without hyphens, if it differs from the field's name.
         positional: Whether it is given without a name.
         group: Its heading in the help.
+        bare: The value if the option is given without one; None if it must have a value.
         excludes: A name shared by options of which only one may be given.
     """
 
@@ -70,6 +71,7 @@ class Option:
     flag: str | None = None
     positional: bool = False
     group: Group | None = None
+    bare: Any = None
     excludes: str | None = None
 
     def checked(self, value: Any) -> Any:

@@ -15,6 +15,7 @@ from agent.contract.profile import Region
 
 _MAX_SEED = 2**32 - 1
 _MAX_RATE_HZ = 1000.0
+_FIRST_PORT = 1024
 _VIDEO_SUFFIXES = (".mp4", ".webp", ".gif")
 
 
@@ -86,6 +87,22 @@ def control_rate(value: Any) -> float:
 def track_seed(value: Any) -> int:
     """Return a track's seed, from 0 to 2^32 - 1."""
     return whole(value, 0, _MAX_SEED)
+
+
+def port(value: Any) -> int:
+    """Return a TCP port, from 1024 to 65535, or 0 for any."""
+    found = whole(value, 0, 65535)
+    if 0 < found < _FIRST_PORT:
+        raise ValueError(f"{value} is a port of the system's own, expected one from {_FIRST_PORT} to 65535")
+    return found
+
+
+def host(value: Any) -> str:
+    """Return an address of this machine, in figures or as a name."""
+    found = text(value).strip("[]")
+    if not found or len(found) > 253 or not all(each.isalnum() or each in ".:-%" for each in found):
+        raise ValueError(f"{value!r} is not an address, expected one of this machine, such as 192.168.1.5, or 0.0.0.0")
+    return found
 
 
 def cores(value: Any) -> tuple[int, ...]:

@@ -11,13 +11,14 @@ from agent.settings.shared import (
     CaptureSettings,
     EngineSettings,
     GameSettings,
+    PageSettings,
     ProcessorSettings,
     RateSettings,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class DriveSettings(GameSettings, EngineSettings, RateSettings, ProcessorSettings, CaptureSettings):
+class DriveSettings(GameSettings, EngineSettings, RateSettings, ProcessorSettings, PageSettings, CaptureSettings):
     """What to drive, for how long, and which files to write."""
 
     seed: int = field(default=0, metadata=option("track of the first lap", track_seed, metavar="S"))

@@ -8,9 +8,10 @@ from agent.contract.profile import Capture, GameProfile, Region
 from agent.engines.registry import EngineChoices
 from agent.games.registry import game_names
 from agent.settings.base import Group, Settings, option
-from agent.settings.checks import at_least_one, control_rate, cores, path, region, text
+from agent.settings.checks import at_least_one, control_rate, cores, host, path, port, region, text
 
 IN_A_WINDOW = Group("games in a window", "the defaults are in the game's profile")
+PAGE = Group("a page in the browser that shows it live")
 BESIDE_OTHERS = Group("beside other programs")
 
 DRIVERS = ("policy", "expert")
@@ -83,6 +84,37 @@ class ProcessorSettings(Settings):
             group=BESIDE_OTHERS,
         ),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageSettings(Settings):
+    """Whether a page in the browser shows what happens, and who may open it."""
+
+    page: int | None = field(
+        default=None,
+        metadata=option(
+            "serve the page on this machine alone, at this port (default: 8870, or the next one that is free)",
+            port,
+            metavar="PORT",
+            bare=0,
+            group=PAGE,
+        ),
+    )
+    page_host: str | None = field(
+        default=None,
+        metadata=option(
+            "serve it at this address of the machine instead (0.0.0.0: all), for other machines; the address that is "
+            "printed then holds a token, without which nobody sees anything",
+            host,
+            metavar="ADDRESS",
+            group=PAGE,
+        ),
+    )
+
+    @property
+    def has_page(self) -> bool:
+        """Whether there is a page."""
+        return self.page is not None or self.page_host is not None
 
 
 @dataclass(frozen=True, kw_only=True)

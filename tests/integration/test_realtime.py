@@ -23,13 +23,13 @@ from agent.controllers.base import EXPIRY_S
 from agent.engines.constant import ConstantEngine
 from agent.games.base import DriveState, Outcome
 from agent.games.realtime.game import RealTimeGame
-from agent.games.realtime.ring import Ring
 from agent.games.registry import find_game
 from agent.observers.base import TickRecord
 from agent.policies.network import NetworkPolicy
 from agent.sessions.evaluation import track_result
 from agent.sessions.live import drive_laps
 from agent.system.pacing import clock_ns
+from agent.system.ring import Ring
 
 REPOSITORY = Path(__file__).parents[2]
 

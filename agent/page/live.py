@@ -1,0 +1,137 @@
+"""The page's process during a drive: reads the shared memory, and makes pictures of it only while somebody looks."""
+
+import json
+import math
+from collections import OrderedDict
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from agent.contract.observation import Observation, Pixels
+from agent.page.records import Facts, PageMemory, side_by_side
+from agent.page.viewers import GAME, INPUT, Board, Texts
+
+HISTORY_S = 30.0
+"""How much of the drive the page remembers."""
+_WIDEST_PX = 1280
+_GAME_QUALITY, _INPUT_QUALITY = 80, 92
+
+
+class Live:
+    """What a drive tells, in the form that viewers get.
+
+    Args:
+        memory: The drive's shared memory.
+        board: Receives what is new.
+    """
+
+    def __init__(self, memory: PageMemory) -> None:
+        ticks = math.ceil(memory.facts.rate_hz * HISTORY_S)
+        self.board = Board(Texts(ticks))
+        self.ended = False
+        self.seed: int | None = None
+        self._memory = memory
+        self._ticks = self._notes = self._inputs = self._frame = 0
+        self._most = ticks
+        self._rows: OrderedDict[int, npt.NDArray[np.float64]] = OrderedDict()
+        self._packed: OrderedDict[int, Any] = OrderedDict()
+        self._codec = pa.Codec("zstd", compression_level=1)
+        self._newest_input: tuple[int, Observation] | None = None
+
+    @property
+    def facts(self) -> Facts:
+        """The drive's facts."""
+        return self._memory.facts
+
+    def read(self, wanted: frozenset[str]) -> bool:
+        """Read what is new; return whether there was anything.
+
+        Args:
+            wanted: Names of the pictures that are looked at.
+        """
+        return bool(self._read_notes() + self._read_ticks() + self._read_inputs(wanted) + self._read_frame(wanted))
+
+    def observation(self, stamp: int) -> tuple[int, Observation] | None:
+        """Return the network's input of a tick, or of the last one before it that is still known, and its stamp."""
+        stamps = [each for each in self._packed if each <= stamp]
+        return (stamps[-1], self._unpacked(stamps[-1])) if stamps else None
+
+    def newest_observation(self) -> tuple[int, Observation] | None:
+        """Return the newest network input and its stamp; None before the first one."""
+        return self._newest_input
+
+    def history(self) -> list[tuple[npt.NDArray[np.float64], Observation]]:
+        """Return the remembered ticks that have a network input: rows and inputs, the oldest first."""
+        return [(self._rows[stamp], self._unpacked(stamp)) for stamp in self._packed if stamp in self._rows]
+
+    def _unpacked(self, stamp: int) -> Observation:
+        shape = self.facts.observation_shape
+        data = self._codec.decompress(self._packed[stamp], math.prod(shape))
+        return np.frombuffer(data, np.uint8).reshape(shape)
+
+    def _read_notes(self) -> int:
+        self._notes, notes = self._memory.read_notes(self._notes)
+        for note in notes:
+            if note["kind"] == "begin":
+                self.seed = note.get("seed")
+            self.ended |= note["kind"] == "end"
+            self.board.notes.add(json.dumps(note))
+        return len(notes)
+
+    def _read_ticks(self) -> int:
+        found = self._memory.ticks.read_since(self._ticks)
+        for number, _, row in found:
+            self._ticks = number
+            self._rows[int(row[0])] = row
+            self.board.ticks.add(as_json(row))
+        while len(self._rows) > self._most:
+            self._rows.popitem(last=False)
+        return len(found)
+
+    def _read_inputs(self, wanted: frozenset[str]) -> int:
+        found = self._memory.inputs.read_since(self._inputs)
+        for number, stamp, observation in found:
+            self._inputs = number
+            self._newest_input = stamp, observation
+            self._packed[stamp] = self._codec.compress(observation.tobytes(), asbytes=True)
+        while len(self._packed) > self._most:
+            self._packed.popitem(last=False)
+        if found and "input" in wanted:
+            _, stamp, observation = found[-1]
+            picture = cv2.cvtColor(side_by_side(observation), cv2.COLOR_RGB2BGR)
+            self.board.show(INPUT, stamp, encode(np.asarray(picture, np.uint8), _INPUT_QUALITY))
+        return len(found)
+
+    def _read_frame(self, wanted: frozenset[str]) -> int:
+        if "game" not in wanted or self._memory.frames.newest == self._frame:
+            return 0
+        self._frame = self._memory.frames.newest
+        if (found := self._memory.read_frame()) is None:
+            return 0
+        stamp, pixels = found
+        self.board.show(GAME, stamp, encode(pixels, _GAME_QUALITY))
+        return 1
+
+
+def encode(pixels: Pixels, quality: int) -> bytes:
+    """Return a picture as JPEG, at most 1280 px wide.
+
+    Args:
+        pixels: uint8, BGR or BGRA.
+        quality: 0 to 100.
+    """
+    if pixels.shape[1] > _WIDEST_PX:
+        height = max(1, round(pixels.shape[0] * _WIDEST_PX / pixels.shape[1]))
+        pixels = np.asarray(cv2.resize(pixels, (_WIDEST_PX, height), interpolation=cv2.INTER_AREA), np.uint8)
+    if pixels.shape[2] == 4:
+        pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR), np.uint8)
+    _, encoded = cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, quality))
+    return encoded.tobytes()
+
+
+def as_json(row: npt.NDArray[np.float64]) -> str:
+    """Return a row as a JSON list; what is unknown is null."""
+    return json.dumps([None if math.isnan(value) else round(value, 6) for value in row.tolist()], separators=(",", ":"))

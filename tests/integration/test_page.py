@@ -1,0 +1,187 @@
+"""The page's process beside a drive: it shows the drive's numbers, and whatever it does, the drive goes on."""
+
+import asyncio
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from aiohttp import ClientError, ClientSession, WSMsgType
+
+from agent.contract.controls import Controls
+from agent.contract.observation import Frame
+from agent.observers.base import DrivenTick
+from agent.page.feed import Address, Page
+from agent.page.records import Facts
+from agent.system.pacing import TickStats, clock_ns
+
+REPOSITORY = Path(__file__).parents[2]
+FACTS = Facts(
+    *("A game", "game", "model", "constant", "policy:model", 25.0, ("steering", "throttle", "brake")),
+    *(("steering", "throttle", "brake"), (270, 480, 3)),
+)
+LIMIT_MS = 25.0
+"""What a tick may cost the drive at worst here: every observation of a tick is copied, and two cores are shared with
+the page and all of its viewers. The figures of an idle machine are in docs/page.md."""
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with Page(FACTS, Address()) as page:
+        yield page
+
+
+class Drive:
+    """Ticks 50 times a second, as a drive would."""
+
+    def __init__(self, page: Page) -> None:
+        self.costs_ms: list[float] = []
+        self._observer = page.of(TickStats(0.02), seed=7)
+        self._frame = np.random.default_rng(0).integers(0, 256, (720, 1280, 4), np.uint8)
+        self._observation = np.random.default_rng(1).integers(0, 256, FACTS.observation_shape, np.uint8)
+
+    async def go(self, ticks: int) -> None:
+        with self._observer as observer:
+            for index in range(ticks):
+                controls = Controls(index / 1000, 0.5, 0.0)
+                frame = Frame(self._frame, clock_ns(), index)
+                tick = DrivenTick(
+                    index, frame, self._observation, controls.to_array(), controls, 0.01, {"infer": 0.005}, clock_ns()
+                )
+                # The processor's time of this thread: what else runs on a shared machine is not the page's cost.
+                started_ns = time.thread_time_ns()
+                observer.on_tick(tick)
+                self.costs_ms.append((time.thread_time_ns() - started_ns) / 1e6)
+                await asyncio.sleep(0.02)
+
+
+async def look(url: str, ticks: list[Any], wants: tuple[str, ...] = (), pictures: list[Any] | None = None) -> None:
+    """Look at a page until the connection ends."""
+    async with ClientSession() as session, session.ws_connect(f"{url}live", max_msg_size=0) as socket:
+        await socket.send_json({"wants": wants})
+        async for message in socket:
+            if message.type == WSMsgType.BINARY:
+                if pictures is not None:
+                    pictures.append(message.data)
+            elif (content := json.loads(message.data))["type"] == "ticks":
+                ticks += content["rows"]
+
+
+def test_a_viewer_sees_every_tick_and_moving_pictures(page: Page) -> None:
+    rows: list[Any] = []
+    pictures: list[bytes] = []
+
+    async def watch() -> None:
+        looking = asyncio.create_task(look(page.url, rows, ("game", "input"), pictures))
+        await Drive(page).go(100)
+        deadline = time.monotonic() + 20
+        while len(rows) < 100:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        looking.cancel()
+
+    asyncio.run(watch())
+    assert [row[0] for row in rows] == list(range(1, 101))  # the first drive of this page
+    steering = FACTS.columns.index("sent_steering")
+    assert [row[steering] for row in rows] == pytest.approx([index / 1000 for index in range(100)])
+    for kind in (1, 2):
+        stamps = [struct.unpack_from("<d", picture, 4)[0] for picture in pictures if picture[0] == kind]
+        assert len(stamps) >= 5
+        assert stamps == sorted(set(stamps))
+
+
+def test_viewers_that_stall_flood_or_come_by_the_hundred_cost_the_drive_nothing(page: Page) -> None:
+    drive = Drive(page)
+
+    async def stall() -> None:
+        reader, writer = await asyncio.open_connection(*page.url.removeprefix("http://").strip("/").split(":"))
+        try:
+            writer.write(b"GET / HTTP/1.1\r\n")  # and never the rest
+            await reader.read()
+        finally:
+            writer.close()
+            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+    async def flood() -> None:
+        async with ClientSession() as session:
+            while True:
+                with suppress(ClientError, ConnectionError):
+                    async with session.ws_connect(f"{page.url}live") as socket:
+                        while not socket.closed:
+                            await socket.send_str('{"wants":["game","input"]}')
+
+    async def connect() -> None:
+        with suppress(ClientError):  # only some are let in
+            await look(page.url, [], ("game", "input"))
+
+    async def besiege() -> None:
+        driving = asyncio.create_task(drive.go(150))
+        crowd = [asyncio.create_task(connect()) for _ in range(100)]
+        others = [asyncio.create_task(each()) for each in (flood, *[stall] * 20)]
+        await driving
+        for task in (*crowd, *others):
+            task.cancel()
+        await asyncio.gather(*crowd, *others, return_exceptions=True)
+
+    asyncio.run(besiege())
+    assert len(drive.costs_ms) == 150
+    assert max(drive.costs_ms) < LIMIT_MS
+    rows: list[Any] = []
+
+    async def afterwards() -> None:
+        looking = asyncio.create_task(look(page.url, rows))
+        await drive.go(5)
+        deadline = time.monotonic() + 20
+        while not rows or rows[-1][0] < 255:  # 100 ticks of the test above, and 155 of this one
+            assert time.monotonic() < deadline, "the page does not answer any more"
+            await asyncio.sleep(0.02)
+        looking.cancel()
+
+    asyncio.run(afterwards())
+
+
+def test_a_page_that_is_stopped_or_killed_costs_the_drive_nothing(page: Page) -> None:
+    drive = Drive(page)
+    assert page.pid is not None
+    os.kill(page.pid, signal.SIGSTOP)
+    asyncio.run(drive.go(20))
+    os.kill(page.pid, signal.SIGKILL)
+    asyncio.run(drive.go(20))
+    assert max(drive.costs_ms) < LIMIT_MS
+
+
+def test_a_drive_s_page_listens_on_the_loopback_address_alone_and_shows_what_the_drive_reports() -> None:
+    command = [sys.executable, "-m", "agent", "drive", "--engine", "constant", "--seconds", "2", "--page", "--json"]
+    drive = psutil.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        url = drive.stderr.readline().removeprefix("the page: ").strip()
+        processes = [drive, *drive.children(recursive=True)]
+        listening = [
+            connection.laddr
+            for process in processes
+            for connection in process.net_connections(kind="inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert [(address.ip, f"http://127.0.0.1:{address.port}/") for address in listening] == [("127.0.0.1", url)]
+        rows: list[Any] = []
+        asyncio.run(look(url, rows))  # until the drive ends
+        output, _ = drive.communicate(timeout=30)
+    finally:
+        if drive.poll() is None:
+            drive.kill()
+    report = json.loads(output)
+    assert len(rows) == report["timing"]["ticks"]
+    columns = Facts(*("", "", "", "", "", 1.0, ("steering", "throttle", "brake"), (), (1, 1, 3))).columns
+    last = dict(zip(columns, rows[-1], strict=True))
+    assert last["missed"] <= report["timing"]["missed_deadlines"] <= last["missed"] + 5
+    assert (last["raw_throttle"], last["sent_steering"]) == (pytest.approx(0.1), 0)
