@@ -15,7 +15,7 @@ COMMANDS = tuple(
         ("play", "drive the embedded game yourself, in a window, or let an agent drive it there"),
         ("record", "record yourself driving a game in a window, or the network driving the embedded one"),
         ("doctor", "look at screen, window, gamepad and network, and say what to do about each"),
-        ("games", "list the games with a profile, or write a profile for another"),
+        ("games", "list the games, write a profile for another, or start one in its window and drive it"),
         ("evaluate", "drive many tracks and summarise: mean, spread, worst"),
         ("film", "film several models on one track, side by side, such as the stages of a training"),
         ("compare", "compare two drivers on the tracks that both drove, with a confidence interval"),

@@ -581,6 +581,20 @@ PROTECTIONS = (
         "pass",
         "tests/unit/test_episode.py -k names_are_on",
     ),
+    Protection(
+        "a program ends with whoever started it",
+        "_supervise",
+        "watcher.start()",
+        "pass",
+        "tests/unit/test_supervised.py -k starter_is_killed",
+    ),
+    Protection(
+        "what a program leaves behind ends too",
+        "_supervise",
+        "watcher.join()",
+        "pass",
+        "tests/unit/test_supervised.py -k starter_is_killed",
+    ),
 )
 
 

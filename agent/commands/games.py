@@ -1,4 +1,4 @@
-"""``games``: lists the games, and writes a profile for another one."""
+"""``games``: lists the games, and writes a profile for another one; ``games run`` is in a module of its own."""
 
 import contextlib
 import json
@@ -30,19 +30,23 @@ def _list(settings: GamesSettings, invocation: Invocation) -> int:
     from rich.text import Text
 
     table = Table("game", "", "where", "controller", "Hz", "weights", box=None, pad_edge=False)
-    faulty = []
+    faulty, started = [], []
     for name in game_names():
         try:
-            profile = find_game(name).profile
+            game = find_game(name)
         except GameError as exc:
             faulty.append(str(exc))
             continue
+        profile = game.profile
         weights = "yes" if (shipped_weights(profile.model_name) / "spec.json").exists() else "none"
         controller = profile.controller if profile.capture else "-"
         # As Text: square brackets in a profile are not markup.
         about = (Text(profile.title), Text(_where(profile)))
+        if game.make_launcher is not None:
+            started.append(name)
         table.add_row(name, *about, controller, f"{profile.rate_hz:g}", weights)
     Console().print(table)
+    say(f"`python -m agent games run GAME` starts by itself: {', '.join(started)}")
     for problem in faulty:
         note(f"error: {problem}")
     return EXIT_ERROR if faulty else EXIT_DONE
@@ -271,6 +275,11 @@ COMMAND = Command(
                 settings=GamesSettings,
                 run=_new,
             ),
+        ),
+        Entry(
+            "run",
+            "start a game in its own window, drive it there, and take everything down",
+            "agent.commands.game_run",
         ),
     ),
     actions_title="further",

@@ -1,11 +1,10 @@
-"""Games that are separate programs: finds and starts them, and ends them with all processes that they started."""
+"""Games that are separate programs: finds and installs them."""
 
 import os
 import shutil
-import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import sys
+from collections.abc import Sequence
 
 from agent.contract.errors import GameError
 
@@ -32,20 +31,19 @@ def find_program(name: str, game: str, advice: str) -> str:
     return program
 
 
-@contextmanager
-def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a game without output; leaving the block ends it and all processes that it started.
+def install(packages: Sequence[str]) -> None:
+    """Install Debian packages by ``apt-get``, with ``sudo`` unless this is root; its output goes to standard error.
 
-    Args:
-        command: Its program and options.
-        environment: Its whole environment.
+    Raises:
+        GameError: If that fails.
     """
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):  # the whole process group has ended
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    root = [] if os.name != "nt" and os.geteuid() == 0 else ["sudo"]
+    for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+        try:
+            failed = subprocess.run([*root, "apt-get", "--quiet", *command], stdout=sys.stderr, check=False).returncode
+        except FileNotFoundError:
+            failed = True
+        if failed:
+            raise GameError(
+                f"`apt-get {' '.join(command)}` failed, expected Debian or Ubuntu and the right to install."
+            )

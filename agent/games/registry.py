@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from agent.contract.errors import GameError
 from agent.contract.profile import GameProfile
 from agent.games.base import Expert, Simulator
+from agent.games.launching import Launcher
 from agent.games.profile_files import load_profile, profile_paths
 from agent.games.supertuxkart.races import GRADED_TRACKS
 from agent.system.plugins import find_plugins, load_plugin, package_of
@@ -38,11 +39,13 @@ class Game:
             is a module-level function, so that it can be passed to another process. It imports the game's library only
             when called. It takes ``tracks`` if the tracks have names.
         track_names: The tracks that seeds take turns with by default; empty if seeds generate the tracks.
+        make_launcher: Makes what starts the game in its own window; None if a person has to start it.
     """
 
     profile: GameProfile
     make_simulator: Callable[..., Simulator] | None = None
     track_names: tuple[str, ...] = ()
+    make_launcher: Callable[[], Launcher] | None = None
 
     @property
     def name(self) -> str:
@@ -69,6 +72,19 @@ class Game:
             raise GameError(f"the tracks of {self.name} have no names, expected only seeds. Leave --track out.")
         return partial(self.make_simulator, tracks=tuple(tracks))
 
+    def launcher(self) -> Launcher:
+        """Return what starts the game in its own window.
+
+        Raises:
+            GameError: If a person has to start it.
+        """
+        if self.make_launcher is None:
+            raise GameError(
+                f"{self.name} has no launcher, expected a game that has one: {', '.join(_LAUNCHERS)}. "
+                f"Start it yourself, then `python -m agent drive --game {self.name}`."
+            )
+        return self.make_launcher()
+
 
 def _make_carracing() -> Simulator:
     from agent.games.carracing import CarRacing
@@ -91,10 +107,33 @@ _SIMULATORS: dict[str, Callable[..., Simulator]] = {"carracing": _make_carracing
 _TRACK_NAMES = {"supertuxkart": GRADED_TRACKS}
 
 
+def _make_supertuxkart_launcher() -> Launcher:
+    from agent.games.supertuxkart.window import SuperTuxKartLauncher
+
+    return SuperTuxKartLauncher()
+
+
+def _make_torcs_launcher() -> Launcher:
+    from agent.games.torcs.window import TorcsLauncher
+
+    return TorcsLauncher()
+
+
+_LAUNCHERS: dict[str, Callable[[], Launcher]] = {
+    "supertuxkart": _make_supertuxkart_launcher,
+    "torcs": _make_torcs_launcher,
+}
+
+
 def game_names() -> tuple[str, ...]:
     """Return the names of all games: those with a profile, then those of other packages."""
     profiles = tuple(profile_paths())
     return (*profiles, *(name for name in find_plugins(GROUP) if name not in profiles))
+
+
+def launched_names() -> tuple[str, ...]:
+    """Return the names of our own games that can be started in their windows."""
+    return tuple(_LAUNCHERS)
 
 
 def find_game(name: str) -> Game:
@@ -115,16 +154,26 @@ def find_game(name: str) -> Game:
             f"game {name!r} is unknown, expected one of: {', '.join(game_names())}. For another game, write a profile "
             "(`python -m agent games new`)."
         )
-    game = Game(load_profile(paths[name]), _SIMULATORS.get(name), _TRACK_NAMES.get(name, ()))
-    if game.profile.capture is None and game.make_simulator is None:
-        plugin = find_plugins(GROUP).get(name)
-        if plugin is not None:  # the user's own profile for another package's game
-            return replace(_load_game(plugin), profile=game.profile)
-        raise GameError(
-            f"{paths[name]}: embedded is true, expected that only for games that run in this process: "
-            f"{', '.join(_SIMULATORS)}. Name the game's window in [capture]."
-        )
-    return game
+    game = Game(load_profile(paths[name]), _SIMULATORS.get(name), _TRACK_NAMES.get(name, ()), _LAUNCHERS.get(name))
+    if game.make_simulator is not None or game.make_launcher is not None:
+        return game
+    plugin = find_plugins(GROUP).get(name)
+    if game.profile.capture is not None:
+        return game if plugin is None else _with_launcher(game, plugin)
+    if plugin is not None:  # the user's own profile for another package's game
+        return replace(_load_game(plugin), profile=game.profile)
+    raise GameError(
+        f"{paths[name]}: embedded is true, expected that only for games that run in this process: "
+        f"{', '.join(_SIMULATORS)}. Name the game's window in [capture]."
+    )
+
+
+def _with_launcher(game: Game, plugin: "EntryPoint") -> Game:
+    """Return a game in a window with another package's launcher; without one if that package is broken."""
+    try:
+        return replace(game, make_launcher=_load_game(plugin).make_launcher)
+    except GameError:
+        return game
 
 
 def _load_game(plugin: "EntryPoint") -> Game:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from agent.contract.errors import CaptureError
+from agent.system.supervised import supervised
 
 NEEDED = {"Xvfb": "xvfb", "openbox": "openbox"}
 """Programs, and the Debian packages that have them."""
@@ -21,7 +22,7 @@ NEEDED = {"Xvfb": "xvfb", "openbox": "openbox"}
 _ACCESS = ("DISPLAY", "XAUTHORITY")  # what a program needs to appear there
 _COOKIE = b"MIT-MAGIC-COOKIE-1"
 _FAMILY_LOCAL = 256  # of Xauth.h
-_START_S = 30.0
+_START_S, _END_S = 30.0, 5.0
 _MANAGER = """
 from Xlib import X, display
 screen = display.Display()
@@ -37,6 +38,8 @@ print(name and name.value)
 @contextmanager
 def virtual_desktop(width_px: int = 1280, height_px: int = 1024) -> Iterator[dict[str, str]]:
     """Run a desktop of 24-bit colour that nobody sees, and no other user of the machine can look at or press keys on.
+
+    It ends with the block, and with this process, even if that is killed.
 
     Args:
         width_px: Its width.
@@ -62,13 +65,11 @@ def virtual_desktop(width_px: int = 1280, height_px: int = 1024) -> Iterator[dic
         reading, writing = os.pipe()
         with os.fdopen(reading) as answer:
             size = f"{width_px}x{height_px}x24"
-            server = subprocess.Popen(
-                ["Xvfb", "-displayfd", str(writing), "-screen", "0", size, "-nolisten", "tcp", "-auth", key],
-                pass_fds=[writing],
-                stderr=subprocess.DEVNULL,
-            )
-            stack.callback(_end, server)
-            os.close(writing)
+            command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", size, "-nolisten", "tcp", "-auth", str(key)]
+            try:
+                stack.enter_context(supervised(command, pass_fds=[writing], patience_s=_END_S))
+            finally:
+                os.close(writing)
             number = answer.readline().strip()
         if not number:
             raise CaptureError("Xvfb did not start, expected a display. Run `Xvfb :99` to see why.")
@@ -79,8 +80,7 @@ def virtual_desktop(width_px: int = 1280, height_px: int = 1024) -> Iterator[dic
             "XAUTHORITY": str(key),
             "XDG_RUNTIME_DIR": runtime,
         }
-        manager = subprocess.Popen(["openbox"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        stack.callback(_end, manager)
+        stack.enter_context(supervised(["openbox"], environment, patience_s=_END_S))
         if not _within(_START_S, lambda: "openbox" in _manager_name(environment).lower()):
             raise CaptureError(
                 f"openbox did not start within {_START_S:.0f} s, expected a second. Close other programs."
@@ -116,11 +116,6 @@ def _write_key(path: Path) -> None:
     entry = struct.pack(">H", _FAMILY_LOCAL) + b"".join(struct.pack(">H", len(text)) + text for text in texts)
     path.touch(mode=0o600)
     path.write_bytes(entry)
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    process.wait()
 
 
 def _within(seconds: float, happened: Callable[[], bool]) -> bool:

@@ -1,16 +1,16 @@
 """Settings of ``drive``."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from agent.contract.profile import CONTROLLERS
 from agent.settings.base import option
-from agent.settings.checks import at_least_one, path, png_path, positive, track_seed, video_path
+from agent.settings.checks import at_least_one, positive, track_seed
 from agent.settings.shared import (
     IN_A_WINDOW,
     CaptureSettings,
     EngineSettings,
     GameSettings,
+    OutputSettings,
     PageSettings,
     ProcessorSettings,
     RateSettings,
@@ -18,8 +18,10 @@ from agent.settings.shared import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class DriveSettings(GameSettings, EngineSettings, RateSettings, ProcessorSettings, PageSettings, CaptureSettings):
-    """What to drive, for how long, and which files to write."""
+class DriveSettings(
+    GameSettings, EngineSettings, RateSettings, OutputSettings, ProcessorSettings, PageSettings, CaptureSettings
+):
+    """What to drive, and for how long."""
 
     seed: int = field(default=0, metadata=option("track of the first lap", track_seed, metavar="S"))
     laps: int | None = field(
@@ -31,29 +33,6 @@ class DriveSettings(GameSettings, EngineSettings, RateSettings, ProcessorSetting
     seconds: float | None = field(
         default=None,
         metadata=option("drive for T seconds, lap after lap, instead", positive, metavar="T", excludes="length"),
-    )
-    record: Path | None = field(
-        default=None, metadata=option("record one episode per lap into this folder", path, metavar="DIR")
-    )
-    video: Path | None = field(
-        default=None,
-        metadata=option(
-            "film the drive: .mp4, or animated .webp or .gif (625 ticks at most); several laps become FILE-SEED",
-            video_path,
-            metavar="FILE",
-        ),
-    )
-    show_input: Path | None = field(
-        default=None,
-        metadata=option("write the network's exact input (.png) once a second", png_path, metavar="FILE"),
-    )
-    health: Path | None = field(
-        default=None,
-        metadata=option(
-            "write memory, handles, threads and missed deadlines every 10 s, and their growth (JSON)",
-            path,
-            metavar="FILE",
-        ),
     )
     dry_run: bool = field(default=False, metadata=option("do everything except send controls: the car stands still"))
     controller: str | None = field(

@@ -8,7 +8,18 @@ from agent.contract.profile import Capture, GameProfile, Region
 from agent.engines.registry import EngineChoices
 from agent.games.registry import game_names
 from agent.settings.base import Group, Settings, option
-from agent.settings.checks import at_least_one, control_rate, cores, host, path, port, region, text
+from agent.settings.checks import (
+    at_least_one,
+    control_rate,
+    cores,
+    host,
+    path,
+    png_path,
+    port,
+    region,
+    text,
+    video_path,
+)
 
 IN_A_WINDOW = Group("games in a window", "the defaults are in the game's profile")
 PAGE = Group("a page in the browser that shows it live")
@@ -115,6 +126,35 @@ class PageSettings(Settings):
     def has_page(self) -> bool:
         """Whether there is a page."""
         return self.page is not None or self.page_host is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputSettings(Settings):
+    """Which files a drive writes."""
+
+    record: Path | None = field(
+        default=None, metadata=option("record one episode per lap into this folder", path, metavar="DIR")
+    )
+    video: Path | None = field(
+        default=None,
+        metadata=option(
+            "film the drive: .mp4, or animated .webp or .gif (625 ticks at most); several laps become FILE-SEED",
+            video_path,
+            metavar="FILE",
+        ),
+    )
+    show_input: Path | None = field(
+        default=None,
+        metadata=option("write the network's exact input (.png) once a second", png_path, metavar="FILE"),
+    )
+    health: Path | None = field(
+        default=None,
+        metadata=option(
+            "write memory, handles, threads and missed deadlines every 10 s, and their growth (JSON)",
+            path,
+            metavar="FILE",
+        ),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,9 @@ class Child:
             self.process.join()
 
 
-def start_child(target: Callable[..., None], arguments: tuple[Any, ...], name: str) -> Child:
+def start_child(
+    target: Callable[..., None], arguments: tuple[Any, ...], name: str, may_start_others: bool = False
+) -> Child:
     """Start a process that runs ``target(link, *arguments)``; Ctrl-C does not reach it.
 
     The process is spawned: forking a process with threads (OpenVINO has some) can deadlock, and the child would share
@@ -47,10 +49,12 @@ def start_child(target: Callable[..., None], arguments: tuple[Any, ...], name: s
         target: A module-level function; its first argument is its end of the pipe.
         arguments: Its further arguments; they are pickled.
         name: Name of the process.
+        may_start_others: Whether it starts child processes itself. Python does not end such a process with this one:
+            it must end once its pipe is closed.
     """
     context = multiprocessing.get_context("spawn")
     link, child_link = context.Pipe()
-    process = context.Process(target=target, args=(child_link, *arguments), name=name, daemon=True)
+    process = context.Process(target=target, args=(child_link, *arguments), name=name, daemon=not may_start_others)
     with no_interrupts():
         process.start()
     child_link.close()  # otherwise this end stays open, and the child's end goes unnoticed

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from agent.games import registry as games
 from agent.games.profile_files import load_profile
 from agent.measuring.doctor import examine
 from agent.policies.network import NetworkPolicy
+from agent.sessions.game_run import started_game
 from agent.system.pacing import Pacer
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +93,27 @@ def test_its_game_is_driven_in_real_time_in_a_process_of_its_own(tmp_path: Path)
     assert lap["outcome"] == "lap"
     (episode,) = tmp_path.rglob("*.parquet")
     assert "pond" in episode.name
+
+
+@pytest.mark.usefixtures("installed")
+def test_its_launcher_starts_its_game_and_the_users_own_profile_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with started_game("pond", on_screen=True) as pond:
+        give_up_s = time.monotonic() + 20
+        while not pond.results.finished and time.monotonic() < give_up_s:
+            time.sleep(0.01)
+        assert pond.results.seconds == 12.5
+        assert pond.is_alive
+    assert not pond.is_alive
+    for name in ("pond", "broken-game"):
+        (tmp_path / f"{name}.toml").write_text('title = "Mine"\nrate_hz = 20\nnotes = "none"\n[capture]\nmonitor = 1\n')
+    monkeypatch.setattr("agent.games.profile_files.user_folder", lambda: tmp_path)
+    mine = games.find_game("pond")
+    assert (mine.profile.title, mine.make_simulator) == ("Mine", None)
+    assert mine.launcher().usual.track == "north-bank"
+    with pytest.raises(GameError, match="broken-game has no launcher"):
+        games.find_game("broken-game").launcher()
 
 
 @pytest.mark.usefixtures("installed")

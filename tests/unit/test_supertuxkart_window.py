@@ -1,14 +1,13 @@
 """The game's own account of a race, and what is said where game or desktop cannot be started."""
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from agent.contract.errors import CaptureError, GameError
+from agent.games.launching import GameResults
 from agent.games.supertuxkart.window import Race, race_in_window
 from agent.games.virtual_desktop import virtual_desktop
 
@@ -37,12 +36,14 @@ def put(folder: Path, text: str) -> None:
 
 def test_a_race_takes_what_the_game_writes_down_in_the_end(race: Race, tmp_path: Path) -> None:
     assert race.seconds is None
+    assert race.results == GameResults()
     put(tmp_path, '<?xml version="1.0"?>\n<highscores version="1">\n</highscores>')
     assert race.seconds is None
     put(tmp_path, HIGHSCORES.format(more="")[:150])
     assert race.seconds is None, "it is being written"
     put(tmp_path, HIGHSCORES.format(more=""))
     assert race.seconds == pytest.approx(40.1493)
+    assert (race.results.finished, race.results.seconds) == (True, race.seconds)
     put(tmp_path, HIGHSCORES.format(more='<entry time="-1" name="" kartname=""/>'))
     assert race.seconds == pytest.approx(40.1493), "a place that nobody has taken"
 
@@ -76,59 +77,3 @@ def test_a_missing_desktop_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(CaptureError, match="apt install xvfb openbox"), virtual_desktop():
         pytest.fail("there is no X server")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="X servers are for Unix")
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--engine", "nosuch"], "argument --engine: invalid choice: 'nosuch'"),
-        (["--rate", "fast"], "argument --rate: 'fast' is not possible, expected a finite number"),
-        (["--seconds", "0"], "argument --seconds: 0 is not above 0"),
-        (["--video", "lap"], "argument --video: 'lap' should end in .mp4"),
-    ],
-)
-def test_the_live_command_tells_bad_usage_itself_before_anything_is_started(options: list[str], said: str) -> None:
-    script = Path(__file__).resolve().parents[2] / "scripts" / "supertuxkart_live.py"
-    done = subprocess.run([sys.executable, str(script), *options], capture_output=True, text=True, timeout=100)
-    assert done.returncode == 2
-    assert said in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
-
-
-LIVE = """
-import sys, time
-sys.path.insert(0, {scripts!r})
-import {script}
-from agent.games.program import running
-
-def with_a_game(arguments):
-    with running([sys.executable, "-c", "import time; time.sleep(300)"], {{}}) as game:
-        print(game.pid, flush=True)
-        time.sleep(300)
-
-{script}.{session} = with_a_game
-sys.exit({script}.main())
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="X servers are for Unix")
-@pytest.mark.parametrize("end", ["SIGTERM", "SIGHUP", "SIGINT"])
-@pytest.mark.parametrize(
-    ("script", "session", "options"),
-    [("supertuxkart_live", "_race", []), ("torcs_live", "_session", ["record", "--out", "episodes"])],
-)
-def test_a_live_command_takes_everything_down_whoever_ends_it(
-    script: str, session: str, options: list[str], end: str
-) -> None:
-    scripts = str(Path(__file__).resolve().parents[2] / "scripts")
-    code = LIVE.format(scripts=scripts, script=script, session=session)
-    live = subprocess.Popen(
-        [sys.executable, "-c", code, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert live.stdout is not None
-    game = int(live.stdout.readline())
-    live.send_signal(getattr(signal, end))
-    assert live.communicate(timeout=60)[1] == "interrupted\n"
-    assert live.returncode == 130
-    assert not psutil.pid_exists(game)

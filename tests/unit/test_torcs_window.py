@@ -10,6 +10,7 @@ import pytest
 
 from agent.contract.errors import GameError
 from agent.contract.observation import Pixels
+from agent.games.launching import GameResults
 from agent.games.registry import find_game
 from agent.games.torcs.progress import Progress
 from agent.games.torcs.window import (
@@ -76,6 +77,8 @@ def test_laps_are_those_that_the_game_writes_down_in_the_end(tmp_path: Path) -> 
     process.wait()
     session = Session(process, tmp_path)
     assert session.laps_s == []
+    assert session.results == GameResults(figures={"rounds": 0.0})
+    assert not session.is_alive
     path = tmp_path / ".torcs" / "results" / "practice" / "results-2026-11-24.xml"
     path.parent.mkdir(parents=True)
     numbers = '<attnum name="time" val="61.5"/><attnum name="top speed" val="20"/>'
@@ -84,6 +87,8 @@ def test_laps_are_those_that_the_game_writes_down_in_the_end(tmp_path: Path) -> 
     assert session.laps_s == [], "it is being written"
     path.write_text(text.replace("</params>", '<attnum name="time" val="0"/></params>'), encoding="utf-8")
     assert session.laps_s == [61.5]
+    assert session.results == GameResults(True, 61.5, (61.5,), {"rounds": 0.0})
+    assert not Session(process, tmp_path, laps=2).results.finished
 
 
 def test_the_profile_reckons_with_the_wheel_that_the_settings_make() -> None:

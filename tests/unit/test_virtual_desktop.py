@@ -1,11 +1,15 @@
-"""A desktop without a screen: who may look at it."""
+"""A desktop without a screen: who may look at it, and when it ends."""
 
 import os
+import shutil
+import signal
 import stat
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from agent.games import virtual_desktop
@@ -46,3 +50,23 @@ def test_a_program_that_joins_a_desktop_leaves_it_as_it_came(monkeypatch: pytest
         assert os.environ.get("HOME") != "/elsewhere"
     assert os.environ["DISPLAY"] == ":7"
     assert "XAUTHORITY" not in os.environ
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None or shutil.which("openbox") is None, reason="needs xvfb and openbox")
+def test_a_desktop_ends_even_if_its_starter_is_killed() -> None:
+    code = (
+        "import time\nfrom agent.games.virtual_desktop import virtual_desktop\n"
+        "with virtual_desktop(64, 64) as environment:\n"
+        "    print(environment['DISPLAY'], flush=True)\n"
+        "    time.sleep(300)"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert starter.stdout is not None
+    display = starter.stdout.readline().strip()
+    desktop = psutil.Process(starter.pid).children(recursive=True)
+    assert {"Xvfb", "openbox"} <= {process.name() for process in desktop}
+    starter.send_signal(signal.SIGKILL)
+    starter.communicate()
+    _, alive = psutil.wait_procs(desktop, timeout=20)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+    assert not Path(f"/tmp/.X11-unix/X{display[1:]}").exists(), "it was asked to end before it was killed"

@@ -1,15 +1,18 @@
 """The unmodified SuperTuxKart in its window: starts a race and reads the result that the game stores."""
 
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 from agent.contract.errors import GameError
-from agent.games.program import DRAWN_IN_SOFTWARE, find_program, running
+from agent.contract.observation import Pixels
+from agent.games.launching import GameResults, LaunchOptions
+from agent.games.program import DRAWN_IN_SOFTWARE, find_program
 from agent.games.supertuxkart.data import DEBIAN_DATA
+from agent.system.supervised import supervised
 
 WIDTH_PX, HEIGHT_PX = 320, 180
 """Twice the network's width and height. In software, one core draws 44 such pictures a second, and 27 of 480 x 270."""
@@ -35,6 +38,20 @@ class Race:
     folder: Path
 
     @property
+    def is_alive(self) -> bool:
+        """Whether the game still runs."""
+        return self.process.poll() is None
+
+    @property
+    def results(self) -> GameResults:
+        """The game stores the time of the whole race alone, at its end."""
+        seconds = self.seconds
+        return GameResults(seconds is not None, seconds)
+
+    def see(self, picture: Pixels, time_s: float) -> None:
+        """Nothing is read from the pictures."""
+
+    @property
     def seconds(self) -> float | None:
         """How many seconds the race took, from the game's own list of highscores; None before its end."""
         for path in self.folder.rglob("highscore.xml"):
@@ -47,15 +64,31 @@ class Race:
         return None
 
 
+class SuperTuxKartLauncher:
+    """Starts a race of SuperTuxKart."""
+
+    packages = ("supertuxkart",)
+    usual = LaunchOptions("lighthouse", 1, WIDTH_PX, HEIGHT_PX)
+    rate_hz = 30.0
+    """The shipped weights decide ten times a second in lockstep, where the game waits."""
+
+    def start(
+        self, options: LaunchOptions, environment: Mapping[str, str], folder: Path
+    ) -> AbstractContextManager[Race]:
+        """See :func:`race_in_window`."""
+        return race_in_window(options.track, environment, folder, options.width_px, options.height_px, options.laps)
+
+
 @contextmanager
 def race_in_window(
     track: str,
-    environment: dict[str, str],
+    environment: Mapping[str, str],
     folder: Path,
     width_px: int = WIDTH_PX,
     height_px: int = HEIGHT_PX,
+    laps: int = 1,
 ) -> Iterator[Race]:
-    """Start a race of one lap for a single kart; the player's settings and records are neither read nor changed.
+    """Start a race for a single kart; the player's settings and records are neither read nor changed.
 
     Args:
         track: The game's name for the track.
@@ -63,6 +96,7 @@ def race_in_window(
         folder: An empty folder that the game uses instead of the player's home.
         width_px: Width of the window's content.
         height_px: Height of the window's content.
+        laps: Length of the race.
 
     Raises:
         GameError: If the game is not installed, or has no such track.
@@ -83,8 +117,8 @@ def race_in_window(
     options = ["--windowed", f"--screensize={width_px}x{height_px}", "--no-sound", "--anisotropic=0"]
     options += [f"--difficulty={DIFFICULTY}"]
     options += [f"--disable-{effect}" for effect in _EFFECTS]
-    command = [program, *options, f"--track={track}", "--numkarts=1", "--race-now", "--laps=1"]
-    with running(command, {**environment, **DRAWN_IN_SOFTWARE, **own}) as process:
+    command = [program, *options, f"--track={track}", "--numkarts=1", "--race-now", f"--laps={laps}"]
+    with supervised(command, {**environment, **DRAWN_IN_SOFTWARE, **own}) as process:
         yield Race(process, folder)
 
 

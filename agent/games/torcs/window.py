@@ -3,9 +3,9 @@
 import math
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,9 +14,13 @@ import numpy.typing as npt
 
 from agent.capture.screen import ScreenSource
 from agent.contract.errors import BlindError, CaptureError, GameError
+from agent.contract.observation import Pixels
 from agent.contract.profile import Capture
-from agent.games.program import DRAWN_IN_SOFTWARE, find_program, running
+from agent.games.launching import GameResults, LaunchOptions
+from agent.games.program import DRAWN_IN_SOFTWARE, find_program
+from agent.games.torcs.progress import Progress
 from agent.inputs.keyboard import import_keyboard
+from agent.system.supervised import supervised
 
 WIDTH_PX, HEIGHT_PX = 320, 180
 """Twice the network's width and height."""
@@ -45,10 +49,30 @@ class Session:
     Attributes:
         process: The game's process.
         folder: The folder to which the game writes, for this session only.
+        laps: The session ends after this many laps.
+        progress: How far round the track the car is.
     """
 
     process: "subprocess.Popen[bytes]"
     folder: Path
+    laps: int = 1
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the game still runs."""
+        return self.process.poll() is None
+
+    @property
+    def results(self) -> GameResults:
+        """The game stores the laps at the session's end; how far round the car is, is read from its map."""
+        laps_s = tuple(self.laps_s)
+        finished = len(laps_s) >= self.laps
+        return GameResults(finished, sum(laps_s) if finished else None, laps_s, {"rounds": self.progress.rounds})
+
+    def see(self, picture: Pixels, time_s: float) -> None:
+        """Follow the car on the map."""
+        self.progress.add(picture, time_s)
 
     @property
     def laps_s(self) -> list[float]:
@@ -63,8 +87,27 @@ class Session:
         return [each for each in times if each > 0]
 
 
+class TorcsLauncher:
+    """Starts a practice session of TORCS."""
+
+    packages = ("torcs",)
+    usual = LaunchOptions("e-track-5", 1, WIDTH_PX, HEIGHT_PX)
+    rate_hz = None
+
+    def start(
+        self, options: LaunchOptions, environment: Mapping[str, str], folder: Path
+    ) -> AbstractContextManager[Session]:
+        """See :func:`session_in_window`."""
+        if (options.width_px, options.height_px) != (WIDTH_PX, HEIGHT_PX):
+            raise GameError(
+                f"TORCS cannot be started at {options.width_px} x {options.height_px} px, expected {WIDTH_PX} x "
+                f"{HEIGHT_PX}: the map is looked for there. Leave --size out."
+            )
+        return session_in_window(options.track, environment, folder, options.laps)
+
+
 @contextmanager
-def session_in_window(track: str, environment: dict[str, str], folder: Path, laps: int = 1) -> Iterator[Session]:
+def session_in_window(track: str, environment: Mapping[str, str], folder: Path, laps: int = 1) -> Iterator[Session]:
     """Start a practice session for a single car; the player's settings are neither read nor changed.
 
     The menus are driven by keys, which go to the window in front. So no other program may use the desktop.
@@ -83,10 +126,10 @@ def session_in_window(track: str, environment: dict[str, str], folder: Path, lap
     if track not in tracks:
         raise GameError(f"there is no track {track!r}, expected one of: {', '.join(sorted(tracks))}.")
     _write_settings(folder / ".torcs", track, tracks[track], laps)
-    with running([program], {**environment, **DRAWN_IN_SOFTWARE, "HOME": str(folder)}) as process:
+    with supervised([program], {**environment, **DRAWN_IN_SOFTWARE, "HOME": str(folder)}) as process:
         with _open_window(process) as source:
             _go_through_menus(source)
-        yield Session(process, folder)
+        yield Session(process, folder, laps)
 
 
 def _write_settings(folder: Path, track: str, category: str, laps: int) -> None:

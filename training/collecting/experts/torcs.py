@@ -1,4 +1,4 @@
-"""A program that looks at TORCS' window and presses keys."""
+"""The expert of TORCS: a program that looks at the window and says what to press, as a person would."""
 
 import math
 import random
