@@ -29,7 +29,7 @@ from .person import Patience, Person, person_at
 
 ROOT = Path(__file__).parents[2]
 NAME, TITLE = "my-road", "Road Game"
-RECIPE = "--backbone pilotnet --width 160 --height 90 --balance v3"
+RECIPE = "--minutes 20"
 """The options of the README's step 4."""
 
 _START_S = 180.0

@@ -9,7 +9,7 @@ from agent.contract.controls import AXIS_NAMES
 from agent.contract.errors import TrainingError
 from agent.contract.spec import ModelSpec
 from agent.settings.base import Group, Settings, option
-from agent.settings.checks import at_least_one, at_least_zero, output_names, path, text, track_seed
+from agent.settings.checks import at_least_one, at_least_zero, not_negative, output_names, path, text, track_seed
 from training.data.balancing.registry import RULE_NAMES
 from training.data.buffers import CAPACITY
 from training.data.held_out import HELD_OUT_SEED
@@ -49,6 +49,8 @@ class FitConfig(Settings):
         batch_size: Samples a step.
         steps: Steps in all.
         steps_per_round: Steps between checkpoints, each followed by validation.
+        minutes: How long the run may take, preprocessing included; ``steps`` and ``steps_per_round`` are then planned
+            from a few timed steps, see ``training.fitting.timing``. 0: ``steps`` decides.
         learning_rate: Peak of AdamW's learning rate; warmed up linearly, then lowered along a cosine to a fiftieth.
         warmup_steps: Steps of the warm-up.
         weight_decay: AdamW's.
@@ -102,6 +104,15 @@ class FitConfig(Settings):
     batch_size: int = field(default=16, metadata=option("samples a step", at_least_one, metavar="N", flag="batch"))
     steps: int = field(default=2000, metadata=option("steps in all", at_least_one, metavar="N"))
     steps_per_round: int = field(default=200, metadata=option("between checkpoints", at_least_one, metavar="N"))
+    minutes: float = field(
+        default=0.0,
+        metadata=option(
+            "train for about T minutes, by the recipe for little data: a small network on small pictures unless --init "
+            "or other options say otherwise; instead of --steps",
+            not_negative,
+            metavar="T",
+        ),
+    )
     learning_rate: float = field(default=1e-3, metadata=option("peak", rate_of_learning, metavar="X"))
     warmup_steps: int = field(default=100, metadata=option("steps to the peak", at_least_one, metavar="N"))
     weight_decay: float = 1e-4
@@ -280,6 +291,11 @@ class FitConfig(Settings):
         return json.dumps(values, indent=2, sort_keys=True) + "\n"
 
 
+SMALL: dict[str, Any] = {"backbone": "pilotnet", "width_px": 160, "height_px": 90}
+"""Network and picture of the recipe for little data, unless ``init`` has its own."""
+LITTLE_DATA: dict[str, Any] = {"balance": "v3", "batch_size": 32, "bfloat16": False}
+"""The rest of the recipe for little data, for what is left at its default."""
+
 _TOGETHER = Group(
     "several processes",
     "share out every batch to N processes; needs JAX. Across machines it pays; on one it is for trying out: the "
@@ -343,6 +359,10 @@ class FitSettings(FitConfig):
         super().__post_init__()
         if (self.worker is None) != (self.coordinator is None):
             raise TrainingError("--worker and --coordinator go together: which process this is, and where worker 0 is.")
+        if self.minutes and self.steps != FitConfig.steps:
+            raise TrainingError("--minutes and --steps both say how long to train: leave one of them out.")
+        if self.minutes and self.workers > 1:
+            raise TrainingError("--minutes plans for one process: with --workers, give --steps instead.")
         if self.worker is not None and self.workers < 2:
             raise TrainingError("--worker says which of several processes this is: say how many with --workers.")
 
@@ -357,9 +377,12 @@ class FitSettings(FitConfig):
             TrainingError: If ``init`` is of another body than the one that is asked for.
         """
         values = {each.name: getattr(self, each.name) for each in fields(FitConfig)}
+        if self.minutes:
+            values |= {name: chosen for name, chosen in LITTLE_DATA.items() if values[name] == getattr(FitConfig, name)}
         for each in fields(FitConfig):
             if each.name in ("backbone", "width_px", "height_px") and values[each.name] is None:
-                values[each.name] = each.default if like is None else getattr(like, each.name)
+                default = SMALL[each.name] if self.minutes else each.default
+                values[each.name] = default if like is None else getattr(like, each.name)
         if like is not None and values["backbone"] != like.backbone:
             raise TrainingError(
                 f"--init {self.init} is of the backbone {like.backbone}, and --backbone is {values['backbone']}: such "

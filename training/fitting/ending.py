@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training.data.advice import describe_skill
 from training.fitting.config import FitConfig
 
 if TYPE_CHECKING:
     from training.fitting.run import FitResult, Row
+
+_SKILL = "_correlation"
 
 
 def best_round(history: "Sequence[Row]") -> int | None:
@@ -28,6 +31,7 @@ def describe_end(result: "FitResult", game: str) -> list[str]:
     if not math.isnan(best.get("return", math.nan)):
         judged = f"return {best['return']:.0f}, {judged}"
     lines = [f"{result.model} is round {number} of {len(result.history)}: {judged}"]
+    lines += describe_skill([name.removesuffix(_SKILL) for name in best if name.endswith(_SKILL)], best)
     if last["validation_loss"] > result.mean_loss:
         lines.append(
             f"the validation loss ends at {_figure(last['validation_loss'])}, worse than predicting the mean "

@@ -13,6 +13,7 @@ from agent.contract.durable import replace_folder, replacing, restore_folder
 from agent.contract.errors import TrainingError
 from agent.contract.profile import GameProfile, Rectangle
 from agent.contract.spec import ModelSpec, outputs_named
+from training.data.advice import find_gaps
 from training.data.finding import find_episodes
 from training.exporting.export import export_model
 from training.fitting.board import Board
@@ -22,6 +23,7 @@ from training.fitting.distribution import ALONE, Team
 from training.fitting.ending import describe_interrupted
 from training.fitting.folder import settle
 from training.fitting.run import FitResult, Row, Run, is_stuck
+from training.fitting.timing import Deadline, plan, recorded
 from training.in_use import in_use
 from training.network.build import build_network, freeze_backbone
 from training.network.helper_step import check_backend
@@ -90,11 +92,21 @@ def _train(
     preprocessed: Callable[[int, int], None] | None,
     team: Team,
 ) -> FitResult:
+    started_s = time.monotonic()
     paths = find_episodes(config.data, report, profile.name)
+    known = recorded(config) if config.minutes else config
     if team.is_first:
-        settle(config, paths, report)
+        settle(known or config, paths, report)
     training, validation = load_data(config, paths, spec, report, preprocessed)
-    run = Run(config, spec, profile, training, validation, team)
+    for gap in find_gaps(training, spec.rate_hz, config.flip and bool(profile.mirrored)):
+        report(f"look at the data: {gap}")
+    make_run = partial(Run, spec=spec, profile=profile, training=training, validation=validation, team=team)
+    if known is None:
+        report(f"timing a few steps, to see how many fit into {config.minutes:g} minutes")
+        known = plan(config, make_run, lambda run, folder: export_model(run.averaged, spec, Path(folder)), started_s)
+        settle(known, paths, report)
+    config = known
+    run = make_run(config)
     history = run.resume()
     restore_folder(config.out / "best")
     if not team.is_first:
@@ -104,8 +116,9 @@ def _train(
         _write_log(config.out / LOG, history)  # a kill may have come between the checkpoint and the log
         report(f"going on after round {len(history)} of {config.rounds}")
     report(f"feeding by rule {config.balance} from {run.describe_buffers()}")
+    deadline = Deadline(config, started_s, sum(row["seconds"] for row in history))
     try:
-        _do_rounds(config, run, history, board, drive, report, verbose)
+        _do_rounds(config, run, history, board, drive, report, verbose, deadline)
     except KeyboardInterrupt:
         report(describe_interrupted(config, history))
         raise
@@ -122,6 +135,7 @@ def _do_rounds(
     drive: Drive | None,
     report: Callable[[str], None],
     verbose: int,
+    deadline: Deadline,
 ) -> None:
     """Do the rounds that are left, and append what each came to to the history once it is kept."""
     first = len(history)
@@ -132,8 +146,15 @@ def _do_rounds(
             stopped = f"stopping early after round {index} of {config.rounds}"
             report(f"{stopped}: no better {what} within --patience {config.patience}")
             break
+        if deadline.is_over():
+            report(f"{config.minutes:g} minutes are over after round {index} of {config.rounds}")
+            break
         started = time.monotonic()
-        row = run.train_round(index, board, verbose, report if index == first else None)
+        try:
+            row = run.train_round(index, board, verbose, report if index == first else None)
+        except KeyboardInterrupt:
+            _keep_part(config, run, best, drive, report)
+            raise
         row["seconds"] = time.monotonic() - started
         run.average()
         row |= run.validate()
@@ -153,6 +174,22 @@ def _do_rounds(
         _write_log(config.out / LOG, history)
         board.log("round", row)
         report(_describe(index + 1, config.rounds, row, run.spec.output_names))
+
+
+def _keep_part(config: FitConfig, run: Run, best: float, drive: Drive | None, report: Callable[[str], None]) -> None:
+    """Keep the network of an interrupted round as ``best`` if it validates better; the run itself goes on from before.
+
+    A run that is judged by driving is left as it is: a drive takes too long for somebody who pressed Ctrl-C.
+    """
+    if drive is not None:
+        return
+    report("interrupted: seeing whether the network is better than the one that is kept (Ctrl-C again: leave it)")
+    run.average()
+    score = -run.validate()["validation_loss"]
+    if math.isfinite(score) and score > best:
+        export_model(run.averaged, run.spec, config.out / "last")
+        replace_folder(config.out / "best", partial(_copy_files, config.out / "last"))
+        report(f"it is better: {config.out / 'best'} is what was learnt up to now (validation loss {-score:.3g})")
 
 
 def _copy_files(source: Path, target: Path) -> None:

@@ -50,7 +50,7 @@ def _compare(config: FitConfig, ours: dict[str, Any], theirs: dict[str, Any], re
     differing = {key for key in ours.keys() | theirs.keys() if not _same(key, ours.get(key), theirs.get(key))}
     differing -= ignored
     is_whole = theirs["steps"] % theirs["steps_per_round"] == 0  # rounds are counted, and a short last one is one
-    if differing == {"steps"} and ours["steps"] > theirs["steps"] and is_whole:
+    if differing in ({"steps"}, {"steps", "minutes"}) and ours["steps"] > theirs["steps"] and is_whole:
         report(f"{config.out} was begun with {theirs['steps']} steps, and goes on to {ours['steps']}")
         differing = set()
     if differing:
