@@ -114,7 +114,7 @@ PROTECTIONS = (
     ),
     Protection(
         "a slow loop looks at the guard at once",
-        "GuardedController._tell",
+        "GuardedController._tell_now",
         "if self._told_s - before_s <= SILENCE_S:",
         "if True:",
         f"{GUARD} -k slow_loop_does_not",

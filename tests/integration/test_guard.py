@@ -423,11 +423,12 @@ def test_a_guard_that_is_stopped_as_the_drive_ends_is_not_waited_for(log: Path) 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
 def test_controls_that_waited_for_too_long_are_not_applied(log: Path) -> None:
     with guard(log) as controller:
-        stop_the_guard_with_the_pad_pressed(controller, log)
-        controller.send(Controls(-0.5, 1.0, 0.0))
-        time.sleep(2 * EXPIRY_S)
-        tell_guard(controller, signal.SIGCONT)
-        wait_until(lambda: shown(log)[-1] == NEUTRAL)
+        with controller._lock:  # nobody finds out that the guard is stopped
+            stop_the_guard_with_the_pad_pressed(controller, log)
+            controller.send(Controls(-0.5, 1.0, 0.0))
+            time.sleep(2 * EXPIRY_S)
+            tell_guard(controller, signal.SIGCONT)
+            wait_until(lambda: shown(log)[-1] == NEUTRAL)
         assert shown(log) == [FULL, NEUTRAL]
 
 
@@ -589,12 +590,13 @@ def test_a_button_comes_up_while_a_person_drives_and_the_agent_hangs(log: Path) 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
 def test_a_tap_that_waited_for_too_long_is_not_done(log: Path) -> None:
     with guard(log) as controller:
-        stop_the_guard_with_the_pad_pressed(controller, log)
-        controller.tap("y", 1.0)
-        time.sleep(2 * EXPIRY_S)
-        tell_guard(controller, signal.SIGCONT)
-        wait_until(lambda: shown(log)[-1] == NEUTRAL)
-        time.sleep(0.1)
+        with controller._lock:  # nobody finds out that the guard is stopped
+            stop_the_guard_with_the_pad_pressed(controller, log)
+            controller.tap("y", 1.0)
+            time.sleep(2 * EXPIRY_S)
+            tell_guard(controller, signal.SIGCONT)
+            wait_until(lambda: shown(log)[-1] == NEUTRAL)
+            time.sleep(0.1)
         assert "+y" not in log.read_text()
 
 
