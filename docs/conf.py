@@ -49,6 +49,7 @@ docs/profiles
 docs/commands
 docs/page
 docs/python
+docs/environments
 docs/games
 docs/supertuxkart
 docs/troubleshooting

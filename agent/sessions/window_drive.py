@@ -18,7 +18,6 @@ from agent.driving.loop import drive
 from agent.driving.stuck import StuckWatch
 from agent.driving.summary import DriveSummary
 from agent.games.registry import find_game
-from agent.inputs.wheels import GameWheel
 from agent.observers.base import TickRecord
 from agent.sessions.drive_outputs import Watch, describe_health, health_log, no_watch, output_observers, startup_s
 from agent.sessions.opening import Note, claim_cores, claim_priority, ignore, open_policy, settle_rate
@@ -167,23 +166,9 @@ def _make_controller(settings: DriveSettings, profile: GameProfile) -> Controlle
         from agent.controllers.memory import MemoryController
 
         return MemoryController()
-    from agent.driving.takeover import open_takeover
+    from agent.driving.guarded import guarded_controller
 
-    by_keys = (settings.controller or profile.controller) == "keyboard"
-    wheel = GameWheel(profile.keys.steering_ramp) if by_keys else None
-    make_hands = None
-    if settings.takeover:
-        make_hands = functools.partial(open_takeover, profile.keys, wheel, profile.hotkeys.takeover, profile.pad)
-    if by_keys:
-        from agent.controllers.keyboard import Keyboard, release_keys
-
-        pressed = () if profile.stuck is None or not profile.stuck.press else (profile.stuck.press,)
-        let_go = functools.partial(release_keys, profile.keys, pressed)
-        return GuardedController(functools.partial(Keyboard, profile.keys, further=pressed), make_hands, let_go)
-
-    from agent.controllers.gamepad import Gamepad
-
-    return GuardedController(functools.partial(Gamepad, profile.pad), make_hands)
+    return guarded_controller(profile, settings.controller, settings.takeover)
 
 
 class _FirstDecision:
