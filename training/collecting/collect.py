@@ -13,21 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from agent.contract.controls import Controls, with_standard_axes
+from agent.contract.controls import with_standard_axes
 from agent.contract.durable import replace_file
-from agent.contract.episodes.columns import RECORDING_SUFFIX, EpisodeHeader, EpisodeRow
+from agent.contract.episodes.columns import RECORDING_SUFFIX, EpisodeHeader
 from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import EngineError, EpisodeError, TrainingError
 from agent.contract.locks import is_claimed
-from agent.contract.observation import Frame
 from agent.contract.spec import WEIGHTS_FILE
 from agent.engines.base import Engine
 from agent.engines.registry import load_engine
-from agent.policies.base import untimed
-from agent.policies.stacked import policy_for
 from training.collecting.config import CollectConfig
 from training.collecting.courses import find_course
 from training.collecting.disturbances import disturb
+from training.collecting.labelling import SharedWheel, drive_and_label
 from training.collecting.repaint_supertuxkart import EPISODES
 from training.data.worker_pool import worker_pool
 
@@ -109,11 +107,11 @@ def record_episode(config: CollectConfig, seed: int) -> float:
     rng = np.random.default_rng([seed, int(config.noise * 1000), config.weights is not None])
     disturbances = disturb(rng, config.noise, course.profile.rate_hz)
     driver = "expert"
-    wheel: _SharedWheel | None = None
+    wheel: SharedWheel | None = None
     if config.weights is not None:
         checksum = settings["weights_sha256"]
         engine = _engine(config.weights, checksum, config.engine_threads)
-        wheel = _SharedWheel(engine, config.expert_share, round(course.profile.rate_hz), rng)
+        wheel = SharedWheel(engine, config.expert_share, round(course.profile.rate_hz), rng)
         driver = f"dagger:{checksum[:12]}"
     path, unfinished = _path(config, seed), _unfinished(config, seed)
     if _is_recorded_elsewhere(unfinished):
@@ -124,8 +122,8 @@ def record_episode(config: CollectConfig, seed: int) -> float:
     _discard_unfinished(config, seed)  # a killed worker's; recorded anew below
     decisions = settings["decisions"]
     try:
-        period_s = 1.0 / course.profile.rate_hz
-        with closing(course.make_simulator(config.tracks or course.tracks, decisions * period_s)) as game:
+        limit_s = decisions / course.profile.rate_hz
+        with closing(course.make_simulator(config.tracks or course.tracks, limit_s)) as game:
             game.reset(seed)
             expert = course.find_expert(config.expert)(game)
             expert.plan()
@@ -138,18 +136,7 @@ def record_episode(config: CollectConfig, seed: int) -> float:
                 axes=with_standard_axes(course.profile.axes),
             )
             with EpisodeWriter(unfinished, header) as writer:
-                for index in range(decisions):
-                    if game.state.outcome != "driving":
-                        break
-                    frame = Frame(game.render(), captured_ns=round(index * period_s * 1e9), index=index)
-                    label = expert.decide()
-                    wanted, intervention = (label, False) if wheel is None else wheel.decide(frame, label)
-                    executed = next(disturbances)(wanted)
-                    state = game.state
-                    telemetry = state.telemetry | expert.telemetry()
-                    if state.in_control:
-                        writer.write(EpisodeRow(frame, label, executed, state.speed, intervention, telemetry))
-                    game.advance(executed, course.hold_ticks)
+                drive_and_label(course, game, expert, disturbances, writer.write, decisions, wheel)
             os.replace(unfinished, path)
             return game.state.episode_return
     except EpisodeError as exc:
@@ -210,29 +197,6 @@ def _engine(weights: Path, checksum: str, threads: int) -> Engine:
     if engine.spec.sha256[WEIGHTS_FILE] != checksum:
         raise TrainingError(f"{weights} was replaced while episodes were collected with it. Collect with a copy of it.")
     return engine
-
-
-class _SharedWheel:
-    """A network that drives, except for random stretches of one second that the expert drives."""
-
-    def __init__(self, engine: Engine, expert_share: float, stretch: int, rng: np.random.Generator) -> None:
-        self._network = policy_for(engine)  # a new one an episode, so that it remembers nothing of the last
-        self._expert_share = expert_share
-        self._stretch = stretch  # decisions a second
-        self._rng = rng
-        self._left = 0
-        self._expert_drives = False
-
-    def decide(self, frame: Frame, label: Controls) -> tuple[Controls, bool]:
-        """Return what is wanted of the car, and whether the expert wants it."""
-        if self._left == 0:
-            self._left = self._stretch
-            self._expert_drives = bool(self._rng.random() < self._expert_share)
-        self._left -= 1
-        if self._expert_drives:
-            return label, True
-        prediction, _ = self._network.decide(frame, untimed)
-        return Controls.from_prediction(prediction, self._network.spec.output_names).clip().arbitrate(), False
 
 
 def _path(config: CollectConfig, seed: int) -> Path:
