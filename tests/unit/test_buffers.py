@@ -138,6 +138,43 @@ def test_a_stream_is_drawn_from_once_full_and_while_nine_tenths_are_there() -> N
     assert drawn != sorted(drawn)
 
 
+def test_a_stream_of_little_data_starts_earlier_and_fills_up_further() -> None:
+    buffer = StreamBuffer(seed=1, capacity=20, start=10)
+    for number in range(9):
+        buffer.add(sample(number))
+    assert not buffer.ready
+    buffer.add(sample(9))
+    assert (buffer.ready, buffer.lacking) == (True, 0)
+    buffer.draw(1)
+    assert (buffer.ready, buffer.lacking) == (True, 1)
+    buffer.draw(1)
+    assert (buffer.ready, buffer.lacking) == (False, 2), "below nine tenths of what it held"
+    for number in range(10, 30):
+        buffer.add_again(sample(number))
+    assert (len(buffer), buffer.lacking) == (20, 0)
+    buffer.draw(3)
+    assert not buffer.ready, "it was full once: nine tenths of its capacity count now"
+
+
+def test_a_start_beyond_the_capacity_is_refused() -> None:
+    with pytest.raises(ValueError, match="start is 21, expected 1 to the capacity of 20"):
+        StreamBuffer(seed=1, capacity=20, start=21)
+
+
+def test_what_waits_for_its_file_can_be_written_at_once_and_what_came_before_is_not_stored_again(
+    tmp_path: Path,
+) -> None:
+    storage = BufferStorage(tmp_path, chunks=2, chunk_samples=100)
+    buffer = StreamBuffer(seed=1, capacity=8, storage=storage)
+    buffer.add(sample(1))
+    buffer.add_again(sample(2))
+    assert storage.waiting == 1
+    assert list(storage.read()) == []
+    storage.flush()
+    storage.flush()
+    assert (storage.waiting, numbers(list(storage.read()))) == (0, [1])
+
+
 def test_a_full_stream_buffer_holds_no_more_than_its_capacity() -> None:
     buffer = StreamBuffer(seed=1, capacity=20)
     for number in range(100):

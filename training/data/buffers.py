@@ -140,7 +140,21 @@ class BufferStorage:
     def append(self, sample: EncodedSample) -> None:
         """Keep a sample; writes a file when enough of them are waiting."""
         self._waiting.append(sample)
-        if len(self._waiting) < self._chunk_samples:
+        if len(self._waiting) >= self._chunk_samples:
+            self.flush()
+
+    @property
+    def waiting(self) -> int:
+        """Samples that no file holds yet."""
+        return len(self._waiting)
+
+    def flush(self) -> None:
+        """Write a file of the samples that are waiting, also where they are few.
+
+        Raises:
+            OSError, SafetensorError: If it cannot be written; these samples are then not stored.
+        """
+        if not self._waiting:
             return
         path = self._folder / f"{self._next:012d}.safetensors"
         try:
@@ -194,11 +208,24 @@ class StreamBuffer:
         seed: Seed of the draws.
         capacity: Samples it holds, at least 1.
         storage: Keeps a copy of arriving samples, and fills the buffer at the start.
+        start: Samples from which on it may be drawn from, before it was ever full; its capacity where None.
+
+    Attributes:
+        start: As given, or the capacity.
     """
 
-    def __init__(self, seed: int, capacity: int = CAPACITY, storage: BufferStorage | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        capacity: int = CAPACITY,
+        storage: BufferStorage | None = None,
+        start: int | None = None,
+    ) -> None:
         if capacity < 1:
             raise ValueError(f"capacity is {capacity}, expected at least 1")
+        if start is not None and not 1 <= start <= capacity:
+            raise ValueError(f"start is {start}, expected 1 to the capacity of {capacity}")
+        self.start = self._level = capacity if start is None else start
         self._rng = np.random.default_rng(seed)
         self._capacity = capacity
         self._held: list[EncodedSample] = []
@@ -213,13 +240,25 @@ class StreamBuffer:
 
     @property
     def ready(self) -> bool:
-        """Whether it may be drawn from: it was full once, and holds at least 90 % of its capacity."""
-        return self._started and len(self._held) >= REFILL_BELOW * self._capacity
+        """Whether it may be drawn from: it started, and holds at least 90 % of what it held when it was fullest.
+
+        That counts up to its capacity, from ``start`` on.
+        """
+        return self._started and len(self._held) >= REFILL_BELOW * self._level
+
+    @property
+    def lacking(self) -> int:
+        """Samples that it can take before it is as full as it ever was."""
+        return max(0, self._level - len(self._held))
 
     def add(self, sample: EncodedSample) -> None:
         """Add a sample."""
         if self._storage is not None:
             self._storage.append(sample)
+        self._hold(sample)
+
+    def add_again(self, sample: EncodedSample) -> None:
+        """Add a sample that arrived before; the storage keeps no second copy."""
         self._hold(sample)
 
     def draw(self, count: int) -> list[EncodedSample]:
@@ -230,7 +269,7 @@ class StreamBuffer:
         """
         if not self.ready or count > len(self._held):
             raise ValueError(
-                f"{count} samples asked of a buffer that holds {len(self._held)} of {self._capacity}, expected one "
+                f"{count} samples asked of a buffer that holds {len(self._held)} of {self._level}, expected one "
                 "that is ready: add samples first"
             )
         return [_take(self._held, chance) for chance in self._rng.random(count)]
@@ -239,7 +278,9 @@ class StreamBuffer:
         if len(self._held) == self._capacity:
             _take(self._held, self._rng.random())
         self._held.append(sample)
-        self._started = self._started or len(self._held) == self._capacity
+        self._started = self._started or len(self._held) >= self._level
+        if self._started:
+            self._level = max(self._level, len(self._held))
 
 
 def _take(held: list[Item], chance: float) -> Item:
