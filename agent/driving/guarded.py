@@ -8,19 +8,23 @@ from agent.driving.takeover import open_takeover
 from agent.inputs.wheels import GameWheel
 
 
-def guarded_controller(profile: GameProfile, kind: str | None = None, takeover: bool = True) -> GuardedController:
+def guarded_controller(
+    profile: GameProfile, kind: str | None = None, takeover: bool = True, taken: bool = False
+) -> GuardedController:
     """Return the controller of a game; the guard releases the controls when this process is silent. Not yet open.
 
     Args:
         profile: The game's facts.
         kind: ``gamepad`` or ``keyboard``; None for the profile's own.
         takeover: Whether a person can take over.
+        taken: Whether the person has the wheel at first.
     """
     by_keys = (kind or profile.controller) == "keyboard"
     wheel = GameWheel(profile.keys.steering_ramp) if by_keys else None
     make_hands = None
     if takeover:
-        make_hands = functools.partial(open_takeover, profile.keys, wheel, profile.hotkeys.takeover, profile.pad)
+        hotkey = profile.hotkeys.takeover
+        make_hands = functools.partial(open_takeover, profile.keys, wheel, hotkey, profile.pad, taken)
     if by_keys:
         from agent.controllers.keyboard import Keyboard, release_keys
 

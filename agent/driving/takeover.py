@@ -84,6 +84,13 @@ class Takeover:
         elif self._keys is not None:
             self._take(self._keys)
 
+    def begin(self) -> None:
+        """Take the wheel before the drive: with the pad if there is one, else with the keys."""
+        if self._pad is not None and self._pad_is_there:
+            self._take(self._pad)
+        elif self._keys is not None:
+            self._take(self._keys)
+
     def give_back(self) -> None:
         """Let the network drive again; may be called from any thread."""
         if self.by is not None:
@@ -97,7 +104,11 @@ class Takeover:
 
 @contextmanager
 def open_takeover(
-    keys: KeyMap, wheel: Wheel | None = None, hotkey: str = _HOTKEY, pad_map: PadMap | None = None
+    keys: KeyMap,
+    wheel: Wheel | None = None,
+    hotkey: str = _HOTKEY,
+    pad_map: PadMap | None = None,
+    taken: bool = False,
 ) -> Iterator[Takeover]:
     """Open the devices that a person may take over with: the pads plugged in now, and the keys.
 
@@ -110,6 +121,7 @@ def open_takeover(
             recordings: training uses both. None means a steady hand, for a game driven by a pad.
         hotkey: Takes the wheel for the keys, and gives it back.
         pad_map: Where the further axes lie on a pad, beside steering and pedals; None if there are none.
+        taken: Whether the person drives from the beginning: with the pad if there is one, else with the keys.
     """
     with ExitStack() as stack:
         pad: GamepadInput | None = None
@@ -128,4 +140,6 @@ def open_takeover(
         takeover = Takeover(pad, by_keys, (lambda: False) if pad is None else pad.back_pressed, hotkey)
         if by_keys is not None:
             stack.enter_context(Hotkeys({hotkey: takeover.change_hands}))
+        if taken:
+            takeover.begin()
         yield takeover

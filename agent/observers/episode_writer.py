@@ -69,6 +69,11 @@ class EpisodeRecorder:
         ]
 
     @property
+    def path(self) -> Path:
+        """The sealed file."""
+        return self._path
+
+    @property
     def dropped(self) -> int:
         """Rows that are missing from the episode so far."""
         return self._dropped_full + self._dropped_failed

@@ -19,6 +19,7 @@ from agent.driving.stuck import StuckWatch
 from agent.driving.summary import DriveSummary
 from agent.games.registry import find_game
 from agent.observers.base import TickRecord
+from agent.policies.base import Policy
 from agent.sessions.drive_outputs import Watch, describe_health, health_log, no_watch, output_observers, startup_s
 from agent.sessions.opening import Note, claim_cores, claim_priority, ignore, open_policy, settle_rate
 from agent.sessions.pages import page_of_drive
@@ -81,13 +82,21 @@ class WindowDrive:
         }
 
 
-def drive_window(settings: DriveSettings, note: Note = ignore, watch: Watch = no_watch) -> WindowDrive:
+def drive_window(
+    settings: DriveSettings,
+    note: Note = ignore,
+    watch: Watch = no_watch,
+    open_with: Callable[[GameProfile], Policy] | None = None,
+    taken: bool = False,
+) -> WindowDrive:
     """Drive a game in a window until Ctrl-C, or for ``settings.seconds``; the controls are neutral at the end.
 
     Args:
         settings: What to drive, and which files to write.
         note: Called with progress and notes for the user, one line at a time.
         watch: Makes further observers.
+        open_with: Makes the policy for the game, in place of the settings' weights; it is closed with the drive.
+        taken: Whether the person has the wheel at first.
 
     Returns:
         How it went; a fault that ended the drive is in ``summary.fault``.
@@ -102,9 +111,12 @@ def drive_window(settings: DriveSettings, note: Note = ignore, watch: Watch = no
     with ExitStack() as stack:
         # Before the network is loaded: so a fault of the window or pad shows at once, and the game sees the pad early.
         source = stack.enter_context(ScreenSource(settings.where_to_look(profile)))
-        controller = stack.enter_context(_make_controller(settings, profile))
+        controller = stack.enter_context(_make_controller(settings, profile, taken))
         claim_cores(settings, note)
-        policy = stack.enter_context(closing(open_policy(settings, profile.model_name, note, profile.axes)))
+        if open_with is None:
+            policy = stack.enter_context(closing(open_policy(settings, profile.model_name, note, profile.axes)))
+        else:
+            policy = stack.enter_context(closing(open_with(profile)))
         rate_hz, inference_s = settle_rate(settings.rate, policy, note)
         page = stack.enter_context(page_of_drive(settings, settings, profile, policy, rate_hz, settings.record, note))
         pacer = Pacer(1.0 / rate_hz)
@@ -160,7 +172,7 @@ def _nobody() -> None:
     """Take over."""
 
 
-def _make_controller(settings: DriveSettings, profile: GameProfile) -> Controller:
+def _make_controller(settings: DriveSettings, profile: GameProfile, taken: bool = False) -> Controller:
     """Return the controller, held by a guard process that releases the controls when this process is silent."""
     if settings.dry_run:
         from agent.controllers.memory import MemoryController
@@ -168,7 +180,7 @@ def _make_controller(settings: DriveSettings, profile: GameProfile) -> Controlle
         return MemoryController()
     from agent.driving.guarded import guarded_controller
 
-    return guarded_controller(profile, settings.controller, settings.takeover)
+    return guarded_controller(profile, settings.controller, settings.takeover, taken)
 
 
 class _FirstDecision:
