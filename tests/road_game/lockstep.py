@@ -178,7 +178,7 @@ def let_drive(
     spells: list[Spell] = []
     for number in range(races):
         desk.begin_race()
-        hands = _TwoHands(desk, profile.keys, 1 / profile.rate_hz, spells)
+        hands = TwoHands(desk, profile.keys, 1 / profile.rate_hz, spells)
         observers = []
         if recorded is not None:
             header = EpisodeHeader(profile.name, policy.driver, profile.rate_hz, desk.game.track.seed, profile.notes)
@@ -201,16 +201,37 @@ def let_drive(
     return figures(desk.rows, spells)
 
 
-class _TwoHands:
-    """The controller of a drive: the agent's keyboard, or while the person has taken over, theirs."""
+class TwoHands:
+    """The controller of a drive: the agent's keyboard, or while the person has taken over, theirs.
 
-    def __init__(self, desk: Desk, keys: KeyMap, period_s: float, spells: list[Spell]) -> None:
+    Args:
+        desk: The game.
+        keys: Of the game.
+        period_s: Between two decisions.
+        spells: Gets every while that the person drove.
+        first: How the person drives before they let go for the first time; None: the agent drives at first.
+        lets_go: Whether the person would give the wheel away.
+        seed: Of the person's errors before they let go for the first time.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        keys: KeyMap,
+        period_s: float,
+        spells: list[Spell],
+        first: Manner | None = None,
+        lets_go: Callable[[], bool] = lambda: True,
+        seed: int = 0,
+    ) -> None:
         self._desk = desk
         self._period_ns = round(period_s * 1e9)
         self._keyboard = _StillKeyboard(keys, _NoKeys, desk.clock)
         self._person = KeyboardInput(keys, desk.clock, GameWheel(keys.steering_ramp))
         self.takeover = Takeover(keys=self._person)
-        self._driver = Driver(desk.game.track, CAREFUL, 0)
+        self._rescuer = Driver(desk.game.track, CAREFUL, 0)
+        self._driver = self._rescuer if first is None else Driver(desk.game.track, first, seed)
+        self._lets_go = lets_go
         self._patience = Patience()
         self._alarm = Alarm(self._patience)
         self._spells = spells
@@ -220,9 +241,11 @@ class _TwoHands:
         self._pressed: Keys = frozenset()
         self._watched = len(desk.rows)
 
-    def __enter__(self) -> "_TwoHands":
+    def __enter__(self) -> "TwoHands":
         self._keyboard.__enter__()
         self._desk.held = self._held
+        if self._driver is not self._rescuer:
+            self._take("demonstration", self._desk.now_s())
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -255,21 +278,29 @@ class _TwoHands:
         if self.takeover.by is None:
             cause = self._alarm.cause(row)
             if cause is not None:
-                self._cause, self._began_s, self._sound_since_s = cause, now_s, None
-                self._driver.sit_down(now_s)
-                self.takeover.change_hands()
+                self._take(cause, now_s)
         elif not self._alarm.is_sound(row):
             self._sound_since_s = None
         elif self._sound_since_s is None:
             self._sound_since_s = now_s
         elif now_s - self._sound_since_s > patience.sound_s and now_s - self._began_s > patience.least_s:
+            self._hand_back_if_willing()
+
+    def _hand_back_if_willing(self) -> None:
+        if self._lets_go():
             self._hand_back()
+
+    def _take(self, cause: str, now_s: float) -> None:
+        self._cause, self._began_s, self._sound_since_s = cause, now_s, None
+        self._driver.sit_down(now_s)
+        self.takeover.change_hands()
 
     def _hand_back(self) -> None:
         self._pressed = _press(self._person, self._pressed, frozenset())
         self.takeover.change_hands()
         self._spells.append(Spell(self._began_s, self._desk.now_s(), self._cause))
         self._alarm = Alarm(self._patience)
+        self._driver = self._rescuer
 
 
 class _StillKeyboard(Keyboard):
