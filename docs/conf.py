@@ -45,6 +45,7 @@ _CONTENTS = {
 :caption: Use
 
 docs/your-own-game
+docs/live-learning
 docs/profiles
 docs/commands
 docs/page

@@ -11,6 +11,7 @@ COMMANDS = tuple(
         ("collect", "record the expert's driving, or label the network's (DAgger)"),
         ("balance", "show what each balancing rule would feed the network, before training with it"),
         ("fit", "train a network; the same command continues an interrupted run"),
+        ("live", "learn while driving: collect, train and hand the weights over, all at once"),
         ("report", "show the curves of several runs in one picture, and list their last and best rounds"),
         ("speed", "time a training step here: plain, ours, and the helper step, in turn"),
         ("export", "make int8 weights, average models, or write a model at another picture size or name"),

@@ -1,0 +1,117 @@
+"""A part of a live training that runs in a process of its own, and is started again if something ends it."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from agent.contract.errors import TrainingError
+from agent.system.child import Child, start_child
+
+_log = logging.getLogger(__name__)
+
+_SOON_S = 5.0
+_FAILURES = 3
+"""Failures in a row, none of which was later than some seconds after the start or did anything before."""
+
+
+class Keeper:
+    """Keeps a process going.
+
+    A process that is killed is started again at once. One that says why it ends (its last message is a text) is started
+    again too, but not for ever: the third time in a row is an error.
+
+    Args:
+        name: What it is called.
+        target: What it runs; gets its end of the pipe first.
+        arguments: Further arguments.
+        note: Is told that it had to be started again.
+
+    Attributes:
+        restarts: How often it was started again.
+        back_s: How long it took, the last time, from its end to its first message; None if it never ended.
+    """
+
+    def __init__(
+        self, name: str, target: Callable[..., None], arguments: tuple[Any, ...], note: Callable[[str], None]
+    ) -> None:
+        self.restarts = 0
+        self.back_s: float | None = None
+        self._name = name
+        self._target = target
+        self._arguments = arguments
+        self._note = note
+        self._ended_s: float | None = None
+        self._failures = 0
+        self._start()
+
+    @property
+    def pid(self) -> int | None:
+        """The process at present."""
+        return self._child.process.pid
+
+    def hear(self) -> list[Any]:
+        """Return what it has sent since the last call; start it again if it has ended.
+
+        Raises:
+            TrainingError: If it fails again and again; with its own words.
+        """
+        heard: list[Any] = []
+        try:
+            while self._child.link.poll():
+                word = self._child.link.recv()
+                if isinstance(word, str):
+                    self._problem = word
+                else:
+                    heard.append(word)
+        except (EOFError, OSError):
+            self._revive(self._problem)
+        if heard:
+            self._failures = 0
+            if self._ended_s is not None:
+                self.back_s, self._ended_s = time.monotonic() - self._ended_s, None
+                self._note(f"the {self._name} is back after {self.back_s:.1f} s")
+        return heard
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self._child.process.is_alive()
+
+    def drain(self) -> None:
+        """Throw away what it has sent, so that it need not wait to end."""
+        try:
+            while self._child.link.poll():
+                self._child.link.recv()
+        except (EOFError, OSError):
+            return
+
+    def tell(self, word: object) -> None:
+        """Send it a message; lost if it has ended."""
+        try:
+            self._child.link.send(word)
+        except (BrokenPipeError, OSError):
+            _log.debug("the %s did not get %r", self._name, word)
+
+    def end(self, patience_s: float = 0.0) -> None:
+        """End it, and do not start it again."""
+        self._child.end(patience_s)
+
+    def _revive(self, problem: str) -> None:
+        self._child.end()
+        code = self._child.process.exitcode
+        ended_soon = time.monotonic() - self._started_s < _SOON_S
+        self._failures += bool(problem) or ended_soon
+        if self._failures >= _FAILURES:
+            raise TrainingError(
+                problem or f"the {self._name} ended {_FAILURES} times as soon as it began (exit {code})."
+            )
+        self.restarts += 1
+        self._ended_s = time.monotonic()
+        self._note(f"the {self._name} ended ({problem or f'exit code {code}'}), and is started again")
+        self._start()
+
+    def _start(self) -> None:
+        self._started_s = time.monotonic()
+        self._problem = ""
+        self._child: Child = start_child(self._target, self._arguments, self._name)

@@ -1,0 +1,35 @@
+"""A live training from its settings: which kind of game it is decides who drives."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from training.collecting.courses import GAMES
+from training.live.config import LiveSettings
+
+if TYPE_CHECKING:
+    from training.live.attended import AttendedReport
+    from training.live.unattended import LiveReport
+
+Note = Callable[[str], None]
+
+
+def learn_live(settings: LiveSettings, note: Note = lambda line: None) -> "LiveReport | AttendedReport":
+    """Learn while driving: an expert drives a game that waits, a person one in a window.
+
+    Args:
+        settings: What is driven and how it is learnt from.
+        note: Is told of progress, a line at a time.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        AgentError: If it could not begin, or a part of it fails again and again.
+    """
+    if settings.game in GAMES:
+        from training.live.unattended import learn_unattended
+
+        return learn_unattended(settings, note)
+    from training.live.attended import learn_attended
+
+    return learn_attended(settings, note)
