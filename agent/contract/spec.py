@@ -4,14 +4,15 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from reprlib import repr as shortened
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from agent.contract.controls import AXIS_BY_NAME, SIGNED_OUTPUTS, STANDARD_AXES, filled_axes
-from agent.contract.errors import ControlsError, GameError, SpecError, WeightsError
+from agent.contract.errors import ControlsError, SpecError, WeightsError
 from agent.contract.profile import Rectangle
+from agent.contract.strict_json import check_keys, parse_list, parse_strictly
 from agent.contract.untrusted import is_finite, is_plain_name, is_plain_text, read_plain_file
 
 SPEC_FILE = "spec.json"
@@ -37,11 +38,9 @@ MAX_STACK = 16
 """The most pictures in one observation."""
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 PREPROCESSING = "halve-area-then-linear/1"
+"""Version of :func:`agent.contract.preprocess.preprocess`. Weights trained with another version are refused."""
 SLOWEST_HZ, FASTEST_HZ = 1.0, 1000.0
 """Control rates. Slower is no driving: the car is not looked after between two decisions."""
-"""Version of :func:`agent.contract.preprocess.preprocess`. Weights trained with another version are refused."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,24 +266,26 @@ class ModelSpec:
                 type or is out of range.
         """
         try:
-            raw: Any = json.loads(text, object_pairs_hook=_without_repetition)
-        except (ValueError, RecursionError) as exc:
-            raise SpecError(f"the text is not JSON ({_one_line(exc)}). {RESTORE}") from exc
-        _check_depth(raw)
+            return cls._from_raw(parse_strictly(text, _MAX_DEPTH))
+        except ValueError as exc:
+            raise SpecError(f"{exc}. {RESTORE}") from exc
+
+    @classmethod
+    def _from_raw(cls, raw: Any) -> Self:
         if isinstance(raw, dict):
             raw.setdefault("quantization", None)  # older versions without int8 weights did not write it
             raw.setdefault("stack", None)  # left out for a model without a stack
-        _check_keys(cls, raw, "the specification")
+        check_keys(cls, raw, "the specification")
         quantization = None
         if raw["quantization"] is not None:
-            _check_keys(Quantization, raw["quantization"], "quantization")
+            check_keys(Quantization, raw["quantization"], "quantization")
             quantization = Quantization(**raw["quantization"])
         stack = None
         if raw["stack"] is not None:
-            _check_keys(Stack, raw["stack"], "stack")
+            check_keys(Stack, raw["stack"], "stack")
             stack = Stack(**raw["stack"])
-        outputs = _parse_list(OutputSpec, raw["outputs"], "outputs")
-        masks = _parse_list(Rectangle, raw["masks"], "masks")
+        outputs = parse_list(OutputSpec, raw["outputs"], "outputs", _MAX_ENTRIES)
+        masks = parse_list(Rectangle, raw["masks"], "masks", _MAX_ENTRIES)
         return cls(**{**raw, "outputs": outputs, "masks": masks, "quantization": quantization, "stack": stack})
 
     @classmethod
@@ -352,53 +353,3 @@ class ModelSpec:
 
 def _are_finite(values: object) -> bool:
     return isinstance(values, dict) and all(is_finite(value) for value in values.values())
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError(f"an object has {len(pairs)} keys, of which {len(pairs) - len(table)} repeat another")
-    return table
-
-
-def _check_depth(raw: Any) -> None:
-    level = [raw]
-    for _ in range(_MAX_DEPTH):
-        level = [
-            child
-            for value in level
-            if isinstance(value, (dict, list))
-            for child in (value.values() if isinstance(value, dict) else value)
-        ]
-    if level:
-        raise SpecError(f"the values are nested more than {_MAX_DEPTH} deep, expected a flat description. {RESTORE}")
-
-
-def _one_line(exc: BaseException) -> str:
-    return " ".join(str(exc).split())[:200]
-
-
-def _check_keys(cls: type, raw: Any, what: str) -> None:
-    if not isinstance(raw, dict):
-        raise SpecError(f"{what} is of type {type(raw).__name__}, expected a JSON object. {RESTORE}")
-    expected = {entry.name for entry in fields(cls)}
-    if raw.keys() != expected:
-        raise SpecError(
-            f"{what} misses the keys {sorted(expected - raw.keys())} and has the unknown keys "
-            f"{shortened(sorted(raw.keys() - expected))}. {RESTORE}"
-        )
-
-
-def _parse_list(cls: type[T], raw: Any, what: str) -> tuple[T, ...]:
-    if not isinstance(raw, list) or len(raw) > _MAX_ENTRIES:
-        found = f"has {len(raw)} entries" if isinstance(raw, list) else f"is of type {type(raw).__name__}"
-        raise SpecError(f"{what} {found}, expected a JSON list of at most {_MAX_ENTRIES}. {RESTORE}")
-    parsed = []
-    for index, entry in enumerate(raw):
-        _check_keys(cls, entry, f"{what}[{index}]")
-        try:
-            parsed.append(cls(**entry))
-        except (GameError, TypeError, OverflowError) as exc:
-            reason = str(exc).rstrip(".")
-            raise SpecError(f"{what}[{index}] cannot be used: {reason}. {RESTORE}") from exc
-    return tuple(parsed)

@@ -81,21 +81,28 @@ def drive(
         stack.enter_context(source)
         stack.enter_context(controller)
         stack.enter_context(prompt_wakeups())
-        try:
-            for tick in pacer.ticks():
-                if until():
-                    break
-                record = driver.act(tick)
-                for watcher in watchers:
-                    watcher.on_tick(record)
-                gc.collect()
-        except AgentError as exc:
-            summary.fault = str(exc)
-            raise
-        except Exception as exc:
-            summary.fault = _describe_unexpected(exc)
-            raise UnexpectedError(summary.fault) from exc
+        stack.enter_context(_faults_noted(summary))
+        for tick in pacer.ticks():
+            if until():
+                break
+            record = driver.act(tick)
+            for watcher in watchers:
+                watcher.on_tick(record)
+            gc.collect()
     return summary
+
+
+@contextmanager
+def _faults_noted(summary: DriveSummary) -> Iterator[None]:
+    """Note what ends the drive in its summary; raise an unknown kind of failure as an ``UnexpectedError``."""
+    try:
+        yield
+    except AgentError as exc:
+        summary.fault = str(exc)
+        raise
+    except Exception as exc:
+        summary.fault = _describe_unexpected(exc)
+        raise UnexpectedError(summary.fault) from exc
 
 
 def _describe_unexpected(exc: Exception) -> str:

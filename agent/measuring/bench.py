@@ -28,7 +28,7 @@ from agent.contract.preprocess import preprocess
 from agent.controllers.memory import MemoryController
 from agent.engines.base import Engine
 from agent.engines.registry import EngineEntry, EngineRequest
-from agent.measuring.bench_report import SCREEN_HEIGHT_PX, SCREEN_WIDTH_PX, BenchReport, summarise
+from agent.measuring.bench_report import SCREEN_HEIGHT_PX, SCREEN_WIDTH_PX, BenchReport, EngineTimes, summarise
 from agent.measuring.peak import PEAK_MULTIPLY_ADDS, PRECISIONS, PeakPass
 from agent.measuring.workers import Turn, Worker, WorkerProcess
 from agent.system.pacing import clock_ns
@@ -225,31 +225,21 @@ def run_bench(
         workers = _open_workers(engines, stack, skipped, on_skip)
         peaks = _open_peaks(threads, stack)
         everyone = [*workers.values(), *peaks.values()]
-        total = rounds * len(everyone)
+        turned = partial(on_turn, rounds * len(everyone))
         rates: dict[str, float] = {}
         if game is None:
-            turns = interleave(everyone, rounds, on_turn=lambda: on_turn(total))
+            turns = interleave(everyone, rounds, on_turn=turned)
         else:
             beside = GameBeside(game)
             beside.watch("alone", _wait)
-            turns = interleave(everyone, rounds, around_turn=beside.watch, on_turn=lambda: on_turn(total))
+            turns = interleave(everyone, rounds, around_turn=beside.watch, on_turn=turned)
             rates = beside.frames_per_s()
-    peak_per_s = {
-        precision: PEAK_MULTIPLY_ADDS / float(turns[worker.name].min()) for precision, worker in peaks.items()
-    }
-    summaries = tuple(
-        summarise(
-            entry,
-            turns[entry.name],
-            workers[entry.name].startup_s,
-            workers[entry.name].peak_memory_mb,
-            network_multiply_adds,
-            peak_per_s,
-            rates.get(entry.name),
-        )
-        for entry, _ in engines
-        if entry.name in workers
-    )
+    peak_per_s = {name: PEAK_MULTIPLY_ADDS / float(turns[worker.name].min()) for name, worker in peaks.items()}
+
+    def times(entry: EngineEntry) -> EngineTimes:
+        own, worker, rate = turns[entry.name], workers[entry.name], rates.get(entry.name)
+        return summarise(entry, own, worker.startup_s, worker.peak_memory_mb, network_multiply_adds, peak_per_s, rate)
+
     return BenchReport(
         model=model,
         multiply_adds=network_multiply_adds,
@@ -257,7 +247,7 @@ def run_bench(
         rounds=rounds,
         passes=PASSES,
         threads=threads,
-        engines=summaries,
+        engines=tuple(times(entry) for entry, _ in engines if entry.name in workers),
         baselines=tuple(baselines),
         skipped=skipped,
         game_alone_frames_per_s=rates.get("alone"),

@@ -1,27 +1,22 @@
-"""A network that decides from the newest picture alone."""
+"""A network that decides from the newest picture alone, and what every network's policy has in common."""
 
-from agent.contract.observation import Frame
+from abc import ABC, abstractmethod
+
+from agent.contract.observation import Frame, Observation
 from agent.contract.preprocess import preprocess
 from agent.contract.spec import ModelSpec
 from agent.engines.base import Engine
 from agent.policies.base import Decision, Section
 
 
-class NetworkPolicy:
-    """Preprocessing and one forward pass.
+class EnginePolicy(ABC):
+    """Preprocessing and one forward pass of an engine.
 
     Args:
         engine: Runs the network; closed with the policy.
-
-    Raises:
-        ValueError: If the network sees several pictures at once.
     """
 
     def __init__(self, engine: Engine) -> None:
-        if engine.spec.stack is not None:
-            raise ValueError(
-                f"{engine.spec.name} sees {engine.spec.stack.pictures} pictures at once: use StackedPolicy."
-            )
         self._engine = engine
         self._spec = engine.spec
 
@@ -40,15 +35,46 @@ class NetworkPolicy:
         """The description of the weights."""
         return self._spec
 
+    @abstractmethod
     def reset(self) -> None:
-        """Do nothing: nothing is remembered."""
+        """Forget earlier frames: a new episode begins."""
+
+    @abstractmethod
+    def _observe(self, frame: Frame) -> Observation:
+        """Return the network's input for the newest picture."""
 
     def decide(self, frame: Frame, section: Section) -> Decision:
+        """Return a decision on the newest picture; see :class:`agent.policies.base.Policy`."""
         with section("preprocess"):
-            observation = preprocess(frame, self._spec)
+            observation = self._observe(frame)
         with section("infer"):
             prediction = self._engine.infer(observation)
         return Decision(prediction, observation)
 
     def close(self) -> None:
+        """Close the engine."""
         self._engine.close()
+
+
+class NetworkPolicy(EnginePolicy):
+    """Gives the network the newest picture.
+
+    Args:
+        engine: Runs the network; closed with the policy.
+
+    Raises:
+        ValueError: If the network sees several pictures at once.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        if engine.spec.stack is not None:
+            raise ValueError(
+                f"{engine.spec.name} sees {engine.spec.stack.pictures} pictures at once: use StackedPolicy."
+            )
+        super().__init__(engine)
+
+    def reset(self) -> None:
+        """Do nothing: nothing is remembered."""
+
+    def _observe(self, frame: Frame) -> Observation:
+        return preprocess(frame, self._spec)

@@ -6,14 +6,13 @@ import numpy as np
 
 from agent.contract.observation import Frame, Observation
 from agent.contract.preprocess import preprocess
-from agent.contract.spec import ModelSpec
 from agent.engines.base import Engine
-from agent.policies.base import Decision, Policy, Section
-from agent.policies.network import NetworkPolicy
+from agent.policies.base import Policy
+from agent.policies.network import EnginePolicy, NetworkPolicy
 
 
-class StackedPolicy:
-    """Preprocessing, stacking of the last pictures, and one forward pass.
+class StackedPolicy(EnginePolicy):
+    """Gives the network the last pictures, stacked.
 
     Pictures are chosen by their age: the newest, then those nearest to one, two, three... times ``every_ticks`` ticks
     before it, in ticks of the weights' own rate. So the network sees the same stretch of time in a drive at another
@@ -31,41 +30,18 @@ class StackedPolicy:
         stack = engine.spec.stack
         if stack is None:
             raise ValueError(f"{engine.spec.name} sees one picture at a time: use NetworkPolicy.")
-        self._engine = engine
-        self._spec = engine.spec
+        super().__init__(engine)
         tick_ns = 1e9 / engine.spec.rate_hz
         self._ages_ns = [age * stack.every_ticks * tick_ns for age in range(stack.pictures - 1, -1, -1)]
         self._kept_ns = self._ages_ns[0] + tick_ns / 2
         self._seen: deque[tuple[int, Observation]] = deque()  # the oldest first
 
-    @property
-    def name(self) -> str:
-        """The engine's name."""
-        return self._engine.name
-
-    @property
-    def driver(self) -> str:
-        """``policy:`` and the name of the weights."""
-        return f"policy:{self._spec.name}"
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The description of the weights."""
-        return self._spec
-
     def reset(self) -> None:
         """Forget all pictures."""
         self._seen.clear()
 
-    def decide(self, frame: Frame, section: Section) -> Decision:
-        with section("preprocess"):
-            observation = self._stack(frame.captured_ns, preprocess(frame, self._spec))
-        with section("infer"):
-            prediction = self._engine.infer(observation)
-        return Decision(prediction, observation)
-
-    def close(self) -> None:
-        self._engine.close()
+    def _observe(self, frame: Frame) -> Observation:
+        return self._stack(frame.captured_ns, preprocess(frame, self._spec))
 
     def _stack(self, captured_ns: int, picture: Observation) -> Observation:
         seen = self._seen

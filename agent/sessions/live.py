@@ -25,6 +25,7 @@ from agent.games.registry import find_game
 from agent.observers.base import TickObserver, TickRecord
 from agent.policies.base import Policy
 from agent.sessions.drive_outputs import Watch, describe_health, health_log, no_watch, output_observers, startup_s
+from agent.sessions.endings import FirstDecision, end_of
 from agent.sessions.opening import Note, claim_cores, claim_priority, ignore, open_policy, settle_rate
 from agent.sessions.pages import page_of_drive
 from agent.settings.drive import DriveSettings
@@ -165,9 +166,7 @@ def drive_live(
     """
     game = find_game(settings.game)
     claim_priority(settings, note)  # the game inherits it
-    seeds: Iterable[int] = itertools.count(settings.seed)
-    if settings.seconds is None:
-        seeds = itertools.islice(seeds, settings.laps or 1)
+    seeds = itertools.islice(itertools.count(settings.seed), None if settings.seconds else settings.laps or 1)
     health = health_log(settings)
     files: dict[int, list[Path]] = {}  # by seed
     with ExitStack() as stack:
@@ -183,22 +182,12 @@ def drive_live(
 
         def observers_for(seed: int, stats: TickStats) -> list[TickObserver]:
             files[seed] = []
-            outputs = output_observers(
-                settings,
-                game.name,
-                game.profile.axes,
-                policy,
-                rate_hz,
-                seed,
-                files[seed],
-                lambda: running.source.state,
-            )
-            if page is not None:
-                outputs.append(page.of(stats, seed, lambda: running.source.state))
-            return [*watch(stats), *outputs, *(() if health is None else (health.of(stats),))]
+            axes, state = game.profile.axes, lambda: running.source.state
+            outputs = output_observers(settings, game.name, axes, policy, rate_hz, seed, files[seed], state)
+            pages = [] if page is None else [page.of(stats, seed, state)]
+            return [*watch(stats), *outputs, *pages, *([] if health is None else [health.of(stats)])]
 
-        controller = MemoryController() if settings.dry_run else None
-        stuck = None if settings.dry_run else game.profile.stuck
+        controller, stuck = (MemoryController(), None) if settings.dry_run else (None, game.profile.stuck)
         driven = drive_laps(running, policy, rate_hz, seeds, controller, observers_for, settings.seconds, stuck)
         laps, interrupted, fault = _take_laps(driven, files, on_lap)
         return LiveDrive(
@@ -291,27 +280,13 @@ def drive_laps(
         game.controller.expiry_s = expiry_for(pacer.period_s)
         summary = DriveSummary(pacer.stats)
         meter = _Meter(game, begin)
-        observers = (*observers_for(seed, pacer.stats), meter)  # the last one opened is the first one closed
-        end: KeyboardInterrupt | AgentError | None = None
-        try:
-            watch = None if stuck is None else StuckWatch(stuck, reset=functools.partial(_start_again, game, seed))
-            drive(game.source, controller or game.controller, policy, pacer, observers, is_over, summary, stuck=watch)
-        except KeyboardInterrupt as exc:
-            end = exc
-        except AgentError as exc:
-            if summary.fault is None:  # it never began
-                raise
-            end = exc
-        yield Lap(
-            seed=seed,
-            state=meter.state,
-            summary=summary,
-            mean_speed=meter.mean_speed,
-            first_decision_ns=meter.first_decision_ns,
-            physics_ticks_late=meter.ticks_late,
-            game_processor_share=meter.processor_s / meter.state.time_s if meter.state.time_s else 0.0,
-            controls_expired=meter.expired,
-        )
+        first = FirstDecision()
+        observers = (*observers_for(seed, pacer.stats), first, meter)  # the last one opened is the first one closed
+        watch = None if stuck is None else StuckWatch(stuck, reset=functools.partial(_start_again, game, seed))
+        sink = controller or game.controller
+        lap = functools.partial(drive, game.source, sink, policy, pacer, observers, is_over, summary, stuck=watch)
+        end = end_of(lap, summary)
+        yield meter.lap(seed, summary, first.sent_ns)
         if end is not None:
             raise end
 
@@ -357,14 +332,13 @@ def overall_timing(laps: Sequence[Lap]) -> dict[str, float]:
 
 
 class _Meter:
-    """Notes when the first controls were sent, the mean speed, and the game's state when driving ended.
+    """Notes the mean speed, and the game's state when driving ended.
 
     It is opened after every recorder, which may take seconds, and then starts the game's clock. If a lap ends early,
     the game runs on while recordings and films are being finished. That time does not count.
     """
 
     def __init__(self, game: RealTimeGame, begin: Callable[[], None]) -> None:
-        self.first_decision_ns: int | None = None
         self._game = game
         self._begin = begin
         self._take()
@@ -374,6 +348,19 @@ class _Meter:
     @property
     def mean_speed(self) -> float:
         return self._speeds / self._ticks if self._ticks else 0.0
+
+    def lap(self, seed: int, summary: DriveSummary, first_decision_ns: int | None) -> Lap:
+        """Return the lap that has ended."""
+        return Lap(
+            seed=seed,
+            state=self.state,
+            summary=summary,
+            mean_speed=self.mean_speed,
+            first_decision_ns=first_decision_ns,
+            physics_ticks_late=self.ticks_late,
+            game_processor_share=self.processor_s / self.state.time_s if self.state.time_s else 0.0,
+            controls_expired=self.expired,
+        )
 
     def __enter__(self) -> Self:
         self._begin()
@@ -391,7 +378,5 @@ class _Meter:
     def on_tick(self, record: TickRecord) -> None:
         if record.kind != "driven":
             return
-        if self.first_decision_ns is None:
-            self.first_decision_ns = record.frame.captured_ns + round(record.latency_s * 1e9)
         self._speeds += self._game.state.speed
         self._ticks += 1

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from agent.capture.screen import CaptureCounts, ScreenSource
-from agent.contract.errors import AgentError
+from agent.contract.controls import Controls
 from agent.contract.profile import GameProfile
 from agent.controllers.base import Controller, expiry_for
 from agent.controllers.guard.client import GuardedController
@@ -18,9 +18,9 @@ from agent.driving.loop import drive
 from agent.driving.stuck import StuckWatch
 from agent.driving.summary import DriveSummary
 from agent.games.registry import find_game
-from agent.observers.base import TickRecord
 from agent.policies.base import Policy
 from agent.sessions.drive_outputs import Watch, describe_health, health_log, no_watch, output_observers, startup_s
+from agent.sessions.endings import FirstDecision, end_of
 from agent.sessions.opening import Note, claim_cores, claim_priority, ignore, open_policy, settle_rate
 from agent.sessions.pages import page_of_drive
 from agent.settings.drive import DriveSettings
@@ -113,38 +113,27 @@ def drive_window(
         source = stack.enter_context(ScreenSource(settings.where_to_look(profile)))
         controller = stack.enter_context(_make_controller(settings, profile, taken))
         claim_cores(settings, note)
-        if open_with is None:
-            policy = stack.enter_context(closing(open_policy(settings, profile.model_name, note, profile.axes)))
-        else:
-            policy = stack.enter_context(closing(open_with(profile)))
+        make = open_with or (lambda profile: open_policy(settings, profile.model_name, note, profile.axes))
+        policy = stack.enter_context(closing(make(profile)))
         rate_hz, inference_s = settle_rate(settings.rate, policy, note)
         page = stack.enter_context(page_of_drive(settings, settings, profile, policy, rate_hz, settings.record, note))
         pacer = Pacer(1.0 / rate_hz)
-        if isinstance(controller, GuardedController):
-            controller.expiry_s = expiry_for(pacer.period_s)
-            takeover = controller.by_hand
-            stuck = None if profile.stuck is None else StuckWatch(profile.stuck, controller.tap)
-        else:
-            takeover, stuck = _nobody, None
-        summary = DriveSummary(pacer.stats)
-        first = _FirstDecision()
+        takeover, stuck = _helpers(controller, profile, pacer.period_s)
+        first, summary = FirstDecision(), DriveSummary(pacer.stats)
         outputs = output_observers(settings, profile.name, profile.axes, policy, rate_hz, None, files)
-        watchers = [first, *watch(pacer.stats), *outputs]
-        if health is not None:
-            watchers.append(health.of(pacer.stats))
-        if page is not None:
-            watchers.append(page.of(pacer.stats))
+        further = [each.of(pacer.stats) for each in (health, page) if each is not None]
+        watchers = [first, *watch(pacer.stats), *outputs, *further]
         stop_ns = math.inf if settings.seconds is None else clock_ns() + settings.seconds * 1e9
         note(f"driving {profile.title} at {rate_hz:g} Hz; Ctrl-C ends it, controls neutral")
         loop = functools.partial(drive, source, controller, policy, pacer, watchers, lambda: clock_ns() >= stop_ns)
-        interrupted = _is_interrupted(functools.partial(loop, summary, takeover, stuck), summary)
+        end = end_of(functools.partial(loop, summary, takeover, stuck), summary)
     return WindowDrive(
         game=profile.name,
         model=policy.spec.name,
         engine=policy.name,
         rate_used_hz=rate_hz,
         inference_s=inference_s,
-        interrupted=interrupted,
+        interrupted=isinstance(end, KeyboardInterrupt),
         peak_memory_mb=peak_memory_mb(),
         first_decision_ns=first.sent_ns,
         captured=source.counts,
@@ -155,17 +144,14 @@ def drive_window(
     )
 
 
-def _is_interrupted(run: Callable[[], object], summary: DriveSummary) -> bool:
-    """Drive; return whether Ctrl-C ended it. A fault on the way is in the summary."""
-    try:
-        run()
-    except KeyboardInterrupt:
-        return True
-    except AgentError as exc:
-        if summary.fault is None:  # it never began
-            raise
-        _log.debug("the fault", exc_info=exc)
-    return False
+def _helpers(
+    controller: Controller, profile: GameProfile, period_s: float
+) -> tuple[Callable[[], Controls | None], StuckWatch | None]:
+    """Return who may take over and what frees a stuck car; without a guard, nobody and nothing."""
+    if not isinstance(controller, GuardedController):
+        return _nobody, None
+    controller.expiry_s = expiry_for(period_s)
+    return controller.by_hand, None if profile.stuck is None else StuckWatch(profile.stuck, controller.tap)
 
 
 def _nobody() -> None:
@@ -181,19 +167,3 @@ def _make_controller(settings: DriveSettings, profile: GameProfile, taken: bool 
     from agent.driving.guarded import guarded_controller
 
     return guarded_controller(profile, settings.controller, settings.takeover, taken)
-
-
-class _FirstDecision:
-    """Notes when the first controls were sent."""
-
-    sent_ns: int | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
-
-    def on_tick(self, record: TickRecord) -> None:
-        if self.sent_ns is None and record.kind == "driven":
-            self.sent_ns = record.frame.captured_ns + round(record.latency_s * 1e9)

@@ -13,7 +13,8 @@ from rich.console import Console
 from agent.contract.errors import TrainingError
 from training.cli import main
 from training.fitting.config import FitConfig
-from training.fitting.report import differing_settings, load_runs, notes, print_report, to_dict, write_report
+from training.fitting.report import differing_settings, load_runs, notes, to_dict
+from training.fitting.report_output import print_report, write_report
 
 OLD_COLUMNS = ("step", "loss", "steering_loss", "validation_loss", "steering_mae", "steering_correlation", "return")
 

@@ -10,7 +10,8 @@ from training.fitting.report_settings import ReportSettings
 def _run(settings: ReportSettings, invocation: Invocation) -> int:
     from rich.console import Console
 
-    from training.fitting.report import load_runs, print_report, to_dict, write_report
+    from training.fitting.report import load_runs, to_dict
+    from training.fitting.report_output import print_report, write_report
 
     runs = load_runs(settings.runs)
     if settings.out is not None:

@@ -122,16 +122,21 @@ def quantize_model(
             ),
         )
         (made / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
-        files = (INT8_WEIGHTS_FILE, INT8_GRAPH_FILE, PROBE_FILE, SPEC_FILE)
-        for file in files:
-            sync_file(made / file)
-        for file in files:
-            os.replace(made / file, folder / file)
-        sync_folder(folder)
+        _put_in_place(made, folder)
     float_kinds = {layer for layer, kind in executed.items() if not kind.lower().endswith("i8")}  # AMX's are lower case
     meant = tuple(_float_convolutions(folded.graph))
     unexpected = tuple(sorted(layer for layer in float_kinds if not layer.startswith(meant)))
     return QuantizationReport(spec, unexpected, len(executed))
+
+
+def _put_in_place(made: Path, folder: Path) -> None:
+    """Move the files into the model's folder, the spec last: it holds the checksums of the others."""
+    files = (INT8_WEIGHTS_FILE, INT8_GRAPH_FILE, PROBE_FILE, SPEC_FILE)
+    for file in files:
+        sync_file(made / file)
+    for file in files:
+        os.replace(made / file, folder / file)
+    sync_folder(folder)
 
 
 def approve_int8(folder: Path, comparison: Path) -> Comparison:

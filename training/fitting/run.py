@@ -97,13 +97,6 @@ class Run:
         self.spec = spec
         feeds = balancing_rule(config.balance).feeds(training.labels, spec.outputs)
         self._buffers = make_buffers(feeds, config.seed, config.buffer_size)
-        schedule = keras.optimizers.schedules.CosineDecay(
-            0.0,
-            decay_steps=max(1, config.steps - config.warmup_steps),
-            warmup_target=config.learning_rate,
-            warmup_steps=config.warmup_steps,
-            alpha=0.02,
-        )
         losses: dict[str, Any] = {output.name: keras.losses.mean_squared_error for output in spec.outputs}
         importance = dict.fromkeys(spec.output_names, 1.0) | dict(config.importance)
         scales = zip(spec.output_names, loss_scales(training.labels), strict=True)
@@ -123,15 +116,7 @@ class Run:
             fast_layers=True,
         )
         with self._together():
-            self._optimizer = AveragingAdamW(
-                schedule,
-                weight_decay=config.weight_decay,
-                name="adamw",
-                global_clipnorm=1.0,
-                use_ema=config.ema > 0,
-                ema_momentum=config.ema or 0.99,
-                ema_overwrite_frequency=None,
-            )
+            self._optimizer = _make_optimizer(config)
             self.model: Any = build(init=config.init if config.init in ("none", "imagenet") else Path(config.init))
             if config.freeze:
                 freeze_backbone(self.model, config.freeze)
@@ -306,6 +291,26 @@ class Run:
             round_=round_,
             part=team.part,
         )
+
+
+def _make_optimizer(config: FitConfig) -> AveragingAdamW:
+    """Return AdamW whose rate warms up and then falls along a cosine; it also averages the weights, if asked to."""
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        decay_steps=max(1, config.steps - config.warmup_steps),
+        warmup_target=config.learning_rate,
+        warmup_steps=config.warmup_steps,
+        alpha=0.02,
+    )
+    return AveragingAdamW(
+        schedule,
+        weight_decay=config.weight_decay,
+        name="adamw",
+        global_clipnorm=1.0,
+        use_ema=config.ema > 0,
+        ema_momentum=config.ema or 0.99,
+        ema_overwrite_frequency=None,
+    )
 
 
 def loss_scales(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

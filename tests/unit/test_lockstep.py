@@ -1,12 +1,11 @@
-"""What every controller must do, and what a simulator in lockstep must do beyond it."""
+"""What a simulator in lockstep does beyond every controller's behaviour, which ``test_behaviour.py`` tests."""
 
 import numpy as np
 import pytest
 
-from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.controls import Controls
 from agent.contract.observation import Pixels
 from agent.contract.profile import GameProfile
-from agent.controllers.memory import MemoryController
 from agent.games.base import DriveState
 from agent.games.lockstep import Lockstep
 from agent.system.pacing import Pacer, VirtualClock
@@ -40,53 +39,6 @@ class FakeGame:
 
     def close(self) -> None:
         pass
-
-
-class Probe:
-    """A controller and a way to see what the car is doing."""
-
-    def __init__(self, kind: str) -> None:
-        self.memory = MemoryController()
-        self.lockstep = Lockstep(FakeGame(), VirtualClock(), 2)
-        self.controller = self.memory if kind == "memory" else self.lockstep
-        self._kind = kind
-
-    @property
-    def current(self) -> Controls:
-        return self.memory.current if self._kind == "memory" else self.lockstep.held
-
-
-@pytest.fixture(params=["memory", "lockstep"])
-def probe(request: pytest.FixtureRequest) -> Probe:
-    return Probe(request.param)
-
-
-def test_a_controller_opens_neutral(probe: Probe) -> None:
-    with probe.controller:
-        assert probe.current == NEUTRAL
-
-
-def test_a_controller_holds_what_it_was_sent_last(probe: Probe) -> None:
-    with probe.controller:
-        probe.controller.send(Controls(1.0, 0.0, 1.0))
-        probe.controller.send(LEFT)
-        assert probe.current == LEFT
-
-
-@pytest.mark.parametrize("reason", [None, RuntimeError, KeyboardInterrupt])
-def test_a_controller_left_for_any_reason_is_neutral(probe: Probe, reason: type[BaseException] | None) -> None:
-    def drive() -> None:
-        with probe.controller:
-            probe.controller.send(LEFT)
-            if reason is not None:
-                raise reason
-
-    if reason is None:
-        drive()
-    else:
-        with pytest.raises(reason):
-            drive()
-    assert probe.current == NEUTRAL
 
 
 def test_lockstep_holds_each_decision_and_time_passes_with_it() -> None:
