@@ -8,6 +8,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fuzz_targets import SECTION
@@ -23,6 +24,7 @@ NUMBERS: tuple[Any, ...] = (
     *(10**30, 0.5, -0.5, 1e-320, 1e308, -1e308, float("nan"), float("inf"), float("-inf"), 10**400),
 )
 _MOST_TABLE_BYTES = 1 << 20
+_MANY_ROWS = 1000  # of one value: they take no room in a file
 TEXTS = (
     *(
         "",
@@ -36,6 +38,7 @@ TEXTS = (
         "@network.onnx",
     ),
     *("\0", "\n", "\x1b[2J", "\ud800", "x" * 500, "%s%n", "[/b]", "NaN"),
+    *("\x1b]52;c;eA==\x07", "\u202e\u2066", "\x9b2J", "\u0000\u200b\ufeff", "\N{PILE OF POO}" * 300, "x" * 12_000),
     *("com.example", "Loop", "Relu", "Concat", "VALID", "SAME_UPPER"),
 )
 
@@ -208,11 +211,68 @@ def mutate_episode(data: bytes, random: Random) -> bytes:
         table = pq.read_table(io.BytesIO(data)) if sealed else pa.ipc.open_stream(data).read_all()
         table.validate(full=True)
         table = _mutate_table(table, random)
+        if table.num_rows > _MANY_ROWS:
+            return as_parquet(table, use_dictionary=True) if random.random() < 0.7 else as_recording(table, "zstd")
         if table.nbytes > _MOST_TABLE_BYTES:  # twenty times twenty times itself
             return mutate_bytes(data, random)
         return _write_parquet(table, random) if sealed or random.random() < 0.1 else _write_recording(table, random)
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError, OverflowError, SystemError):
         return mutate_bytes(data, random)
+
+
+def nest(table: Any, name: str, depth: int, kind: int = 0) -> Any:
+    """Return a table with a column wrapped in lists, structs, maps or run lengths, so many times."""
+    column = table.column(name).combine_chunks()
+    rows = len(column)
+    offsets = pa.array(np.arange(rows + 1, dtype=np.int32))
+    for _ in range(depth):
+        match kind:
+            case 0:
+                column = pa.StructArray.from_arrays([column], ["more"])
+            case 1:
+                column = pa.ListArray.from_arrays(offsets, column)
+            case 2:
+                column = pa.MapArray.from_arrays(offsets, pa.array(["key"] * rows), column)
+            case 3:
+                column = pa.FixedSizeListArray.from_arrays(column, 1)
+            case _ if pa.types.is_primitive(column.type):
+                column = pa.RunEndEncodedArray.from_arrays(pa.array(np.arange(1, rows + 1, dtype=np.int32)), column)
+            case _:
+                column = column.dictionary_encode()
+    return table.set_column(table.column_names.index(name), name, column)
+
+
+def repeat_first_row(table: Any, rows: int) -> Any:
+    """Return a table of one row over and over, without its picture."""
+    frame = table.schema.field("frame").type
+    columns = [
+        pa.nulls(rows, each.type) if each.type == frame else pa.repeat(table.column(each.name)[0], rows)
+        for each in table.schema
+    ]
+    return pa.table(columns, schema=table.schema)
+
+
+def with_about(table: Any, about: bytes) -> Any:
+    """Return a table with another header, and its checksum."""
+    checksum = str(zlib.crc32(about)).encode()
+    return table.replace_schema_metadata({**table.schema.metadata, b"hoodcam": about, b"hoodcam_crc32": checksum})
+
+
+def as_parquet(table: Any, use_dictionary: bool = False) -> bytes:
+    """Return a table as a file that takes as little room as may be without compression."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="NONE", use_dictionary=use_dictionary, write_page_checksum=True)
+    return sink.getvalue()
+
+
+def as_recording(table: Any, compression: str | None = None) -> bytes:
+    """Return a table as a recording of one batch."""
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+        for batch in table.combine_chunks().to_batches():
+            checksum = str(zlib.crc32(batch.serialize())).encode()
+            writer.write_batch(batch, custom_metadata={b"crc32": checksum})
+    return sink.getvalue()
 
 
 MUTATIONS: dict[str, Mutation] = {
@@ -294,12 +354,16 @@ def _mutate_repeated(values: Any, field: FieldDescriptor, random: Random) -> Non
 def _mutate_table(table: Any, random: Random) -> Any:
     names = table.column_names
     at = random.randrange(len(names))
-    match random.randrange(7):
+    match random.randrange(10):
         case 0:
-            metadata = dict(table.schema.metadata)
-            about = mutate_json(metadata[b"hoodcam"], random)
-            checksum = str(zlib.crc32(about)).encode()
-            return table.replace_schema_metadata({**metadata, b"hoodcam": about, b"hoodcam_crc32": checksum})
+            return with_about(table, mutate_json(table.schema.metadata[b"hoodcam"], random))
+        case 6:
+            return nest(table, names[at], random.choice((1, 1, 2, 5, 60, 300)), random.randrange(5))
+        case 7 if random.random() < 0.1:  # as many as may well be read
+            return repeat_first_row(table, random.choice((5_000, 100_000)))
+        case 8:
+            depth = random.choice((100, 3000))
+            return with_about(table, random.choice((b"[", b'{"header":')) * depth)
         case 1:
             return table.drop_columns([names[at]])
         case 2:

@@ -1,12 +1,17 @@
 """Writes what the corpora begin with: small sound files of each format, and some hostile ones made by hand."""
 
+import io
+import json
 import struct
 import tempfile
 import zlib
 from pathlib import Path
 
 import cv2
+import fuzz_mutations
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import small_model
 from fuzz_targets import SECTION
 from onnx import ModelProto
@@ -65,7 +70,7 @@ def make_pictures() -> dict[str, bytes]:
     header = b"IHDR" + struct.pack(">II", 60_000, 60_000) + plain[24:29]
     rows = zlib.compress(bytes(4000))
     palette = b"".join(
-        len(content).to_bytes(4, "big") + name + content + zlib.crc32(name + content).to_bytes(4, "big")
+        _png_chunk(name, content)
         for name, content in (
             (b"IHDR", struct.pack(">IIBBBBB", 20, 10, 4, 3, 0, 0, 1)),
             (b"PLTE", bytes(range(48))),
@@ -77,11 +82,16 @@ def make_pictures() -> dict[str, bytes]:
     return pictures | {
         "palette": plain[:8] + palette,
         "bomb": plain[:12] + header + zlib.crc32(header).to_bytes(4, "big") + plain[33:],
+        "rows-bomb": plain[:33] + _png_chunk(b"IDAT", zlib.compress(bytes(3_500_000), 9)) + _png_chunk(b"IEND", b""),
         "length": plain[:33] + b"\xff" + plain[34:],
         "jpeg": cv2.imencode(".jpg", pixels[..., :3])[1].tobytes(),
         "webp": cv2.imencode(".webp", pixels[..., :3], [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes(),
         "jpeg-bomb": b"\xff\xd8\xff\xc0\x00\x11\x08" + struct.pack(">HH", 60_000, 60_000) + b"\x03\x01\x22\x00",
     }
+
+
+def _png_chunk(name: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + name + content + zlib.crc32(name + content).to_bytes(4, "big")
 
 
 def make_models() -> tuple[dict[str, bytes], dict[str, bytes]]:
@@ -129,7 +139,31 @@ def make_episodes() -> dict[str, bytes]:
             writer.write(row)
         writer._file.close()
         made = {path.stem: path.read_bytes() for path in Path(name).iterdir()}
-    return made | {"cut": made["sealed"][:-9]}
+    return made | {"cut": made["sealed"][:-9]} | make_hostile_episodes(made["sealed"])
+
+
+def make_hostile_episodes(sealed: bytes) -> dict[str, bytes]:
+    """Return episodes that are nested deeper, or unpack to more, than any drive."""
+    table = pq.read_table(io.BytesIO(sealed))
+    metadata = table.schema.metadata
+    about = json.loads(metadata[b"hoodcam"])
+    deep = table
+    for name in table.column_names:
+        deep = fuzz_mutations.nest(deep, name, 1 if name == "telemetry" else 0)
+    texts = {**about, "header": {**about["header"], "driver": "\x1b]0;x\x07\u202e" * 400, "track": "\n" * 9000}}
+    picture = {"bytes": cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes() * 60, "path": "a" * 500}
+    named = pa.table({**dict(zip(table.column_names, table.columns, strict=True)), "frame": [picture] * len(table)})
+    named = pa.concat_tables([named.cast(table.schema)] * 2000)
+    return {
+        "nested": fuzz_mutations.as_parquet(fuzz_mutations.nest(table, "telemetry", 40)),
+        "nested-recording": fuzz_mutations.as_recording(fuzz_mutations.nest(table, "frame", 40)),
+        "nested-everywhere": fuzz_mutations.as_parquet(deep),
+        "rows-bomb": fuzz_mutations.as_parquet(fuzz_mutations.repeat_first_row(table, 100_000), use_dictionary=True),
+        "dictionary-bomb": fuzz_mutations.as_parquet(named, use_dictionary=True),
+        "packed-bomb": fuzz_mutations.as_recording(fuzz_mutations.repeat_first_row(table, 20_000), compression="zstd"),
+        "header-depth": fuzz_mutations.as_parquet(fuzz_mutations.with_about(table, b"[" * 9000 + b"]" * 9000)),
+        "header-texts": fuzz_mutations.as_parquet(fuzz_mutations.with_about(table, json.dumps(texts).encode())),
+    }
 
 
 def write_seeds(corpus: Path) -> None:

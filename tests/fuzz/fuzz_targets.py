@@ -263,6 +263,6 @@ TARGETS = {
         Target("graph", _graph, ("agent.engines",), 8_000, 1.0, 200, "graph"),
         Target("model-folder", _model_folder, _FOLDER_MODULES, 12_000, 1.0, 200, "model-folder"),
         Target("engine", _engine, _FOLDER_MODULES, 12_000, 10.0, 4_000, "model-folder"),
-        Target("episode", _episode, ("agent.contract",), 20_000, 2.0, 500, "episode"),
+        Target("episode", _episode, ("agent.contract",), 80_000, 2.0, 500, "episode"),
     )
 }

@@ -115,6 +115,20 @@ def test_more_rows_than_any_drive_has_are_not_read(tmp_path: Path, monkeypatch: 
             Episode.open(path)
 
 
+def test_more_rows_than_the_file_has_room_for_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns of one value each: 1.1 MB, of which nearly all were definition levels, took 830 MB and 4.5 s."""
+    schema = pq.read_schema(write(tmp_path / "good.parquet"))
+    rows = 20_000
+    values = {"frame": {"bytes": b"", "path": ""}, "intervention": False}
+    columns = [pa.array([values.get(each.name, 0)] * rows, each.type) for each in schema]
+    path = tmp_path / "bomb.parquet"
+    pq.write_table(pa.table(columns, schema=schema), path, compression="NONE", write_page_checksum=True)
+    assert path.stat().st_size < 50 * rows
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda *_, **__: pytest.fail("was read"))
+    with pytest.raises(EpisodeError, match=r"20000 rows of 12 columns in .* bytes, more than is read"):
+        Episode.open(path)
+
+
 def test_a_picture_named_a_thousand_times_does_not_unpack(tmp_path: Path) -> None:
     """A dictionary: one picture of 100 KB in the file, a thousand in memory."""
     good = pq.read_table(write(tmp_path / "good.parquet", rows=1000))

@@ -34,6 +34,8 @@ Floats = npt.NDArray[np.float32]
 
 MAX_NUMBERS = 100_000_000
 """The most numbers that are read from an episode, rows times columns: 55 hours at 25 rows a second with 20 columns."""
+_LEAST_ROW_BYTES = 60
+"""A row takes more than this in a file: the smallest picture alone has 67 bytes."""
 _MAX_TEXT = 10_000
 _MAX_TELEMETRY = 256
 _METADATA_KEY = b"hoodcam"
@@ -238,14 +240,17 @@ def check_schema(path: Path, schema: Any) -> None:
         raise damaged_episode(path, f"it has columns {_shortened(schema.names)}, expected {_shortened(expected)}")
 
 
-def check_size(path: Path, rows: int, columns: int) -> None:
-    """Refuse more numbers than any drive has, before memory is allocated: a 15 KB file can claim 50 million rows.
+def check_size(path: Path, rows: int, columns: int, file_bytes: int) -> None:
+    """Refuse more numbers than any drive has, or than the file can hold, before memory is allocated.
+
+    A column that repeats one value takes hardly any bytes: a file of 15 KB can claim 50 million rows.
 
     Raises:
         EpisodeError: If there are too many numbers.
     """
-    if rows * columns > MAX_NUMBERS:
-        raise damaged_episode(path, f"it says it has {rows} rows of {columns} columns, more than is read")
+    if rows * columns > MAX_NUMBERS or rows * _LEAST_ROW_BYTES > file_bytes:
+        found = f"it says it has {rows} rows of {columns} columns in {file_bytes} bytes, more than is read"
+        raise damaged_episode(path, found)
 
 
 def check_columns(path: Path, table: Any, rows: int) -> None:

@@ -168,7 +168,7 @@ class Episode:
                 # Copied out, or every picture would stay in memory with them.
                 numbers.append(batch.drop_columns(["frame"]).take(pa.array(range(batch.num_rows))))
                 places.append((place, checksum_of(batch)))
-                check_size(path, recording.rows, len(recording.schema))
+                check_size(path, recording.rows, len(recording.schema), recording.size)
         if not numbers:
             raise EpisodeError(
                 f"{path} holds no complete half second of a drive ({recording.size} bytes): nothing can be "
@@ -270,7 +270,7 @@ def open_parquet(path: Path) -> Any:
     """
     file = pq.ParquetFile(ArrowFile(path), page_checksum_verification=True, pre_buffer=False)
     about = file.metadata
-    check_size(path, about.num_rows, about.num_columns)
+    check_size(path, about.num_rows, about.num_columns, path.stat().st_size)
     check_schema(path, file.schema_arrow)
     for group in range(about.num_row_groups):
         for column in range(about.num_columns):
