@@ -34,12 +34,14 @@ class Address:
         port: TCP port; 0 is the usual one, or the next one that is free.
         token: The first part of every path; empty on the loopback address, which nobody else reaches.
         browser: Whether to open a browser.
+        theme: A style sheet with the colours of the stream; empty for the usual ones.
     """
 
     host: str = LOOPBACK
     port: int = 0
     token: str = ""
     browser: bool = False
+    theme: bytes = b""
 
     @classmethod
     def at(cls, host: str | None, port: int | None, browser: bool = False) -> Self:
@@ -193,7 +195,7 @@ class PageObserver:
         self._stamp = memory.ticks.newest  # goes on from lap to lap
 
     def __enter__(self) -> Self:
-        self._memory.write_note("begin", seed=self._seed)
+        self._memory.write_note("begin", seed=self._seed, tick=self._stamp)
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -1,8 +1,11 @@
 """The page's process during a drive: reads the shared memory, and makes pictures of it only while somebody looks."""
 
+import functools
 import json
 import math
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -20,6 +23,19 @@ _WIDEST_PX = 1280
 _GAME_QUALITY, _INPUT_QUALITY = 80, 92
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A tick of the last seconds.
+
+    Attributes:
+        row: Its numbers.
+        observation: Unpacks the network's input; may be called in any thread.
+    """
+
+    row: npt.NDArray[np.float64]
+    observation: Callable[[], Observation]
+
+
 class Live:
     """What a drive tells, in the form that viewers get.
 
@@ -34,6 +50,7 @@ class Live:
         self.ended = False
         self.seed: int | None = None
         self._memory = memory
+        self._lap = 0  # the last tick before this lap
         self._ticks = self._notes = self._inputs = self._frame = 0
         self._most = ticks
         self._rows: OrderedDict[int, npt.NDArray[np.float64]] = OrderedDict()
@@ -54,29 +71,32 @@ class Live:
         """
         return bool(self._read_notes() + self._read_ticks() + self._read_inputs(wanted) + self._read_frame(wanted))
 
-    def observation(self, stamp: int) -> tuple[int, Observation] | None:
-        """Return the network's input of a tick, or of the last one before it that is still known, and its stamp."""
-        stamps = [each for each in self._packed if each <= stamp]
-        return (stamps[-1], self._unpacked(stamps[-1])) if stamps else None
+    def observation(self, stamp: int | None) -> tuple[int, Observation] | None:
+        """Return the network's input of a tick, or of the last one before it that is known, and its stamp.
 
-    def newest_observation(self) -> tuple[int, Observation] | None:
-        """Return the newest network input and its stamp; None before the first one."""
-        return self._newest_input
+        Args:
+            stamp: The tick's number; None for the newest.
+        """
+        if stamp is None:
+            return self._newest_input
+        known = [each for each in self._packed if each <= stamp]
+        return (known[-1], self._unpack(self._packed[known[-1]])) if known else None
 
-    def history(self) -> list[tuple[npt.NDArray[np.float64], Observation]]:
-        """Return the remembered ticks that have a network input: rows and inputs, the oldest first."""
-        return [(self._rows[stamp], self._unpacked(stamp)) for stamp in self._packed if stamp in self._rows]
+    def remembered(self) -> "list[Remembered]":
+        """Return the ticks of this lap that have a network input, the oldest first."""
+        stamps = [stamp for stamp in self._packed if stamp in self._rows and stamp > self._lap]
+        return [Remembered(self._rows[each], functools.partial(self._unpack, self._packed[each])) for each in stamps]
 
-    def _unpacked(self, stamp: int) -> Observation:
+    def _unpack(self, packed: Any) -> Observation:
         shape = self.facts.observation_shape
-        data = self._codec.decompress(self._packed[stamp], math.prod(shape))
+        data = pa.Codec("zstd").decompress(packed, math.prod(shape))
         return np.frombuffer(data, np.uint8).reshape(shape)
 
     def _read_notes(self) -> int:
         self._notes, notes = self._memory.read_notes(self._notes)
         for note in notes:
             if note["kind"] == "begin":
-                self.seed = note.get("seed")
+                self.seed, self._lap = note.get("seed"), note.get("tick", 0)
             self.ended |= note["kind"] == "end"
             self.board.notes.add(json.dumps(note))
         return len(notes)

@@ -74,6 +74,7 @@ class Facts:
         observation_shape: Shape of the network's input.
         folder: The model's folder; empty if there is none.
         keep: Folder for episodes that are kept on demand.
+        made_s: When the weights were written, in seconds since 1970; 0 if unknown.
     """
 
     title: str
@@ -87,6 +88,7 @@ class Facts:
     observation_shape: tuple[int, int, int]
     folder: str = ""
     keep: str = "episodes"
+    made_s: float = 0.0
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -133,6 +133,8 @@ class Server:
         if path not in built_files() or request.method == "POST":
             return web.Response(status=HTTPStatus.NOT_FOUND, text="there is no such page\n", headers=HEADERS)
         content, kind = built_files()[path]
+        if path == "theme.css" and self._address.theme:
+            content = self._address.theme
         charset = None if kind.startswith("image") else "utf-8"
         return web.Response(body=content, content_type=kind, charset=charset, headers=HEADERS)
 

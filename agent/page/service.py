@@ -1,11 +1,14 @@
 """The page's process: ends with the program that started it, and yields the processor to it."""
 
 import asyncio
+import math
 import os
 import signal
 import sys
 import threading
-from contextlib import suppress
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -13,6 +16,8 @@ import cv2
 
 from agent.contract.errors import AgentError
 from agent.page.feed import Address
+from agent.page.insight import Insight
+from agent.page.keeping import keep
 from agent.page.live import Live
 from agent.page.records import Facts, PageMemory
 from agent.page.server import Server, serving
@@ -20,6 +25,7 @@ from agent.page.viewers import Viewer
 
 _POLL_S = 0.015
 """How often the shared memory is looked at: a third of a control period at 20 Hz and less than half of one at 30 Hz."""
+_KEEP_PERIOD_S = 10.0
 _NICE = 10  # the drive and the game come first
 
 
@@ -38,15 +44,22 @@ def serve_drive(link: "Connection[Any, Any]", facts: Facts, name: str, address: 
 
 async def _serve_drive(link: "Connection[Any, Any]", memory: PageMemory, address: Address) -> None:
     live = Live(memory)
+    insight = Insight(memory.facts, live.observation)
+    keeper = _Keeper(live)
 
     def hello() -> dict[str, Any]:
-        return {"type": "hello", "facts": memory.facts.to_dict(), "page": os.getpid()}
+        facts = memory.facts.to_dict()
+        return {"type": "hello", "facts": facts, "page": os.getpid(), "insight": insight.is_possible}
 
     async def answer(viewer: Viewer, message: dict[str, Any]) -> None:
-        pass
+        if "ask" in message:
+            viewer.say({"type": "alive"})
+        if message.get("keep") is True:
+            text, failed = await keeper.keep()
+            viewer.say({"type": "kept", "text": text, "failed": failed})
 
     server = Server(address, live.board, hello, answer)
-    async with serving(server):
+    async with serving(server), alongside(insight.serve(lambda: server.viewers)):
         gone = until_closed(link)
         with suppress(OSError):
             link.send(("ready", server.url))
@@ -60,6 +73,42 @@ async def _serve_drive(link: "Connection[Any, Any]", memory: PageMemory, address
         if live.read(frozenset()):  # the last words
             server.wake()
             await asyncio.sleep(0.05)
+
+
+class _Keeper:
+    """Keeps the last 30 s, one at a time, and not the same ticks again and again: that would fill the disk."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._is_busy = False
+        self._next_s = -math.inf
+
+    async def keep(self) -> tuple[str, bool]:
+        """Return what became of it, and whether it failed."""
+        if self._is_busy or time.monotonic() < self._next_s:
+            return f"kept moments ago, expected {_KEEP_PERIOD_S:.0f} s between two", True
+        self._is_busy = True
+        facts, seed, remembered = self._live.facts, self._live.seed, self._live.remembered()
+        try:
+            kept = await asyncio.to_thread(keep, facts, seed, remembered)
+        except (AgentError, OSError) as exc:
+            return str(exc), True
+        finally:
+            self._is_busy = False
+        self._next_s = time.monotonic() + _KEEP_PERIOD_S
+        return f"kept {kept.seconds:.0f} s: {kept.episode} and its film {kept.film.name}", False
+
+
+@asynccontextmanager
+async def alongside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do something else while the block runs."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 def until_closed(link: "Connection[Any, Any]") -> asyncio.Event:

@@ -85,16 +85,22 @@ class Viewer:
 
     Attributes:
         wants: Names of the pictures that it shows now.
+        at: The tick that it looks at; None while it looks at the newest.
+        output: The output whose evidence it wants; empty for the first.
+        layer: The layer whose maps it wants; empty for the last two.
     """
 
     def __init__(self, socket: web.WebSocketResponse, board: Board, hello: dict[str, Any]) -> None:
         self.wants: frozenset[str] = frozenset()
+        self.at: int | None = None
+        self.output = self.layer = ""
         self._socket = socket
         self._board = board
         self._hello = hello
         self._news = asyncio.Event()
         self._ticks = self._notes = 0
         self._pictures: dict[int, int] = {}
+        self._own: dict[int, bytes] = {}
         self._said: deque[str] = deque(maxlen=20)
         self._messages = 0
         self._second = 0
@@ -106,6 +112,11 @@ class Viewer:
     def say(self, message: dict[str, Any]) -> None:
         """Send a message to this viewer alone."""
         self._said.append(json.dumps(message))
+        self.wake()
+
+    def show(self, kind: int, stamp: float, picture: bytes) -> None:
+        """Send a picture to this viewer alone, in place of one that it has not got yet."""
+        self._own[kind] = _HEAD.pack(kind, stamp) + picture
         self.wake()
 
     async def close(self, code: int) -> None:
@@ -139,6 +150,8 @@ class Viewer:
         if rows := board.ticks.after(self._ticks):
             self._ticks = board.ticks.newest
             yield f'{{"type":"ticks","rows":[{",".join(rows)}]}}'
+        while self._own:
+            yield self._own.popitem()[1]
         for name in self.wants:
             kind = PICTURES[name]
             number, picture = board.picture(kind)
@@ -159,10 +172,17 @@ class Viewer:
             if not isinstance(content, dict):
                 await self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"expected a JSON object")
                 return
-            if isinstance(wants := content.get("wants"), list):
-                self.wants = frozenset(name for name in wants if isinstance(name, str)) & PICTURES.keys()
-                self.wake()
+            self._obey(content)
             yield content
+
+    def _obey(self, content: dict[str, Any]) -> None:
+        if not isinstance(wants := content.get("wants"), list):
+            return
+        self.wants = frozenset(name for name in wants if isinstance(name, str)) & PICTURES.keys()
+        at, output, layer = (content.get(name) for name in ("at", "output", "layer"))
+        self.at = at if type(at) is int else None
+        self.output, self.layer = (each if isinstance(each, str) else "" for each in (output, layer))
+        self.wake()
 
     def _is_in_time(self) -> bool:
         second = int(time.monotonic())

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.contract.controls import with_standard_axes
 from agent.contract.errors import AgentError
+from agent.contract.spec import WEIGHTS_FILE
+from agent.contract.untrusted import read_plain_file
 from agent.engines.registry import find_engine
 from agent.sessions.opening import Note, model_folder
 from agent.settings.shared import EngineSettings, PageSettings
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from agent.contract.profile import GameProfile
     from agent.page.feed import Address, Page
     from agent.policies.base import Policy
+
+_MOST_THEME_BYTES = 64_000
 
 
 @contextmanager
@@ -48,6 +53,7 @@ def page_of_drive(
     from agent.page.records import Facts
 
     spec = policy.spec
+    folder = model_folder(engine, profile.model_name).resolve() if _has_weights(policy.name) else None
     facts = Facts(
         title=profile.title,
         game=profile.name,
@@ -58,8 +64,9 @@ def page_of_drive(
         outputs=spec.output_names,
         axes=with_standard_axes(profile.axes),
         observation_shape=spec.observation_shape,
-        folder=str(model_folder(engine, profile.model_name).resolve()) if _has_weights(policy.name) else "",
+        folder="" if folder is None else str(folder),
         keep=str((keep or Path("episodes")).resolve()),
+        made_s=0.0 if folder is None else _written_s(folder / WEIGHTS_FILE),
     )
     with Page(facts, address_of(settings)) as page:
         note(f"the page: {page.url}")
@@ -70,7 +77,8 @@ def address_of(settings: PageSettings) -> "Address":
     """Return where to listen."""
     from agent.page.feed import Address, is_for_a_person
 
-    return Address.at(settings.page_host, settings.page, browser=is_for_a_person())
+    address = Address.at(settings.page_host, settings.page, browser=is_for_a_person())
+    return address if settings.page_theme is None else replace(address, theme=_theme(settings.page_theme))
 
 
 def _has_weights(engine: str) -> bool:
@@ -78,3 +86,20 @@ def _has_weights(engine: str) -> bool:
         return find_engine(engine).needs_weights
     except AgentError:  # no engine, such as an expert
         return False
+
+
+def _written_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _theme(path: Path) -> bytes:
+    try:
+        return read_plain_file(path, _MOST_THEME_BYTES)
+    except OSError as exc:
+        raise AgentError(
+            f"{path} cannot be read ({exc.strerror or exc}), expected a small CSS file with the colours of the stream. "
+            "Copy agent/page/front/src/theme.css, and change it."
+        ) from exc

@@ -122,6 +122,11 @@ class PageSettings(Settings):
         ),
     )
 
+    page_theme: Path | None = field(
+        default=None,
+        metadata=option("the colours of its /stream (.css)", path, metavar="FILE", group=PAGE),
+    )
+
     @property
     def has_page(self) -> bool:
         """Whether there is a page."""

@@ -149,8 +149,7 @@ def test_the_last_thirty_seconds_are_remembered_exactly(memory: PageMemory) -> N
         for index in range(800):  # 32 s
             observer.on_tick(driven(index, index * 40 * MS))
             live.read(frozenset())
-    history = live.history()
-    assert len(history) == 750
-    assert [int(row[0]) for row, _ in history] == list(range(51, 801))
-    assert all((observation == (row[0] - 1) % 256).all() for row, observation in history)
+    remembered = live.remembered()
+    assert [int(tick.row[0]) for tick in remembered] == list(range(51, 801))
+    assert all((tick.observation() == (tick.row[0] - 1) % 256).all() for tick in remembered)
     assert len(live.board.ticks.after(0)) == 750

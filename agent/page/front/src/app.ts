@@ -64,7 +64,10 @@ class App {
         }
         break;
       case "layers":
-        this.offerLayers(message.names);
+        this.offer("layer", [["the last two", ""], ...message.names.map((name): [string, string] => [name, name])]);
+        break;
+      case "insight":
+        this.say(message.problem);
         break;
       case "kept":
         this.say(message.text);
@@ -87,6 +90,8 @@ class App {
     const [height, width, channels] = facts.observation_shape;
     const several = channels > 3 ? `, ${channels / 3} pictures, the newest on the right` : "";
     element("input-size").textContent = `${width} × ${height} px${several}`;
+    this.offer("output", facts.outputs.map((name): [string, string] => [name, name]));
+    this.offer("layer", [["the last two", ""]]);
     this.makeCharts(facts);
   }
 
@@ -186,12 +191,11 @@ class App {
     });
   }
 
-  private offerLayers(names: string[]): void {
-    const select = element<HTMLSelectElement>("layer");
+  private offer(id: string, options: [string, string][]): void {
+    const select = element<HTMLSelectElement>(id);
     const chosen = select.value;
-    select.replaceChildren(...names.map((name) => new Option(name, name)));
-    if (names.includes(chosen)) select.value = chosen;
-    else select.value = names[names.length - 1] ?? "";
+    select.replaceChildren(...options.map(([text, value]) => new Option(text, value)));
+    if (options.some(([, value]) => value === chosen)) select.value = chosen;
   }
 
   private pause(stamp: number | null): void {

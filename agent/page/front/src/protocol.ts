@@ -12,7 +12,7 @@ export interface Facts {
   observation_shape: [number, number, number];
   folder: string;
   keep: string;
-  layers?: string[];
+  made_s: number;
 }
 
 export type Row = (number | null)[];
@@ -26,7 +26,9 @@ export type Message =
   | { type: "hello"; facts: Facts; page: number; insight?: boolean }
   | { type: "ticks"; rows: Row[] }
   | { type: "notes"; notes: Note[] }
-  | { type: "layers"; names: string[] }
+  | { type: "layers"; names: string[]; outputs: string[] }
+  | { type: "insight"; problem: string }
+  | { type: "alive" }
   | { type: "kept"; text: string; failed: boolean };
 
 export type PictureKind = "game" | "input" | "evidence" | "maps";
