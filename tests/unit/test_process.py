@@ -1,11 +1,13 @@
 """What is known about processes: when they started, how much memory they took."""
 
+import os
 import subprocess
 import sys
 import time
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 
 from agent.system.process import age_s, peak_memory_mb, pin_to
