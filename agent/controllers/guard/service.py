@@ -36,7 +36,8 @@ _UNREAD = 32  # unread reports: a moving stick makes 100 a second, so this is en
 
 # A terminal sends these signals to every process in it, the guard included. The guard ignores them: the agent ends it
 # by closing the pipe, and a stopped agent (Ctrl-Z) counts as a silent one.
-_TERMINAL_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK", "SIGQUIT", "SIGTSTP", "SIGTTIN", "SIGTTOU")
+_TERMINAL_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGTTIN", "SIGTTOU")
+_WINDOWS_SIGNAL = "SIGBREAK"
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def hold_controller(
     make_hands: Callable[[], AbstractContextManager[HumanDriver]] | None,
 ) -> None:
     """Hold the controller; the main function of the guard's process."""
-    for name in _TERMINAL_SIGNALS:
+    for name in (*_TERMINAL_SIGNALS, _WINDOWS_SIGNAL):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     own_session()
