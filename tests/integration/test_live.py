@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from live_kills import RATE_HZ, SPEC, picture, rows
 
-from agent.contract.controls import Controls
-from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.columns import EpisodeHeader
 from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import TrainingError
 from agent.contract.observation import Frame
-from agent.contract.spec import ModelSpec, outputs_named
 from agent.engines.registry import load_engine
 from agent.policies.base import untimed
 from agent.policies.stacked import policy_for
@@ -19,33 +18,20 @@ from training.live.config import LiveSettings
 from training.live.handover import check_probe, newest, read_handover
 from training.live.trainer import EPISODES, RoundEnd, Trainer
 
-SPEC = ModelSpec(
-    "pond", "pilotnet", "pond", width_px=32, height_px=16, rate_hz=20, outputs=outputs_named(("steering", "throttle"))
-)
 ROUND = 25
 
 
-def picture(steering: float) -> np.ndarray:
-    """Show where to steer by which half is the brighter one."""
-    pixels = np.full((16, 32, 3), 40, np.uint8)
-    pixels[:, :16] += np.uint8(90 * (1 - steering))
-    pixels[:, 16:] += np.uint8(90 * (1 + steering))
-    return pixels
-
-
-def record(folder: Path, seed: int, rows: int = 160) -> None:
-    steering = np.random.default_rng(seed).choice([-0.8, 0.0, 0.8], rows)
-    with EpisodeWriter(folder / EPISODES / f"pond-{seed}.parquet", EpisodeHeader("pond", "human", 20)) as writer:
-        for number, angle in enumerate(steering.tolist()):
-            controls = Controls(angle, float(angle == 0.0), 0.0)
-            writer.write(EpisodeRow(Frame(picture(angle), number * 50_000_000, number), controls, controls))
+def record(folder: Path, seed: int, count: int = 160) -> None:
+    with EpisodeWriter(folder / EPISODES / f"pond-{seed}.parquet", EpisodeHeader("pond", "human", RATE_HZ)) as writer:
+        for row in rows(count, seed):
+            writer.write(row)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("live")
     record(folder, 1)
-    record(folder, 2, rows=900)
+    record(folder, 2, 900)
     return folder
 
 

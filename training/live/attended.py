@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +25,7 @@ from agent.sessions.window_drive import WindowDrive, drive_window
 from agent.settings.drive import DriveSettings
 from agent.system.pacing import TickStats
 from training.live.config import LiveSettings
+from training.live.courtesy import Courtesy
 from training.live.interventions import Interventions
 from training.live.keeper import Keeper
 from training.live.ledger import Ledger
@@ -37,9 +38,6 @@ Note = Callable[[str], None]
 
 _LOOK_S = 0.25
 _SAID_EVERY_S = 10.0
-_MISSES = 2
-"""Deadlines that a drive may miss in a second before the trainer pauses."""
-_PAUSE_S = 5.0
 _STARVED = 0.15
 """Of a core: with less, a trainer that has samples is called starved."""
 
@@ -56,9 +54,7 @@ class AttendedReport:
         samples: Samples that arrived.
         rounds: Of the trainer.
         weights: The newest weights; None if none were handed over.
-        paused_s: Seconds for which the trainer paused, because the drive was late.
-        missed_running: Deadlines that the drive missed, and deadlines, while the trainer ran.
-        missed_paused: The same while it did not.
+        courtesy: For how long the trainer paused because the drive was late, and what it cost the drive.
         restarts: How often the trainer had to be started again.
     """
 
@@ -69,9 +65,7 @@ class AttendedReport:
     samples: int
     rounds: int
     weights: Path | None
-    paused_s: float
-    missed_running: tuple[int, int]
-    missed_paused: tuple[int, int]
+    courtesy: Courtesy
     restarts: int
 
     @property
@@ -96,16 +90,28 @@ class AttendedReport:
             f"{self.samples} samples, {self.rounds} rounds; the network drove for {self.alone_s / 60:.1f} minutes",
             f"interventions by minute of its own driving: {by_minute}",
         ]
-        for when, (missed, deadlines) in (("ran", self.missed_running), ("did not", self.missed_paused)):
-            lines.append(f"missed {missed} of {deadlines} deadlines while the trainer {when}")
+        for when, counted in (("trained", self.courtesy.while_training), ("did not", self.courtesy.otherwise)):
+            lines.append(f"missed {counted.missed} of {counted.deadlines} deadlines while the trainer {when}")
         if self.weights is not None:
             lines.append(f"next: python -m agent drive --game {self.drive.game} --weights {self.weights}")
         return lines
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        values = {name: getattr(self, name) for name in self.__slots__ if name not in ("drive", "weights")}
-        return {**values, "weights": None if self.weights is None else str(self.weights), "drive": self.drive.to_dict()}
+        courtesy = self.courtesy
+        return {
+            "minutes": self.minutes,
+            "interventions": self.interventions,
+            "alone_s": self.alone_s,
+            "samples": self.samples,
+            "rounds": self.rounds,
+            "weights": None if self.weights is None else str(self.weights),
+            "trainer_paused_s": courtesy.paused_s,
+            "while_training": asdict(courtesy.while_training),
+            "otherwise": asdict(courtesy.otherwise),
+            "restarts": self.restarts,
+            "drive": self.drive.to_dict(),
+        }
 
 
 def learn_attended(settings: LiveSettings, note: Note = lambda line: None) -> AttendedReport:
@@ -225,11 +231,8 @@ class _Desk:
         self._told = Told()
         self._weights: Path | None = None
         self._stats: TickStats | None = None
-        self._seen = (0, 0)  # deadlines missed, and deadlines
-        self._missed = {True: [0, 0], False: [0, 0]}  # by whether the trainer ran
-        self._paused_until_s: float | None = None
-        self.paused_s = 0.0
-        self._said_s = self._looked_s = time.monotonic()
+        self.courtesy = Courtesy()
+        self._said_s = time.monotonic()
         self._over = threading.Event()
         self._trainer = Keeper("trainer", run_trainer, (settings, spec, profile.mirrored), note)
         self._thread = threading.Thread(target=self._work, name="trainer's keeper", daemon=True)
@@ -258,9 +261,7 @@ class _Desk:
             samples=self._told.arrived,
             rounds=self._ledger.rounds,
             weights=self._weights,
-            paused_s=self.paused_s,
-            missed_running=(self._missed[True][0], self._missed[True][1]),
-            missed_paused=(self._missed[False][0], self._missed[False][1]),
+            courtesy=self.courtesy,
             restarts=self._trainer.restarts,
         )
 
@@ -289,25 +290,12 @@ class _Desk:
 
     def _yield(self) -> None:
         """Pause the trainer while the drive is late."""
-        now_s = time.monotonic()
-        if self._stats is None or now_s - self._looked_s < 1.0:
+        if self._stats is None:
             return
-        passed_s, self._looked_s = now_s - self._looked_s, now_s
-        missed, deadlines = self._stats.missed, self._stats.deadlines
-        new = missed - self._seen[0], deadlines - self._seen[1]
-        self._seen = missed, deadlines
-        runs = self._paused_until_s is None and self._told.state == "training"
-        self._missed[runs][0] += new[0]
-        self._missed[runs][1] += new[1]
-        if self._paused_until_s is not None:
-            self.paused_s += passed_s
-        if new[0] >= _MISSES:
-            if self._paused_until_s is None:
-                self._trainer.tell("pause")
-            self._paused_until_s = now_s + _PAUSE_S
-        elif self._paused_until_s is not None and now_s > self._paused_until_s:
-            self._paused_until_s = None
-            self._trainer.tell("go")
+        trains = self._told.state == "training"
+        order = self.courtesy.look(time.monotonic(), self._stats.missed, self._stats.deadlines, trains)
+        if order is not None:
+            self._trainer.tell(order)
 
     def _describe(self) -> str:
         player, counted = self._seat.player, self._seat.interventions
@@ -319,7 +307,7 @@ class _Desk:
         starved = ""
         if self._told.state == "training" and self._told.processor_share < _STARVED:
             starved = " | the trainer is starved: the game and the drive leave it too little"
-        elif self._paused_until_s is not None:
+        elif self.courtesy.is_paused:
             starved = " | the trainer pauses: the drive is late"
         corrections = f" | corrections {self._told.corrections}" if self._told.corrections else ""
         return f"{line}{corrections} | {describe(self._told)}{starved}"

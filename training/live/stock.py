@@ -45,6 +45,7 @@ class Stock:
 
     Attributes:
         arrived: Samples to learn from that arrived, before a restart too.
+        held_out: Samples to judge by that arrived, before a restart too.
         drawn: Samples that were drawn.
         places: How far the episodes had been read when the storage was last written.
     """
@@ -58,7 +59,7 @@ class Stock:
         start: int = 1000,
         weight: float = 3.0,
     ) -> None:
-        self.arrived = self.drawn = 0
+        self.arrived = self.held_out = self.drawn = 0
         self.places: dict[str, Place] = {}
         self._outputs = outputs
         self._folder = folder
@@ -118,6 +119,7 @@ class Stock:
         """Take a sample. Only what is written by :meth:`save` is there after a restart."""
         self._take(arrival)
         if arrival.held_out:
+            self.held_out += 1
             self._storages["judges"].append(arrival.sample)
             return
         self.arrived += 1
@@ -150,7 +152,7 @@ class Stock:
         try:
             for storage in self._storages.values():
                 storage.flush()
-            state = {"arrived": self.arrived, "drawn": self.drawn}
+            state = {"arrived": self.arrived, "held_out": self.held_out, "drawn": self.drawn}
             read = {name: asdict(place) for name, place in places.items()}
             replace_file(self._folder / PLACES, json.dumps({**state, "places": read}))
         except Exception as exc:  # safetensors has an error of its own for a full disk
@@ -163,7 +165,8 @@ class Stock:
             try:
                 state = json.loads(path.read_text(encoding="utf-8"))
                 self.places = {name: Place(**place) for name, place in state["places"].items()}
-                self.arrived, self.drawn = int(state["arrived"]), int(state["drawn"])
+                self.arrived, self.held_out = int(state["arrived"]), int(state["held_out"])
+                self.drawn = int(state["drawn"])
             except (ValueError, KeyError, TypeError) as exc:
                 raise TrainingError(f"{path} is damaged ({exc}). Delete it: the episodes are read again.") from exc
         for name, storage in self._storages.items():

@@ -41,6 +41,7 @@ class Told:
         round: Rounds done.
         steps: Steps done.
         arrived: Samples to learn from that arrived.
+        held_out: Samples to judge by that arrived.
         corrections: Corrections that count more.
         passes: How often each sample has been fed, on average.
         levels: Samples in each output's buffer.
@@ -55,6 +56,7 @@ class Told:
     round: int = 0
     steps: int = 0
     arrived: int = 0
+    held_out: int = 0
     corrections: int = 0
     passes: float = 0.0
     levels: dict[str, int] = field(default_factory=dict)
@@ -335,6 +337,7 @@ class _Loop:
             round=trainer.learner.round,
             steps=trainer.learner.steps,
             arrived=stock.arrived,
+            held_out=stock.held_out,
             corrections=stock.corrections,
             passes=stock.passes,
             levels=stock.levels,
