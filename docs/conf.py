@@ -46,6 +46,7 @@ _CONTENTS = {
 
 docs/your-own-game
 docs/live-learning
+docs/cluster
 docs/profiles
 docs/commands
 docs/page

@@ -52,8 +52,7 @@ def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
     Yields:
         Where to write. Two processes get two paths.
     """
-    if path.is_symlink():  # what a link leads to is replaced, not the link
-        path = Path(os.path.realpath(path))  # not of every path: Wine fails at those above 260 characters
+    path = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
     partial = path.with_name(f".{path.name}.{os.getpid()}-{next(_NUMBERS)}.partial")
     try:
         yield partial

@@ -81,6 +81,10 @@ def evaluate(
     game = find_game(settings.game)
     tracks = settings.tracks or len(settings.track or game.track_names) or 10
     seeds = range(settings.seed_start, settings.seed_start + tracks)
+    if settings.ray is not None:
+        from agent.sessions.evaluate_far import evaluate_far
+
+        return evaluate_far(settings, game, seeds, progress, note)
     run = _RealTimeRun if settings.real_time else _LockstepRun
     return run(settings, game, seeds, progress, note).run()
 

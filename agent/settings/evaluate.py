@@ -7,7 +7,7 @@ from typing import Literal
 from agent.contract.errors import GameError
 from agent.settings.base import option
 from agent.settings.checks import at_least_one, path, text, track_seed
-from agent.settings.shared import DRIVER_HELP, DRIVERS, EngineSettings, GameSettings, RateSettings
+from agent.settings.shared import CLUSTER, DRIVER_HELP, DRIVERS, EngineSettings, GameSettings, RateSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,15 @@ class EvaluateSettings(GameSettings, EngineSettings, RateSettings):
         default=None, metadata=option("film every track into this folder (.mp4)", path, metavar="DIR")
     )
 
+    ray: str | None = field(default=None, metadata=CLUSTER)
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.ray is not None and (self.real_time or self.video is not None or self.driver == "expert"):
+            raise GameError(
+                "--ray has the network drive tracks on other nodes, in lockstep and without films: expected none of "
+                "--real-time, --video and --driver expert beside it. Leave them out."
+            )
         if self.driver == "expert" and self.real_time:
             raise GameError(
                 "--driver expert reads the game's own state, but with --real-time the game is in another process: "

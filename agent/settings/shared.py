@@ -32,6 +32,16 @@ DRIVER_HELP = (
 )
 
 
+CLUSTER = option(
+    "share the tracks out over a Ray cluster: HOST:PORT of its head, or without it the cores of this machine "
+    "(docs/cluster.md; `pip install '.[ray]'`)",
+    text,
+    metavar="HOST:PORT",
+    bare="local",
+)
+"""The option ``--ray``."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class GameSettings(Settings):
     """Which game."""

@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
 from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -22,6 +24,7 @@ from agent.contract.locks import is_claimed
 from agent.contract.spec import WEIGHTS_FILE
 from agent.engines.base import Engine
 from agent.engines.registry import load_engine
+from agent.system.cluster import connected, folder_of, read_folder
 from training.collecting.config import CollectConfig
 from training.collecting.courses import find_course
 from training.collecting.disturbances import disturb
@@ -50,6 +53,9 @@ def collect(config: CollectConfig, progress: Callable[[int, float], None] | None
     _claim_folder(config)
     seeds = range(config.seed_start, config.seed_start + config.episodes)
     missing = [seed for seed in seeds if not _path(config, seed).exists()]
+    if config.ray is not None:
+        collect_far(config, missing, progress)
+        return [_path(config, seed) for seed in seeds]
     together = EPISODES if config.disguise else 1
     groups = [list(group) for _, group in groupby(missing, lambda seed: seed // together)]
     try:
@@ -68,6 +74,46 @@ def collect(config: CollectConfig, progress: Callable[[int, float], None] | None
         with suppress(OSError):  # never made, or in use by another collection
             _unfinished(config, config.seed_start).parent.rmdir()
     return [_path(config, seed) for seed in seeds]
+
+
+def collect_far(config: CollectConfig, seeds: Sequence[int], progress: Callable[[int, float], None] | None) -> None:
+    """Record episodes on the nodes of a Ray cluster; each is written here as it is finished.
+
+    Raises:
+        AgentError: If there is no such cluster, or an episode cannot be recorded or written.
+    """
+    assert config.ray is not None
+    files = {} if config.weights is None else read_folder(config.weights)
+    errand = Errand(replace(config, folder=Path(), weights=None, workers=1, ray=None), files)
+    with connected(config.ray) as cluster:
+        for seed, (episode_return, content) in cluster.share_out(record_far, errand, seeds):
+            try:
+                replace_file(_path(config, seed), content)
+            except OSError as exc:
+                raise TrainingError(f"{_path(config, seed)} cannot be written ({exc.strerror}). Free space.") from exc
+            if progress is not None:
+                progress(seed, episode_return)
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What every node has to know.
+
+    Attributes:
+        config: What to record.
+        files: The files of the network that drives; none: the expert drives.
+    """
+
+    config: CollectConfig
+    files: Mapping[str, bytes]
+
+
+def record_far(errand: Errand, seed: int) -> tuple[float, bytes]:
+    """Record an episode and return its return and its file's bytes; what runs on a node."""
+    weights = folder_of(errand.files) if errand.files else None
+    with tempfile.TemporaryDirectory(prefix="hoodcam-") as folder:
+        config = replace(errand.config, folder=Path(folder), weights=weights)
+        return record_episode(config, seed), _path(config, seed).read_bytes()
 
 
 def _record_group(config: CollectConfig, seeds: Sequence[int]) -> list[float]:

@@ -8,6 +8,7 @@ from agent.contract.errors import TrainingError
 from agent.contract.spec import WEIGHTS_FILE, ModelSpec
 from agent.settings.base import Settings, option
 from agent.settings.checks import at_least_one, number, path, text, whole
+from agent.settings.shared import CLUSTER
 from training.collecting.courses import GAMES, check_game, check_tracks, find_course
 from training.data.held_out import HELD_OUT_SEED
 
@@ -42,6 +43,7 @@ class CollectConfig(Settings):
         tracks: Names of the tracks, for a game whose tracks have names; seeds take turns with them. Empty for all that
             may be trained on.
         expert: Name of the expert that labels, and that drives without ``weights``; empty for the game's usual expert.
+        ray: Address of a Ray cluster whose nodes record, see :mod:`agent.system.cluster`; None: processes here do.
         disguise: Whether the game is repainted for every ``repaint_supertuxkart.EPISODES`` consecutive seeds.
 
     Raises:
@@ -85,6 +87,7 @@ class CollectConfig(Settings):
             metavar="NAME",
         ),
     )
+    ray: str | None = field(default=None, metadata=CLUSTER)
     disguise: bool = field(
         default=False,
         metadata=option(
@@ -101,6 +104,8 @@ class CollectConfig(Settings):
                 f"seeds from 0 to {HELD_OUT_SEED - 1}: higher ones are kept for judging. Start lower or record fewer."
             )
         check_tracks(self.game, self.tracks)
+        if self.ray is not None and self.disguise:
+            raise TrainingError("--ray records on other nodes, whose games --disguise does not repaint. Leave one out.")
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that decide how a track is recorded; they are stored beside the episodes.
