@@ -21,6 +21,7 @@ COMMANDS = tuple(
         ("compare", "compare two drivers on the tracks that both drove, with a confidence interval"),
         ("replay", "run the network over a recording: errors, correlations, stage times"),
         ("occlusion", "show what the network looks at: cover parts of pictures in turn and draw a map"),
+        ("page", "show recordings and trainings in the browser: look, mark, delete"),
         ("episodes", "list recorded episodes, check them and repair them"),
         ("bench", "time every stage and every engine in turn, and the best that OpenVINO reaches"),
         ("pace", "measure how evenly the loop keeps its rate, with the processor idle and with every core busy"),

@@ -93,7 +93,7 @@ class Page:
             memory.touch()
             arguments = (self.facts, memory.name, self._address, self._started_ns)
             self._child = start_child(_serve, arguments, "page")
-            self.url = _wait_until_ready(self._child)
+            self.url = wait_until_ready(self._child)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -144,7 +144,12 @@ def _serve(link: "Connection[Any, Any]", *arguments: Any) -> None:
     serve_drive(link, *arguments)
 
 
-def _wait_until_ready(child: Child) -> str:
+def wait_until_ready(child: Child) -> str:
+    """Return the address of a page's process.
+
+    Raises:
+        AgentError: If it cannot listen there, or does not start.
+    """
     try:
         if child.link.poll(_READY_TIMEOUT_S):
             what, details = child.link.recv()

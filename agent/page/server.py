@@ -28,7 +28,7 @@ _TYPES = {
     ".json": "application/json",
     ".svg": "image/svg+xml",
 }
-_PAGES = {"": "index.html", "stream": "stream.html"}
+_PAGES = {"stream": "stream.html"}
 _FAREWELL_S = 0.3  # how long a viewer may take to answer a farewell; one that floods never does
 _IN_USE = {errno.EADDRINUSE, errno.EACCES}
 
@@ -55,6 +55,7 @@ class Server:
         hello: Makes the first message of each viewer.
         answer: Acts on their messages.
         handlers: Further paths, and who answers them.
+        home: The file that is served at the address itself.
 
     Attributes:
         viewers: Those who look now.
@@ -68,6 +69,7 @@ class Server:
         hello: Callable[[], dict[str, Any]],
         answer: Answer,
         handlers: dict[str, Handler] | None = None,
+        home: str = "index.html",
     ) -> None:
         self.viewers: set[Viewer] = set()
         self.url = ""
@@ -76,6 +78,7 @@ class Server:
         self._hello = hello
         self._answer = answer
         self._handlers = {"live": self._live, **(handlers or {})}
+        self._home = home
         self._gate = Gate(address.host, address.port, address.token)
 
     @property
@@ -94,7 +97,7 @@ class Server:
         Raises:
             AgentError: If the address cannot be listened at.
         """
-        app = web.Application(client_max_size=64_000)
+        app = web.Application(client_max_size=300_000)
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await runner.setup()
@@ -124,7 +127,7 @@ class Server:
         refusal = self._gate.refusal(request.method, request.path, request.headers)
         if refusal is not None:
             return web.Response(status=refusal.status, text=f"{refusal.reason}\n", headers=HEADERS)
-        path = self._gate.inside(request.path) or ""
+        path = self._gate.inside(request.path) or self._home
         if path in self._handlers:
             response = await self._handlers[path](request)
             if not response.prepared:

@@ -40,7 +40,7 @@ def test_the_page_and_its_files_are_served_with_strict_headers() -> None:
         for path, kind in (("", "text/html"), ("app.js", "text/javascript"), ("app.css", "text/css")):
             async with session.get(server.url + path) as answer:
                 assert (answer.status, answer.content_type) == (200, kind)
-                assert (await answer.read()) == built_files()[path][0]
+                assert (await answer.read()) == built_files()[path or "index.html"][0]
                 assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
                 assert answer.headers["X-Content-Type-Options"] == "nosniff"
                 assert "Set-Cookie" not in answer.headers

@@ -1,6 +1,7 @@
 """Which rows are learnt from, and which are held out."""
 
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +19,9 @@ class _Episode(SimpleNamespace):
 
 
 def episode(driver: str, *intervention: bool) -> Any:
-    return _Episode(header=SimpleNamespace(driver=driver), intervention=np.array(intervention))
+    return _Episode(
+        header=SimpleNamespace(driver=driver), intervention=np.array(intervention), path=Path("nowhere.parquet")
+    )
 
 
 @pytest.mark.parametrize("driver", ["policy:carracing", "replayed:a"])

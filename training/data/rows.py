@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import numpy.typing as npt
 
+from agent.contract.episodes.edits import good_rows
 from agent.contract.episodes.reading import Episode
 
 Rows = npt.NDArray[np.int64]
@@ -26,8 +27,8 @@ _NETWORKS = ("policy:", "replayed:")
 _LEAST_ROWS = 8  # fewer are trained on whole
 
 
-def labelled_rows(episode: Episode, own_driving: bool = False) -> Rows:
-    """Return the rows whose controls are what a driver should do.
+def labelled_rows(episode: Episode, own_driving: bool = False, edited: bool = True) -> Rows:
+    """Return the rows whose controls are what a driver should do, without those that are marked as bad.
 
     While a network drove (``drive --record``), these are the rows of a person who had taken over: from the first row
     after taking over to the last before giving back. The rows before are the mistake that made the person take over,
@@ -36,10 +37,15 @@ def labelled_rows(episode: Episode, own_driving: bool = False) -> Rows:
     Args:
         episode: Any episode.
         own_driving: Take the network's own rows as well.
+        edited: Leave out the spans of the edit list beside the episode.
+
+    Raises:
+        EpisodeError: If the edit list is damaged.
     """
-    if own_driving or not episode.header.driver.startswith(_NETWORKS):
-        return np.arange(len(episode))
-    return np.flatnonzero(episode.intervention)
+    rows = np.ones(len(episode), bool)
+    if not own_driving and episode.header.driver.startswith(_NETWORKS):
+        rows = np.array(episode.intervention)
+    return np.flatnonzero(rows & good_rows(episode.path, len(episode)) if edited else rows)
 
 
 def hold_out(rows: int, rate_hz: float, name: str) -> tuple[Rows, Rows]:

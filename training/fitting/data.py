@@ -69,14 +69,16 @@ def _share_out(
     """Return the rows of each episode to train on, and those to validate by."""
     train: list[Rows] = []
     validate: list[Rows] = []
-    rows = corrections = driven = 0
+    rows = corrections = driven = bad = 0
     for index, path in enumerate(paths):
         episode = Episode.open(path)
         labelled = labelled_rows(episode, config.own_driving)
         rows += len(episode)
-        if len(labelled_rows(episode)) < len(episode):
+        bad += len(labelled_rows(episode, config.own_driving, edited=False)) - len(labelled)
+        known = labelled_rows(episode, edited=False)
+        if len(known) < len(episode):
             driven += len(episode)
-            corrections += len(labelled_rows(episode))
+            corrections += len(known)
         if config.validation_episodes:
             chosen, held_out = labelled, labelled[:0]
             if index < config.validation_episodes:
@@ -85,6 +87,8 @@ def _share_out(
             chosen, held_out = (labelled[part] for part in hold_out(len(labelled), episode.header.rate_hz, path.name))
         train.append(chosen)
         validate.append(held_out)
+    if bad:
+        report(f"{bad} rows are marked as bad in edit lists beside the episodes, and are left out")
     if driven and config.own_driving:
         report(f"{driven - corrections} of {rows} rows are the network's own driving, and are learnt from as asked for")
     elif driven:
