@@ -67,6 +67,30 @@ def test_a_part_that_fails_again_and_again_is_an_error_in_its_own_words() -> Non
     assert keeper.restarts == 2
 
 
+def work_once(link: "Connection[Any, Any]", folder: str) -> None:
+    """Work the first time, and find the disk full ever after."""
+    place = Path(folder) / "worked"
+    if place.exists():
+        link.send("no space left on the device")
+        return
+    place.touch()
+    link.send(1)
+
+
+def test_a_part_that_worked_before_is_tried_again_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.live.keeper._REST_S", 0.2)
+    monkeypatch.setattr("training.live.keeper._FAILURES", 1)
+    said: list[str] = []
+    keeper = Keeper("worker", work_once, (str(tmp_path),), said.append)
+    try:
+        hear(keeper, lambda: keeper.restarts == 2)
+        assert said[-1] == "the worker ended (no space left on the device), and is started again in 0 s"
+        (tmp_path / "worked").unlink()  # there is room again
+        assert hear(keeper, lambda: keeper.back_s is not None) == [1]
+    finally:
+        keeper.end()
+
+
 @pytest.mark.slow
 def test_from_nothing_to_a_drive_by_one_command_with_parts_killed_on_the_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

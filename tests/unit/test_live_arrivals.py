@@ -129,6 +129,18 @@ def test_a_track_that_is_kept_for_judging_is_left_out(tmp_path: Path) -> None:
     assert "kept for judging" in arrivals.problems["judging"]
 
 
+def test_an_episode_that_was_deleted_is_forgotten(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        with record(tmp_path, name) as writer:
+            writer.write(row(1))
+    arrivals = Arrivals(tmp_path, SPEC)
+    assert len(arrivals.take(10)) == 2
+    (tmp_path / "a.parquet").unlink()
+    arrivals.forget_deleted()
+    assert list(arrivals.places) == ["b"]
+    assert arrivals.take(10) == []
+
+
 def test_a_damaged_episode_does_not_keep_the_others_away(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"nothing")
     with record(tmp_path, "b") as writer:

@@ -99,6 +99,12 @@ class Arrivals:
         self._recordings: dict[str, _Tail] = {}
         self._waiting: Iterator[Arrival] = iter(())
 
+    def forget_deleted(self) -> None:
+        """Forget how far episodes were read that are not there any more."""
+        there = {path.stem for path in self._folder.iterdir()} if self._folder.is_dir() else set()
+        self.places = {name: place for name, place in self.places.items() if name in there}
+        self._done &= there
+
     def take(self, most: int) -> list[Arrival]:
         """Return the next samples, oldest episodes first; fewer than ``most`` where no more are there."""
         taken: list[Arrival] = []

@@ -57,11 +57,11 @@ def run_collector(link: "Connection[Any, Any]", settings: LiveSettings, index: i
         os.nice(min(19, settings.nice + 1))
     try:
         collector = Collector(settings)
-        seed = settings.seed_start + index
+        seed = collector.first_seed(index)
         while not link.poll():
             if seed >= HELD_OUT_SEED:
                 raise TrainingError(f"track {seed} is kept for judging. Start with a lower --seed-start.")
-            if seed not in settings.driven_tracks and not collector.has(seed):
+            if seed not in settings.driven_tracks:
                 driven = collector.record(seed, lambda: bool(link.poll()))
                 if driven is not None:
                     link.send(driven)
@@ -87,10 +87,20 @@ class Collector:
         self._engine: Engine | None = None
         self._weights: Path | None = None
 
-    def has(self, seed: int) -> bool:
-        """Return whether a track was driven, or was being driven when its collector was killed."""
-        path = self._path(seed)
-        return path.exists() or path.with_suffix(RECORDING_SUFFIX).exists()
+    def first_seed(self, index: int) -> int:
+        """Return the track that a collector begins with: one of its own, after all that were ever driven here.
+
+        The oldest episodes may have been deleted, so it does not help to look which are missing.
+
+        Args:
+            index: Of the collector, from 0.
+        """
+        settings = self._settings
+        found = [*self._folder.glob(f"*{SEALED_SUFFIX}"), *self._folder.glob(f"*{RECORDING_SUFFIX}")]
+        numbers = [path.stem.rpartition("-")[2] for path in found]
+        after = max((int(number) + 1 for number in numbers if number.isdigit()), default=settings.seed_start)
+        rounds = -(-max(0, after - settings.seed_start - index) // settings.collectors)
+        return settings.seed_start + index + rounds * settings.collectors
 
     def record(self, seed: int, until: Any = lambda: False) -> Driven | None:
         """Drive a track and record it; return None if told to end on the way.

@@ -13,13 +13,16 @@ _log = logging.getLogger(__name__)
 _SOON_S = 5.0
 _FAILURES = 3
 """Failures in a row, none of which was later than some seconds after the start or did anything before."""
+_REST_S = 30.0
+"""How long a part that worked before and fails again and again is left alone, as on a full disk."""
 
 
 class Keeper:
     """Keeps a process going.
 
     A process that is killed is started again at once. One that says why it ends (its last message is a text) is started
-    again too, but not for ever: the third time in a row is an error.
+    again too. The third time in a row is an error, if it has never done anything; otherwise it is started again after
+    half a minute each time, as where a disk is full.
 
     Args:
         name: What it is called.
@@ -43,6 +46,8 @@ class Keeper:
         self._note = note
         self._ended_s: float | None = None
         self._failures = 0
+        self._has_worked = False
+        self._rests_until_s: float | None = None
         self._start()
 
     @property
@@ -57,6 +62,11 @@ class Keeper:
             TrainingError: If it fails again and again; with its own words.
         """
         heard: list[Any] = []
+        if self._rests_until_s is not None:
+            if time.monotonic() < self._rests_until_s:
+                return heard
+            self._rests_until_s = None
+            self._start()
         try:
             while self._child.link.poll():
                 word = self._child.link.recv()
@@ -67,7 +77,7 @@ class Keeper:
         except (EOFError, OSError):
             self._revive(self._problem)
         if heard:
-            self._failures = 0
+            self._failures, self._has_worked = 0, True
             if self._ended_s is not None:
                 self.back_s, self._ended_s = time.monotonic() - self._ended_s, None
                 self._note(f"the {self._name} is back after {self.back_s:.1f} s")
@@ -102,13 +112,18 @@ class Keeper:
         code = self._child.process.exitcode
         ended_soon = time.monotonic() - self._started_s < _SOON_S
         self._failures += bool(problem) or ended_soon
-        if self._failures >= _FAILURES:
-            raise TrainingError(
-                problem or f"the {self._name} ended {_FAILURES} times as soon as it began (exit {code})."
-            )
+        fails = self._failures >= _FAILURES
+        if fails and not self._has_worked:
+            often = f"the {self._name} ended {_FAILURES} times as soon as it began (exit code {code})."
+            raise TrainingError(problem or often)
         self.restarts += 1
         self._ended_s = time.monotonic()
-        self._note(f"the {self._name} ended ({problem or f'exit code {code}'}), and is started again")
+        why = problem or f"exit code {code}"
+        if fails:
+            self._rests_until_s = self._ended_s + _REST_S
+            self._note(f"the {self._name} ended ({why}), and is started again in {_REST_S:.0f} s")
+            return
+        self._note(f"the {self._name} ended ({why}), and is started again")
         self._start()
 
     def _start(self) -> None:

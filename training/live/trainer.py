@@ -204,6 +204,7 @@ class Trainer:
         else:
             weights = self._hand_over(loss)
         seconds = time.monotonic() - self._started_s
+        self._arrivals.forget_deleted()
         self.save()
         row = self._cost(seconds) | self._means() | row
         self.log("round", learner.steps, row)

@@ -1,10 +1,12 @@
 """A live training from its settings: which kind of game it is decides who drives."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from training.collecting.courses import GAMES
 from training.live.config import LiveSettings
+from training.sessions.fit import weights_file
 
 if TYPE_CHECKING:
     from training.live.attended import AttendedReport
@@ -26,6 +28,7 @@ def learn_live(settings: LiveSettings, note: Note = lambda line: None) -> "LiveR
     Raises:
         AgentError: If it could not begin, or a part of it fails again and again.
     """
+    settings = replace(settings, init=weights_file(settings.init))
     if settings.game in GAMES:
         from training.live.unattended import learn_unattended
 
