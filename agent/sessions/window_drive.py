@@ -118,7 +118,7 @@ def drive_window(
         rate_hz, inference_s = settle_rate(settings.rate, policy, note)
         page = stack.enter_context(page_of_drive(settings, settings, profile, policy, rate_hz, settings.record, note))
         pacer = Pacer(1.0 / rate_hz)
-        takeover, stuck = _helpers(controller, profile, pacer.period_s)
+        takeover, stuck = _takeover_and_stuck(controller, profile, pacer.period_s)
         first, summary = FirstDecision(), DriveSummary(pacer.stats)
         outputs = output_observers(settings, profile.name, profile.axes, policy, rate_hz, None, files)
         further = [each.of(pacer.stats) for each in (health, page) if each is not None]
@@ -144,7 +144,7 @@ def drive_window(
     )
 
 
-def _helpers(
+def _takeover_and_stuck(
     controller: Controller, profile: GameProfile, period_s: float
 ) -> tuple[Callable[[], Controls | None], StuckWatch | None]:
     """Return who may take over and what frees a stuck car; without a guard, nobody and nothing."""
