@@ -1,4 +1,4 @@
-"""What stands between this machine and a car that drives: each thing looked at, with what to do about it."""
+"""Checks everything that a drive needs on this machine, and says how to fix what is wrong."""
 
 import platform
 import time
@@ -43,12 +43,12 @@ _REPEATED_SHARE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: What.
-        verdict: ``warning`` where driving works all the same, or may.
-        text: What was found; where it is not OK also what was expected and what to do.
+        name: What was checked.
+        verdict: ``warning`` if driving works, or may work, in spite of it.
+        text: What was found; unless it is OK, also what was expected and what to do.
     """
 
     name: str
@@ -64,13 +64,13 @@ def examine(
     save: Callable[[Path, Pixels], None],
     test_pad: bool = True,
 ) -> Iterator[Finding]:
-    """Look at everything in turn and yield what was found; nothing that is wrong ends the round.
+    """Make one check after the other and yield the results; a check that fails does not end the others.
 
     Args:
-        profile: The game to look for; None looks at the machine alone.
-        capture: Where its picture is; None for a game that hands its pictures over.
-        load_engine: Loads the network for it; None leaves it out.
-        picture: Gets what is captured.
+        profile: The game to look for; None checks only the machine.
+        capture: Where the game's picture is; None for a game that runs in this process.
+        load_engine: Loads the network for the game; None leaves the network out.
+        picture: The file for a captured picture; None writes none.
         save: Writes a picture to a file.
         test_pad: Whether to plug the virtual gamepad in.
     """
@@ -184,7 +184,7 @@ def _pictures(
 
 
 def _gamepad(profile: GameProfile | None) -> Iterator[Finding]:
-    """Plug the pad in, move its stick, and see whether a program like a game reads that."""
+    """Plug the pad in, move its stick, and check whether a program such as a game reads it."""
     needed = profile is None or (profile.capture is not None and profile.controller == "gamepad")
     with GamepadInput() as game:
         before = game.instances()
@@ -225,7 +225,7 @@ def _until(happened: Callable[[], object]) -> bool:
 
 
 def _keys(profile: GameProfile | None) -> Iterator[Finding]:
-    """Press a key that does nothing, hear it, and look up those that drive."""
+    """Press a key that does nothing, check that it is heard, and look up the driving keys."""
     needed = profile is not None and profile.controller == "keyboard"
     verdict: Verdict = "failed" if needed else "warning"
     keys = profile.keys if profile is not None else KeyMap()
@@ -242,7 +242,7 @@ def _keys(profile: GameProfile | None) -> Iterator[Finding]:
     except AgentError as exc:
         yield Finding("keys", verdict, str(exc))
         return
-    except Exception as exc:  # the desktop's own, such as a server without XTEST
+    except Exception as exc:  # an error of the desktop's, such as a server without XTEST
         yield Finding("keys", verdict, f"keys cannot be pressed ({_line(exc)}), expected a desktop that takes them.")
         return
     if arrived:
@@ -254,7 +254,7 @@ def _keys(profile: GameProfile | None) -> Iterator[Finding]:
 
 
 def _person(profile: GameProfile) -> Finding:
-    """Look at what a person would drive with, to record themselves or to take over."""
+    """Look for the device that a person would drive with, to record themselves or to take over."""
     with GamepadInput() as pad:
         unheard = pad.unheard()
         if unheard is None:
@@ -295,11 +295,11 @@ def _line(exc: Exception) -> str:
 
 
 def diagnose(settings: DoctorSettings, note: Note = ignore) -> Iterator[Finding]:
-    """Do what ``python -m agent doctor`` does: yield what was found, as it is found.
+    """Do what ``python -m agent doctor`` does: yield each result as soon as it is there.
 
     Args:
         settings: Which game to look for, and what else to look at.
-        note: Is told of oddities of the network, a line at a time.
+        note: Receives notes on the network, one line at a time.
 
     Raises:
         GameError: If there is no such game.
@@ -328,4 +328,4 @@ def _save(path: Path, pixels: Pixels) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(cv2.imencode(".png", pixels[..., :3])[1].tobytes())
     except OSError as exc:
-        raise CaptureError(f"{path} cannot be written ({exc.strerror}), expected a folder that can be.") from exc
+        raise CaptureError(f"{path} cannot be written ({exc.strerror}), expected a writable folder.") from exc

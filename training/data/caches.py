@@ -1,4 +1,4 @@
-"""Files of preprocessed pictures: disposable, so each is checked before it is used."""
+"""Caches: files of preprocessed pictures. They may be deleted at any time, and are checked before use."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from training.data.rows import Rows
 
 CHECKSUM = "crc32"
-"""In a cache's metadata: of its tensors."""
+"""Key in a cache's metadata: the checksum of its tensors."""
 
 _PNG = b"\x89PNG"
 _TENSORS = ("pictures", "lengths", "labels", "auxiliary")
@@ -23,13 +23,13 @@ _TENSORS = ("pictures", "lengths", "labels", "auxiliary")
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """What a cache holds of an episode.
+    """An episode's pictures and labels in a cache.
 
     Attributes:
-        pictures: PNG, one a row.
+        pictures: One PNG for each row.
         labels: float32, shape (rows, outputs).
-        auxiliary: float32, shape (rows, len(names)), scaled; NaN where unknown.
-        names: Of the auxiliary columns.
+        auxiliary: float32, shape (rows, len(names)), scaled; NaN if unknown.
+        names: Names of the auxiliary columns.
     """
 
     pictures: list[bytes]
@@ -53,9 +53,9 @@ def checksum_of(tensors: Mapping[str, npt.NDArray[Any]]) -> str:
 
 
 def is_whole(cache: Path) -> bool:
-    """Return whether a cache is there and can be used.
+    """Return whether a cache exists and can be used.
 
-    Caches of versions that wrote no checksum are looked at closely enough that no picture of theirs is none.
+    A cache of a version without checksums is checked picture by picture.
     """
     try:
         with safe_open(cache, framework="numpy") as file:
@@ -77,7 +77,7 @@ def is_whole(cache: Path) -> bool:
 
 
 def load_cache(cache: Path) -> Cached:
-    """Read a cache that is whole."""
+    """Read a cache that was found intact."""
     with safe_open(cache, framework="numpy") as file:
         pictures = file.get_tensor("pictures")
         ends = np.cumsum(file.get_tensor("lengths"))
@@ -90,7 +90,7 @@ def load_cache(cache: Path) -> Cached:
 
 
 def can_write(folder: Path) -> bool:
-    """Return whether files can be made in a folder, which is made if it can be."""
+    """Return whether files can be written in a folder; makes the folder if it does not exist."""
     try:
         folder.mkdir(exist_ok=True)
     except OSError:

@@ -1,4 +1,4 @@
-"""Which episodes a training takes: folders looked through, single files taken, and what is left out told."""
+"""Finds the episodes for a training, in folders or as single files, and says which are left out."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,18 +15,18 @@ _NAMED = 4  # folders and files named in a message
 def find_episodes(
     entries: Sequence[Path], note: Note = lambda line: None, game: str = "carracing", record: str = ""
 ) -> list[Path]:
-    """Return the sealed episodes, each once: those named, and those of the folders, folder by folder, sorted by name.
+    """Return the sealed episodes, each once: the named ones, and those of the folders, sorted by name in each folder.
 
-    Hidden files are nobody's episodes: macOS puts ``._name`` beside every file it copies to a foreign disk.
+    Hidden files are not episodes: macOS writes ``._name`` beside every file that it copies to a foreign disk.
 
     Args:
-        entries: Folders, or episodes.
-        note: Is told what was left out, a line each.
-        game: Name of the game, for advice on how to record.
-        record: Command that records the game's episodes, where it is not ``agent record``.
+        entries: Folders or episodes.
+        note: Receives a line for everything that is left out.
+        game: Name of the game, for the advice on how to record.
+        record: The command that records the game's episodes, if it is not ``agent record``.
 
     Raises:
-        TrainingError: If an entry is not there, or holds no episode; it says what it holds instead.
+        TrainingError: If an entry does not exist or holds no episode; the message says what it holds.
     """
     found: dict[Path, Path] = {}
     for entry in entries:

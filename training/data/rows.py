@@ -1,6 +1,6 @@
-"""Which rows of an episode a network learns from, and which are held out to judge it by.
+"""Chooses the rows of an episode for training, and those that are held out for validation.
 
-Imports no Keras: ``balance`` uses it, too.
+Imports no Keras, because ``balance`` uses it too.
 """
 
 import zlib
@@ -12,31 +12,31 @@ from agent.contract.episodes.edits import good_rows
 from agent.contract.episodes.reading import Episode
 
 Rows = npt.NDArray[np.int64]
-"""int64, shape (n,): numbers of rows, rising."""
+"""int64, shape (n,): row numbers in rising order."""
 
 START_S = 5.0
-"""The first seconds of an episode are never held out: a standing start comes once an episode, and has to be learnt."""
+"""The first seconds of an episode are never held out: each episode has only one start, and it must be learnt."""
 SPAN_S = 4.0
-"""How long a held-out span is."""
+"""Length of a held-out span."""
 GAP_S = 1.0
-"""What is left unused on either side of a span: the picture beside it would be nearly one of its own."""
+"""Time left unused on both sides of a span: the pictures there are nearly those of the span."""
 SEGMENT_S = 40.0
-"""There is a span about this often: a tenth is held out, a twentieth is left unused."""
+"""Mean time from one span to the next: a tenth is held out, a twentieth is left unused."""
 
 _NETWORKS = ("policy:", "replayed:")
-_LEAST_ROWS = 8  # fewer are trained on whole
+_LEAST_ROWS = 8  # with fewer, all are trained on
 
 
 def labelled_rows(episode: Episode, own_driving: bool = False, edited: bool = True) -> Rows:
     """Return the rows whose controls are what a driver should do, without those that are marked as bad.
 
-    While a network drove (``drive --record``), these are the rows of a person who had taken over: from the first row
-    after taking over to the last before giving back. The rows before are the mistake that made the person take over,
-    those after are the network's again. Of any other episode, DAgger's included, every row is labelled by who knows.
+    In an episode of a network's drive (``drive --record``), these are the rows of a person who had taken over. The rows
+    before show the mistake that made the person take over; the rows after are the network's again. In every other
+    episode, DAgger's included, all rows have the labels of an expert or a person.
 
     Args:
         episode: Any episode.
-        own_driving: Take the network's own rows as well.
+        own_driving: Also return the network's own rows.
         edited: Leave out the spans of the edit list beside the episode.
 
     Raises:
@@ -49,19 +49,20 @@ def labelled_rows(episode: Episode, own_driving: bool = False, edited: bool = Tr
 
 
 def hold_out(rows: int, rate_hz: float, name: str) -> tuple[Rows, Rows]:
-    """Split an episode's labelled rows into those to train on and those to judge by, in spans of time.
+    """Split an episode's labelled rows, in spans of time: for training, and for validation.
 
-    The spans are spread over the episode after its start, each at a place of its segment that the name decides: the
-    same for the same episode, whatever other episodes there are. Of a short episode all times shrink with it.
+    The spans are spread over the episode after its start. The episode's name decides the place of each span in its
+    segment. So an episode is always split in the same way, whatever other episodes there are. In a short episode, all
+    times are shorter in proportion.
 
     Args:
-        rows: How many rows are labelled.
-        rate_hz: Rows a second.
-        name: The episode's file name.
+        rows: Number of labelled rows.
+        rate_hz: Rows per second.
+        name: File name of the episode.
 
     Returns:
-        Numbers of rows among the labelled ones: for training, and for validation. Those of the gaps are in neither.
-        Nothing is held out of fewer than 8 rows.
+        Row numbers among the labelled rows: for training, and for validation. Rows beside a span are in neither. Of
+        fewer than 8 rows, none are held out.
     """
     everything = np.arange(rows)
     if rows < _LEAST_ROWS:

@@ -13,17 +13,17 @@ from agent.contract.errors import TrainingError
 from agent.contract.spec import WEIGHTS_FILE, ModelSpec
 
 _ONNX_OPSET = 17
-_ONNX_IR = 8  # of the release that brought opset 17; older runtimes read it
+_ONNX_IR = 8  # the version of the release with opset 17, which older runtimes can read
 # By safetensors' names.
 _ONNX_TYPES = {"F16": TensorProto.FLOAT16, "F32": TensorProto.FLOAT, "I8": TensorProto.INT8, "U8": TensorProto.UINT8}
 
 
 def external_tensors(weights: Path, location: str) -> dict[str, TensorProto]:
-    """Describe a safetensors file's tensors as ONNX tensors whose data lie in it.
+    """Describe the tensors of a safetensors file as ONNX tensors whose data are in that file.
 
     Args:
         weights: The file.
-        location: Its name when the graph that refers to it is loaded.
+        location: The file's name beside the graph that refers to it.
     """
     with weights.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -44,7 +44,7 @@ def build_graph(model: Any, spec: ModelSpec, weights: Path) -> ModelProto:
     writer = _GraphWriter(weights)
     channels_first = writer.node("Transpose", ["observation"], perm=[0, 3, 1, 2])
     pixels = writer.node("Cast", [channels_first], to=TensorProto.FLOAT)
-    # A model of the wanted outputs alone: Keras leaves out what only the training-only head needs.
+    # A model with the wanted outputs only: Keras leaves out what the head for training needs.
     heads = keras.Model(model.inputs, [model.output[name] for name in spec.output_names])
     predictions = writer.model(heads, [pixels])
     writer.nodes.append(helper.make_node("Concat", predictions, ["controls"], axis=1))
@@ -62,7 +62,7 @@ class _GraphWriter:
 
     Attributes:
         nodes: In execution order.
-        initializers: By key in the weights file, without data of their own.
+        initializers: Tensors by their key in the weights file; the data stay in that file.
     """
 
     def __init__(self, weights: Path) -> None:
@@ -72,7 +72,7 @@ class _GraphWriter:
         self._outputs: set[str] = set()
 
     def model(self, model: Any, inputs: list[str], prefix: str = "") -> list[str]:
-        """Translate a functional model, given the values its inputs have, and return its outputs."""
+        """Translate a functional model with these input values, and return the names of its outputs."""
         values = {id(tensor): value for tensor, value in zip(model.inputs, inputs, strict=True)}
         for depth in sorted(model._nodes_by_depth, reverse=True):
             for node in model._nodes_by_depth[depth]:
@@ -89,14 +89,14 @@ class _GraphWriter:
         return [values[id(tensor)] for tensor in model.outputs]
 
     def node(self, op: str, inputs: list[str], name: str = "", **attributes: Any) -> str:
-        """Append a node and return its output's name: the one given, unless a layer called twice has it already."""
+        """Append a node and return its output's name. A name that is taken, by a layer called twice, gets a number."""
         output = f"{name or op}_{len(self.nodes)}" if not name or name in self._outputs else name
         self._outputs.add(output)
         self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
         return output
 
     def constant(self, value: Any, dtype: type[np.generic]) -> str:
-        """Append a small constant that is part of the architecture, not of the weights."""
+        """Append a small constant of the architecture; it is not one of the weights."""
         return self.node("Constant", [], value=numpy_helper.from_array(np.array(value, dtype)))
 
     def weight(self, key: str, permutation: list[int] | None = None) -> str:
@@ -113,11 +113,11 @@ def _translate(writer: _GraphWriter, layer: Any, path: str, inputs: list[str], r
     """Append the nodes of one layer and return its output's name.
 
     Args:
-        writer: Where to.
-        layer: A Keras layer without layers of its own.
+        writer: Where to append them.
+        layer: A Keras layer without layers inside.
         path: The layer's key in the weights file.
-        inputs: Names of the values it is called with.
-        rank: Number of axes of the first one.
+        inputs: Names of its input values.
+        rank: Number of axes of the first input.
     """
     for kind, translate in _TRANSLATIONS.items():
         if isinstance(layer, kind):
@@ -125,7 +125,8 @@ def _translate(writer: _GraphWriter, layer: Any, path: str, inputs: list[str], r
             return translate(writer, layer, path, inputs, rank)
     raise TrainingError(
         f"layer {layer.name!r} is a {type(layer).__name__}, which cannot be exported; the layers that can be are "
-        f"{', '.join(kind.__name__ for kind in _TRANSLATIONS)}. Use those, or teach exporting/onnx_writer.py this one."
+        f"{', '.join(kind.__name__ for kind in _TRANSLATIONS)}. Use those, or add this one to "
+        "training/exporting/onnx_writer.py."
     )
 
 
@@ -133,7 +134,7 @@ def _require(layer: Any, fulfilled: bool, what: str) -> None:
     if not fulfilled:
         raise TrainingError(
             f"layer {layer.name!r} ({type(layer).__name__}) uses {what}, which cannot be exported. Build the network "
-            "without it, or teach training/exporting/export.py this setting."
+            "without it, or add this setting to training/exporting/onnx_writer.py."
         )
 
 
@@ -251,8 +252,8 @@ def _window(layer: Any) -> dict[str, Any]:
     auto_pad = _padding(layer)
     if auto_pad != "SAME_UPPER" or set(layer.dilation_rate) == {1}:
         return {**window, "auto_pad": auto_pad}
-    # ONNX Runtime (1.32) refuses auto_pad with dilations. Keras has those with strides of 1 alone, under which the
-    # padding depends on the kernel and not on the picture.
+    # ONNX Runtime (1.32) refuses auto_pad with dilations. Keras allows dilations only with a stride of 1.
+    # Then the padding depends on the kernel alone, not on the picture.
     whole = [(size - 1) * step for size, step in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
     before = [total // 2 for total in whole]
     return {**window, "pads": [*before, *(total - first for total, first in zip(whole, before, strict=True))]}
@@ -260,7 +261,7 @@ def _window(layer: Any) -> dict[str, Any]:
 
 def _padding(layer: Any) -> str:
     _require(layer, layer.padding in ("same", "valid"), f"padding {layer.padding!r}")
-    # TensorFlow's "same" puts the odd pixel below and to the right, as SAME_UPPER does.
+    # Like SAME_UPPER, TensorFlow's "same" puts an odd pixel below and to the right.
     return "SAME_UPPER" if layer.padding == "same" else "VALID"
 
 

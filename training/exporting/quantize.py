@@ -1,4 +1,4 @@
-"""int8 weights from float ones, by post-training quantisation on recorded pictures."""
+"""int8 weights made from float weights, by post-training quantisation on recorded pictures."""
 
 # First: it keeps openvino from importing, and so reporting, more than is needed here.
 import agent.engines.openvino  # noqa: F401  # isort: skip
@@ -46,21 +46,21 @@ import nncf
 from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
 
 SAME_DRIVING = 0.01
-"""Share of the float weights' mean return that int8 may differ by to be driven with unasked."""
+"""int8 is chosen by itself only if its mean return differs by at most this share of the float weights'."""
 _BYTE_SCALE = 0.999
 _CONVOLUTIONS = ("Convolution", "GroupConvolution")  # OpenVINO's types of layers
 _LARGEST_DEVIATION = 0.1
-"""Mean difference from float32 above which something is wrong; weights that drive come to 0.01."""
+"""A larger mean difference from float32 means that something is wrong; weights that drive have 0.01."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuantizationReport:
-    """What came of a quantisation.
+    """The result of a quantisation.
 
     Attributes:
-        spec: As written.
-        float_layers: Convolutions meant for int8 that OpenVINO computes in float here, by the executed profile.
-        convolutions: Convolutions in all.
+        spec: The spec, as written.
+        float_layers: Convolutions meant for int8 that OpenVINO computes in float here, from its profile.
+        convolutions: Number of all convolutions.
     """
 
     spec: ModelSpec
@@ -73,17 +73,17 @@ def quantize_model(
 ) -> QuantizationReport:
     """Write int8 weights beside a model folder's float ones.
 
-    BatchNormalization and the scaling of the bytes are folded into the convolutions first (exactly: the first
-    convolution pads nothing), so that the quantised network takes raw bytes. Weights are int8 with a scale a channel,
-    activations int8 or uint8 with a scale a tensor, biases are corrected for the mean error, and so are the pooled
-    features. In int8 are the 3 x 3 and the pointwise convolutions, 98 % of the arithmetic; depthwise convolutions,
-    strided shortcuts, residual sums, pooling and dense layers stay in float. Which, and why: ``docs/lab/int8.md``.
+    First, BatchNormalization and the scaling of the bytes are folded into the convolutions. This is exact, because the
+    first convolution pads nothing. So the quantised network takes raw bytes. Weights are int8 with a scale for each
+    channel; activations are int8 or uint8 with a scale for each tensor. Biases and pooled features are corrected for
+    the mean error. The 3 x 3 and the pointwise convolutions are in int8: 98 % of the arithmetic. Depthwise
+    convolutions, strided shortcuts, residual sums, pooling and dense layers stay in float. Why: ``docs/lab/int8.md``.
 
     Args:
-        folder: The model; its spec is replaced, its float files are read only.
-        calibration: Pictures of the model's own game that the ranges are measured on, uint8, shape (n, height_px,
-            width_px, 3), RGB, n of 128 or more for weights that drive: 8 are too few.
-        check: Further pictures the deviation from float32 is measured on; the first becomes ``probe.png``.
+        folder: The model; its spec is replaced, its float files are only read.
+        calibration: Pictures of the model's own game, on which the ranges are measured: uint8, shape (n, height_px,
+            width_px, 3), RGB. Weights that drive need 128 or more; 8 are too few.
+        check: Further pictures, on which the deviation from float32 is measured; the first becomes ``probe.png``.
         say: Receives one line at a time.
 
     Raises:
@@ -140,11 +140,11 @@ def _put_in_place(made: Path, folder: Path) -> None:
 
 
 def approve_int8(folder: Path, comparison: Path) -> Comparison:
-    """Record in the spec that the int8 weights drive as the float ones do: ``--engine auto`` then takes them.
+    """Record in the spec that the int8 weights drive as well as the float weights; ``--engine auto`` then takes them.
 
     Args:
         folder: The model, with int8 weights.
-        comparison: What ``agent compare --json`` said of its float and its int8 driving on the same tracks.
+        comparison: Output of ``agent compare --json`` for its float and its int8 driving on the same tracks.
 
     Raises:
         TrainingError: If there are no int8 weights, the comparison is of other drivers, unreadable, or does not show
@@ -183,7 +183,7 @@ def approve_int8(folder: Path, comparison: Path) -> Comparison:
 
 
 def _fold(graph: Path) -> ModelProto:
-    """Fold what is constant: transpositions of weights, BatchNormalization, and the scaling of the bytes."""
+    """Fold the constant parts: transpositions of weights, BatchNormalization, and the scaling of the bytes."""
     with tempfile.TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -212,7 +212,7 @@ def _fold_scaling(graph: onnx.GraphProto) -> None:
         or any(padding.get("pads", []))
         or padding.get("auto_pad") == b"SAME_UPPER"
     ):
-        return  # another beginning than ours, or a padding with zeros that are not black: the scaling stays
+        return  # the graph begins differently, or pads with zeros that are not black: the scaling stays
     initializers = {tensor.name: tensor for tensor in graph.initializer}
     factor, offset, kernel, bias = (
         numpy_helper.to_array(initializers[name]).astype(np.float64)
@@ -231,7 +231,7 @@ def _quantize(model: ModelProto, pictures: npt.NDArray[np.uint8]) -> ModelProto:
     # Its own set_log_level would also change the handlers that others have put on its logger.
     logging.getLogger("nncf").setLevel(logging.ERROR)
     name = model.graph.input[0].name
-    # A scale for each channel of an activation is OpenVINO's alone: ONNX Runtime refuses such a graph.
+    # Only OpenVINO knows a scale for each channel of an activation: ONNX Runtime refuses such a graph.
     per_tensor = QuantizationParameters(per_channel=False)
     quantized: ModelProto = nncf.quantize(
         model,
@@ -248,9 +248,9 @@ def _quantize(model: ModelProto, pictures: npt.NDArray[np.uint8]) -> ModelProto:
 
 
 def _float_convolutions(graph: onnx.GraphProto) -> list[str]:
-    """Return the names of the convolutions that stay in float: the depthwise ones, and those beside a block.
+    """Return the names of the convolutions that stay in float: the depthwise ones, and the strided shortcuts.
 
-    A convolution beside a block has a kernel of one pixel and a stride.
+    A strided shortcut, beside a block, has a kernel of one pixel and a stride.
     """
     pointwise = {tensor.name for tensor in graph.initializer if list(tensor.dims[2:]) == [1, 1]}
     names = []
@@ -263,10 +263,11 @@ def _float_convolutions(graph: onnx.GraphProto) -> list[str]:
 
 
 def _centre_features(quantized: ModelProto, exact: ModelProto, pictures: npt.NDArray[np.uint8]) -> None:
-    """Have the pooled features keep their float means: add what they shifted by to the bias of what comes next.
+    """Undo the shift of the pooled features' means: correct the bias of the layer that follows them.
 
-    The dense layers are in float, so this is exact, and it takes out what rounding does to all pictures alike: of the
-    steering's mean error more than half, of the throttle's more than three quarters.
+    The dense layers are in float, so the correction is exact. It removes the part of the rounding error that all
+    pictures have in common: more than half of the steering's mean error, and more than three quarters of the
+    throttle's.
     """
     shift = _features(exact, pictures).mean(axis=0) - _features(quantized, pictures).mean(axis=0)
     initializers = {tensor.name: tensor for tensor in quantized.graph.initializer}
@@ -276,13 +277,13 @@ def _centre_features(quantized: ModelProto, exact: ModelProto, pictures: npt.NDA
         transposed = any(attribute.name == "transB" and attribute.i for attribute in dense.attribute)
         weights = numpy_helper.to_array(kernel).astype(np.float64)
         centred = numpy_helper.to_array(bias) + shift @ (weights.T if transposed else weights)
-        # A tensor of its own: equal biases, zeros above all, may be one and the same.
+        # A separate tensor: layers with equal biases, such as zeros, may share one.
         dense.input[2] = f"{dense.name}/centred_bias"
         quantized.graph.initializer.append(numpy_helper.from_array(centred.astype(np.float32), dense.input[2]))
 
 
 def _features(model: ModelProto, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Return what a graph's first dense layer gets, float64, shape (n, features)."""
+    """Return the input of a graph's first dense layer: float64, shape (n, features)."""
     output = next(node for node in model.graph.node if node.op_type == "Gemm").input[0]
     copy = ModelProto.FromString(model.SerializeToString())
     del copy.graph.output[:]
@@ -295,7 +296,7 @@ def _features(model: ModelProto, pictures: npt.NDArray[np.uint8]) -> npt.NDArray
 
 
 def _write_model(model: ModelProto, folder: Path) -> None:
-    """Write the weights as safetensors and the graph that points into them."""
+    """Write the weights as safetensors, and the graph that refers to them."""
     graph = model.graph
     _make_input_exact(graph)
     dense = {node.input[1] for node in graph.node if node.op_type == "Gemm"}
@@ -309,7 +310,7 @@ def _write_model(model: ModelProto, folder: Path) -> None:
         elif value.size > 1:
             tensors[tensor.name] = np.ascontiguousarray(value)
     save_file(tensors, folder / INT8_WEIGHTS_FILE)
-    (folder / INT8_WEIGHTS_FILE).chmod(0o644)  # safetensors writes 0600, and a model is made to be shared
+    (folder / INT8_WEIGHTS_FILE).chmod(0o644)  # safetensors writes 0600, but others should be able to read a model
     scalars = [tensor for tensor in graph.initializer if tensor.name not in tensors and tensor.name not in dense]
     external = external_tensors(folder / INT8_WEIGHTS_FILE, INT8_WEIGHTS_FILE).values()
     nodes = casts + list(graph.node)
@@ -323,15 +324,15 @@ def _write_model(model: ModelProto, folder: Path) -> None:
 
 
 def _make_input_exact(graph: onnx.GraphProto) -> None:
-    """Let every byte be its own quantised value, whatever the brightest one was that calibration saw.
+    """Make every byte its own quantised value, whatever the brightest byte of the calibration pictures was.
 
-    The scale is put just below 1 (OpenVINO takes a scale of exactly 1 for nothing to do, and leaves the convolution in
-    float), and the kernel's scales make up for it.
+    The scale is set just below 1, and the kernel's scales make up for it. With a scale of exactly 1, OpenVINO would see
+    nothing to do and leave the convolution in float.
     """
     first = next(node for node in graph.node if node.op_type == "QuantizeLinear")
     cast = next(node for node in graph.node if node.op_type == "Cast")
     if first.input[0] != cast.output[0]:
-        return  # the scaling was not folded
+        return  # the scaling was not folded into it
     producers = {node.output[0]: node for node in graph.node}
     convolution = next(node for node in graph.node if node.op_type == "Conv")
     initializers = {tensor.name: tensor for tensor in graph.initializer}
@@ -345,7 +346,7 @@ def _make_input_exact(graph: onnx.GraphProto) -> None:
 
 
 def _run(graph: Path, pictures: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], dict[str, str]]:
-    """Return the predictions of a graph on OpenVINO, and by convolution the kind of kernel that computed it."""
+    """Return a graph's predictions on OpenVINO, and the kind of kernel that computed each convolution."""
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(graph), "CPU", {properties.enable_profiling: True})
     request = compiled.create_infer_request()

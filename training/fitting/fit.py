@@ -40,16 +40,16 @@ def fit(
     preprocessed: Callable[[int, int], None] | None = None,
     team: Team = ALONE,
 ) -> FitResult:
-    """Train a network, or go on with the run that ``config.out`` holds.
+    """Train a network, or continue the run in ``config.out``.
 
     Args:
         config: All settings.
-        profile: The game the episodes come from.
-        drive: Drives an exported model in closed loop and returns its mean return; it then decides what is exported.
+        profile: The game of the episodes.
+        drive: Drives an exported model in closed loop, and returns its mean return; this decides which is the best.
         report: Receives one line at a time.
-        verbose: Keras' progress bar: 0 none, 1 a bar, 2 a line a round.
+        verbose: Keras' progress bar: 0 none, 1 a bar, 2 a line for each round.
         preprocessed: Called with (done, total) as the episodes without a cache are preprocessed.
-        team: Other processes that were given the same arguments and train together with this one.
+        team: Other processes with the same arguments, which train together with this one.
 
     Raises:
         TrainingError: If the data cannot be trained on, ``config.out`` holds a run with other settings, the Keras
@@ -73,7 +73,7 @@ def fit(
             f"there is no output {', '.join(sorted(unknown))} to give an importance to, expected one of "
             f"{', '.join(spec.output_names)}. Correct --importance."
         )
-    # A slip is to be told before the folder is claimed for it; of several processes JAX wants none to compute before it
+    # A mistake should be told before the folder is claimed. But with JAX, no process may compute anything before it
     # has joined the others, so there it is told afterwards.
     if config.freeze and team.count == 1:
         freeze_backbone(build_network(config.backbone, config.height_px, config.width_px, spec.outputs), config.freeze)
@@ -137,7 +137,7 @@ def _do_rounds(
     verbose: int,
     deadline: Deadline,
 ) -> None:
-    """Do the rounds that are left, and append what each came to to the history once it is kept."""
+    """Do the remaining rounds; append each one's figures to the history after its checkpoint is written."""
     first = len(history)
     best = max((row["score"] for row in history if not math.isnan(row["score"])), default=-math.inf)
     for index in range(len(history), config.rounds):
@@ -177,9 +177,9 @@ def _do_rounds(
 
 
 def _keep_part(config: FitConfig, run: Run, best: float, drive: Drive | None, report: Callable[[str], None]) -> None:
-    """Keep the network of an interrupted round as ``best`` if it validates better; the run itself goes on from before.
+    """Keep the network of an interrupted round as ``best`` if it validates better. The checkpoint stays as it is.
 
-    A run that is judged by driving is left as it is: a drive takes too long for somebody who pressed Ctrl-C.
+    In a run that is judged by driving, nothing is kept: a drive takes too long for somebody who pressed Ctrl-C.
     """
     if drive is not None:
         return

@@ -20,7 +20,10 @@ from training.fitting.config import LOG, SETTINGS, FitConfig
 from training.fitting.folder import EPISODES
 from training.fitting.report_settings import AXES
 
-_CUMULATED = {"samples": "samples", "seconds": "training_seconds"}  # of a round in the log, since the start here
+_CUMULATED = {
+    "samples": "samples",
+    "seconds": "training_seconds",
+}  # the log has them for each round, the report since the start
 
 Column = npt.NDArray[np.float64]
 
@@ -30,9 +33,9 @@ class Run:
     """One run of ``fit``.
 
     Attributes:
-        folder: Where it is.
-        name: What tells it from the runs it is shown with.
-        settings: ``config.json``, completed by the defaults of what was no setting yet when the run was made.
+        folder: Its folder.
+        name: A name that differs from those of the other runs.
+        settings: ``config.json``; a setting that is newer than the run has its default.
         outputs: Names of the network's outputs, in its order.
         columns: The log by column: float64, shape (rounds,), NaN where nothing was measured.
     """
@@ -44,10 +47,10 @@ class Run:
     columns: dict[str, Column]
 
     def positions(self, by: str) -> Column:
-        """Return where each round ended on an axis: float64, shape (rounds,).
+        """Return each round's end on an axis: float64, shape (rounds,).
 
         Raises:
-            TrainingError: If the log does not say.
+            TrainingError: If it is not in the log.
         """
         values = self._since_start(by)
         if np.isnan(values).any():
@@ -64,10 +67,10 @@ class Run:
         return 0 if np.isnan(scores).all() else int(np.nanargmax(scores))
 
     def figures(self, index: int) -> dict[str, float | None]:
-        """Return what a round came to; None is what the log does not say.
+        """Return the figures of a round; None for a figure that is not in the log.
 
         Args:
-            index: Of the round, from 0; negative from the end.
+            index: Number of the round, from 0; negative from the end.
 
         Returns:
             ``round`` (from 1), ``step``, ``samples`` and ``seconds`` since the start, ``samples_per_second`` (median of
@@ -97,11 +100,11 @@ def load_runs(folders: Sequence[Path]) -> tuple[Run, ...]:
     """Read the settings and logs of runs, finished or not.
 
     Args:
-        folders: What ``fit --out`` made; at least one. One that is given twice counts once.
+        folders: Folders made by ``fit --out``, at least one. A folder that is given twice counts once.
 
     Raises:
         TrainingError: If a folder holds no run, its settings or log are damaged, or the runs' networks have different
-            outputs; it names the folder.
+            outputs; the message names the folder.
         OSError: If a file cannot be read.
     """
     folders = list(dict.fromkeys(folder.resolve() for folder in folders))
@@ -184,14 +187,14 @@ def _damaged(path: Path, problem: str) -> TrainingError:
 
 
 def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """Return, by setting, its value in every run; only of the settings in which they differ."""
+    """Return the values of every run, by the name of the setting, for the settings that differ."""
     names = dict.fromkeys(name for run in runs for name in run.settings if name not in ("out", EPISODES))
     found = {name: [run.settings.get(name) for run in runs] for name in names}
     return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
 
 
 def notes(runs: Sequence[Run]) -> list[str]:
-    """Return what to know before comparing these runs."""
+    """Return what a reader must know before comparing these runs."""
     differing = differing_settings(runs)
     found = []
     other_episodes = {"data", "validation_episodes", "own_driving"} & set(differing)

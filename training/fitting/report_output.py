@@ -38,7 +38,7 @@ def print_report(runs: Sequence[Run], console: Console) -> None:
 
 
 def _tables(runs: Sequence[Run]) -> list[list[list[str]]]:
-    """Return tables, each a list of rows, the first of them its heading; narrow enough for a terminal, so several."""
+    """Return several tables, each narrow enough for a terminal: lists of rows, of which the first is the heading."""
     figures = list(runs[0].figures(0))
     errors = [name for name in figures if name == "validation_loss" or name.endswith(("_mae", "_correlation"))]
     tables = [_rounds_table(runs, [name for name in figures if name not in errors]), _rounds_table(runs, errors)]
@@ -49,7 +49,7 @@ def _tables(runs: Sequence[Run]) -> list[list[list[str]]]:
 
 
 def _rounds_table(runs: Sequence[Run], columns: Sequence[str]) -> list[list[str]]:
-    """Return a heading and two rows a run (one where its last round is its best); no column that nobody has."""
+    """Return a heading, and two rows for each run (one if its last round is its best); no empty columns."""
     rows = []
     for run in runs:
         last, best = run.figures(-1), run.figures(run.best)
@@ -83,12 +83,12 @@ def _format(column: str, value: float | None) -> str:
 
 
 def write_report(runs: Sequence[Run], path: Path, by: str = "step") -> None:
-    """Write the curves as a PNG, or curves and tables as one HTML file that needs no other.
+    """Write the curves as a PNG, or curves and tables as a single HTML file.
 
     Args:
-        runs: What to overlay.
-        path: Ends in ``.png`` or ``.html``; overwritten.
-        by: What the curves are drawn over, of ``AXES``.
+        runs: The runs to overlay.
+        path: Ends in ``.png`` or ``.html``; an existing file is replaced.
+        by: The horizontal axis, one of ``AXES``.
 
     Raises:
         TrainingError: If matplotlib is not installed, or a log does not have that axis.
@@ -100,7 +100,7 @@ def write_report(runs: Sequence[Run], path: Path, by: str = "step") -> None:
 
 
 def draw_curves(runs: Sequence[Run], by: str = "step") -> bytes:
-    """Draw a panel for each loss, metric and cost that any run has, a colour for each run; return a PNG.
+    """Draw a panel for each loss, metric and cost, with a colour for each run; return a PNG.
 
     Raises:
         TrainingError: If matplotlib is not installed, or a log does not have that axis.
@@ -135,7 +135,7 @@ def draw_curves(runs: Sequence[Run], by: str = "step") -> bytes:
         ]
         for ys, xs, colour in curves:
             known = np.isfinite(ys)
-            # A dot a round: a run with a single one would be no line.
+            # A dot for each round: a single round makes no line.
             cell.plot(xs[known], ys[known], color=colour, marker=".", markersize=4, linewidth=1.2)
         if panel.endswith(_LOGARITHMIC) and not any((ys <= 0).any() for ys, _, _ in curves):
             cell.set_yscale("log")

@@ -36,16 +36,16 @@ from training.network.helper_step import HelperTrained, StepTimer
 from training.network.weights_file import load_weights, save_weights
 
 CO_PRESSED = 0.1
-"""Throttle and brake, or other axes of which one yields, both predicted above this count as pressed together."""
+"""Throttle and brake (or two other axes of which one yields) count as pressed together if both exceed this."""
 _POLL_S = 0.1
 
 LEAST_VARIANCE = 0.015
-"""An output that varies less counts as if it varied so much.
+"""The smallest variance that an output's loss is divided by.
 
-CarRacing's brake, the rarest that was ever trained well, has 0.0158. SuperTuxKart's throttle has 0.003: its one moment
-in 300 without it then makes a loss a hundred times all others, which the clipped gradient of that step consists of, and
-steering is not learnt (small network, 600 steps of 64: 0.214 of 0.207 where throttle and brake count so, 0.180 where
-they do not)."""
+CarRacing's brake has 0.0158, the smallest variance that was ever trained well. SuperTuxKart's throttle has 0.003: one
+moment in 300 is without throttle. Divided by 0.003, that moment's loss is a hundred times all others. The clipped
+gradient of its step consists of it, and steering is not learnt. (Small network, 600 steps of 64: the steering's loss is
+0.214 with that division and 0.180 without; predicting the mean gives 0.207.)"""
 
 Row = dict[str, float]
 
@@ -55,11 +55,11 @@ class FitResult:
     """How a run ended.
 
     Attributes:
-        model: Folder of the exported model: the best driver, or the lowest validation loss where nothing was driven.
-        history: One row a round, the columns of ``log.csv``: steps, losses, metrics, closed-loop return (NaN where not
-            driven), and the cost: ``seconds`` is the whole round, ``training_seconds`` without validation and drive,
-            ``seconds_per_step`` without the first step either, which may compile the network.
-        mean_loss: Validation loss of predicting the training labels' mean, whatever the picture; NaN if unknown.
+        model: Folder of the exported model: the best driver, or, without drives, the lowest validation loss.
+        history: One row for each round, with the columns of ``log.csv``: steps, losses, metrics, the return of the
+            drive (NaN without one), and times. ``seconds`` is the whole round; ``training_seconds`` leaves out
+            validation and drive; ``seconds_per_step`` also leaves out the first step, which may compile the network.
+        mean_loss: Validation loss of a network that always predicts the mean of the training labels; NaN if unknown.
     """
 
     model: Path
@@ -71,9 +71,9 @@ class Run:
     """The network, its optimizer and its data between two checkpoints.
 
     Attributes:
-        spec: Of the exported model.
+        spec: The spec of the exported model.
         model: The network that is trained.
-        averaged: A second copy, which ``average`` fills: what is validated, driven and exported.
+        averaged: A second network, which ``average`` fills. It is validated, driven and exported.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Run:
             freeze_backbone(self.averaged, config.freeze)
 
     def help_train(self, history: list[Row]) -> FitResult:
-        """Do this process's part of the rounds; what they are worth is read from the first process's checkpoints."""
+        """Do this process's part of the rounds; the history is read from the first process's checkpoints."""
         while len(history) < self._config.rounds and not is_stuck(self._config, history):
             self.train_round(len(history), None, verbose=0)
             history = _wait_for_round(self._config, len(history) + 1)
@@ -141,7 +141,7 @@ class Run:
 
     @property
     def mean_loss(self) -> float:
-        """Validation loss of predicting the training labels' mean, whatever the picture."""
+        """Validation loss of a network that always predicts the mean of the training labels."""
         errors = np.mean(np.square(self._validation.labels - self._training.labels.mean(axis=0)), axis=0)
         names = self._validation.output_names
         return float(sum(self._loss_weights[name] * error for name, error in zip(names, errors, strict=True)))
@@ -149,13 +149,13 @@ class Run:
     def train_round(
         self, index: int, board: Board | None, verbose: int, report: Callable[[str], None] | None = None
     ) -> Row:
-        """Do one round of steps and return its mean training losses and what it cost.
+        """Do one round of steps; return its mean training losses, and the time that it took.
 
         Args:
-            index: Which round, from 0.
-            board: Gets the curves.
-            verbose: Keras' progress bar.
-            report: Is told after a few steps how long the run will take.
+            index: Number of the round, from 0.
+            board: Receives the curves.
+            verbose: Keras' progress bar: 0 none, 1 a bar, 2 a line for each round.
+            report: Receives one line, after a few steps: how long the run will take.
         """
         config = self._config
         steps = min(config.steps_per_round, config.steps - index * config.steps_per_round)
@@ -194,20 +194,20 @@ class Run:
         return {"step": float(index * config.steps_per_round + steps)} | losses | cost
 
     def average(self) -> None:
-        """Give the second copy the moving average of the weights (or the weights), with batch statistics of its own."""
+        """Fill the second network with the weights, or their moving average, and measure its batch statistics."""
         values = {variable.path: variable for variable in self.model.variables}
         if self._config.ema > 0:
             values |= self._optimizer.averages(self.model.trainable_variables)
         for variable in self.averaged.variables:
-            # By way of NumPy: what several processes hold together does not mix with what one holds by itself.
+            # Through NumPy: arrays that several processes share do not mix with arrays of one process.
             variable.assign(np.asarray(values[variable.path].numpy()))
         batches = self._batches(1 << 20, ALONE)
         reestimate_batch_norm(self.averaged, (batches[k][0] for k in range(24)))
 
     def validate(self) -> Row:
-        """Predict the validation samples and compare."""
+        """Return the losses and metrics of the second network on the validation samples."""
         count = len(self._validation)
-        chosen = np.arange(0, count, max(1, count // 200))  # neighbouring frames say the same
+        chosen = np.arange(0, count, max(1, count // 200))  # neighbouring frames are nearly the same
         names = self._validation.output_names
         rows = []
         for start in range(0, len(chosen), 16):
@@ -227,7 +227,7 @@ class Run:
         return {"validation_loss": loss} | flat
 
     def describe_buffers(self) -> str:
-        """Return what the buffers hold, in words."""
+        """Return a description of the buffers."""
         return ", ".join(f"a buffer of {buffer.capacity} for {buffer.feed.name}" for buffer in self._buffers)
 
     def save(self, history: list[Row]) -> None:
@@ -314,12 +314,12 @@ def _make_optimizer(config: FitConfig) -> AveragingAdamW:
 
 
 def loss_scales(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return what each output's squared error is divided by: its variance, which makes 1.0 no better than the mean.
+    """Return the divisors of the outputs' squared errors: their variances. So predicting the mean has a loss of 1.0.
 
-    Otherwise braking, rare and small, would count for nothing.
+    Without this, braking, which is rare and weak, would hardly count.
 
     Args:
-        labels: Of the training samples, float32, shape (samples, outputs).
+        labels: Labels of the training samples, float32, shape (samples, outputs).
 
     Returns:
         float32, shape (outputs,), at least :data:`LEAST_VARIANCE`.
@@ -329,10 +329,10 @@ def loss_scales(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def reestimate_batch_norm(model: Any, pictures: Iterator[npt.NDArray[np.uint8]]) -> None:
-    """Replace the moving statistics of every BatchNormalization but frozen ones by plain means over the given batches.
+    """Replace the moving statistics of every BatchNormalization that is not frozen by plain means over these batches.
 
-    The moving averages lag behind the weights (and are meaningless for averaged ones, or at another picture size):
-    after a short training the network drives well in training mode and badly in inference mode.
+    Moving statistics lag behind the weights. For averaged weights, or at another picture size, they mean nothing. After
+    a short training, a network with them drives well in training mode and badly in inference mode.
     """
     normalisations = (layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization))
     layers = [layer for layer in normalisations if layer.trainable]
@@ -346,7 +346,7 @@ def reestimate_batch_norm(model: Any, pictures: Iterator[npt.NDArray[np.uint8]])
 
 
 def _known_squared_error(true: Any, predicted: Any) -> Any:
-    """Mean squared error over the telemetry that is known (not NaN)."""
+    """Return the mean squared error over the known telemetry (not NaN)."""
     known = keras.ops.logical_not(keras.ops.isnan(true))
     error = keras.ops.where(known, predicted - keras.ops.where(known, true, 0.0), 0.0)
     return keras.ops.mean(keras.ops.square(error), axis=-1)
@@ -362,18 +362,18 @@ def is_stuck(config: FitConfig, history: list[Row]) -> bool:
 
 
 def _scores_since_best(history: list[Row]) -> int:
-    """Return how many scores have come after the best one."""
+    """Return the number of scores after the best one."""
     scores = [row["score"] for row in history if not math.isnan(row["score"])]
     return len(scores) - 1 - scores.index(max(scores)) if scores else 0
 
 
 def _wait_for_round(config: FitConfig, rounds: int) -> list[Row]:
-    """Return the history once a checkpoint with so many rounds is there."""
+    """Wait for a checkpoint with this many rounds; return its history."""
     while True:
         folder = find_folder(config.out / CHECKPOINT)
         try:
             history = [] if folder is None else _read_history(folder)
-        except OSError:  # replaced at this moment
+        except OSError:  # it is being replaced
             history = []
         if len(history) >= rounds:
             return history

@@ -7,14 +7,14 @@ from agent.capture.screen import FROZEN_S
 from agent.contract.controls import Controls
 
 LIMIT_S = 0.2
-"""Neutral within this time of anything going wrong; docs/safety.md."""
+"""Controls must be neutral this soon after anything goes wrong; see docs/safety.md."""
 
 RATE_HZ = 30.0
-_FAULT = 0.6  # seconds that a fault lasts after which driving goes on: longer than anything takes to be noticed
+_FAULT = 0.6  # how long a fault lasts that passes: longer than any fault takes to be noticed
 BUSY_PER_CORE = 4
 OVERLOADS = ("overload", "ordinary-user")
 PERSONS = Controls(-1.0, 1.0)
-"""What the person does with their gamepad; the network turns the other way."""
+"""The controls of the person's gamepad; the network steers the other way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ class Fault:
 
     Attributes:
         name: Key on the command line.
-        what: What is done.
-        passes: Whether it passes, and driving is to go on by itself then.
-        noticed_s: How long it has to last before it is one at all; counted before the limit.
+        what: What is done, in words.
+        passes: Whether it passes, so that the drive must go on by itself.
+        noticed_s: How long it must last to count as a fault; this time comes before the limit.
         lasts_s: How long it lasts, if it passes.
-        as_user: Whether the drive is one of an ordinary user, who has no right to real time.
+        as_user: Whether an ordinary user drives, who has no right to real time.
     """
 
     name: str
@@ -68,25 +68,29 @@ FAULTS = (
     Fault("guard-stopped", "the guard is stopped (SIGSTOP)"),
 )
 NUMBERS = {fault.name: number for number, fault in enumerate(FAULTS, 1)}
-# Those that begin when the drive comes by: until then nothing is wrong. The others begin when they are done.
+# These begin when the drive meets them; until then, nothing is wrong. The others begin at once.
 IN_THE_LOOP = (
     *("pad-asleep", "slow-network", "hang", "nan", "infinite", "shape", "engine"),
     *("bug", "crash", "exit", "pad"),
 )
-_NOT_ON_WINDOWS = ("hang", "ctrl-z", "crash")  # no usleep there, no such signal, and a crash shows a dialog
+_NOT_ON_WINDOWS = (
+    "hang",
+    "ctrl-z",
+    "crash",
+)  # Windows has no usleep and no such signals, and shows a dialog after a crash
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one injected fault led to.
+    """The result of one injected fault.
 
     Attributes:
         fault: Its name.
         neutral_s: Seconds from the fault until the pad was neutral or unplugged, and stayed so; of an overload, the
             longest time that controls were held without new ones; of a person's gamepad that falls asleep, until their
             controls were gone. Infinite if it never was neutral.
-        drove_on: Whether driving went on after a fault that passes; None for one that ends the drive.
-        said: The last lines that the drive has written, where the promise was broken.
+        drove_on: Whether the drive went on after a fault that passes; None for a fault that ends the drive.
+        said: The last lines that the drive wrote, if the promise was broken.
     """
 
     fault: str

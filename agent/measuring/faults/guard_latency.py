@@ -1,4 +1,4 @@
-"""How long the guard takes to let go."""
+"""Measures how long controls take through the guard."""
 
 import functools
 import json
@@ -13,15 +13,15 @@ from agent.system.pacing import Pacer, clock_ns
 
 
 def guard_latencies_s(sends: int) -> list[float]:
-    """Return the seconds from handing controls to the guard until its pad has them, at the rate of a drive.
+    """Return how many seconds controls take from the sender to the guard's pad, at the rate of a drive.
 
-    A controller without a guard would have them at once: this is what the guard costs.
+    Without a guard, a controller would have them at once. So this is the cost of the guard.
 
     Args:
-        sends: How many to measure; the first, which finds both processes cold, is left out.
+        sends: How many controls to send. The first is not measured, because both processes are still cold.
 
     Returns:
-        One for each, but for controls that expired on their way.
+        One time for each, except for controls that expired on their way.
 
     Raises:
         ControllerError: If the guard ends.
@@ -42,7 +42,7 @@ def guard_latencies_s(sends: int) -> list[float]:
 
 
 class _ClockPad:
-    """A gamepad that notes when it is sent what, and says so in the end: meanwhile it keeps nobody busy."""
+    """A gamepad that notes what it is sent and when. It tells this at the end, so as to disturb nobody before."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

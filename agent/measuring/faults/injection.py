@@ -1,4 +1,4 @@
-"""Harms a real drive on purpose, and measures how long the gamepad stays away from neutral.
+"""Injects faults into a real drive, and measures how long the gamepad stays away from neutral.
 
 ::
 
@@ -6,8 +6,9 @@
     harms, watches       ------->    loop.drive(ScreenSource, engine)  --->   a pad that tells what it shows
          <--------------------- what the pad shows, and when; that it is unplugged -------------------'
 
-The loop, the screen source and the guard are those of every drive. What they look at is made here (a window whose
-picture always changes), as is the network (full throttle, wheel turned) and the gamepad's far end: so it runs anywhere.
+The loop, the screen source and the guard are those of every drive. Three things are made here, so that this runs
+anywhere: the window, whose picture always changes; the network, which presses full throttle and turns the wheel; and
+the gamepad's far end.
 """
 
 import itertools
@@ -47,20 +48,20 @@ from agent.system.pacing import clock_ns
 
 _READY_TIMEOUT_S = 30.0
 _RECOVERY_TIMEOUT_S = 5.0
-_LINES = 12  # of what a drive has written: a traceback's end, or a few of the drive's own lines
+_LINES = 12  # the end of what a drive wrote: a traceback's last lines, or a few of the drive's own
 
 
 def inject(faults: Sequence[Fault], times: int) -> Iterator[Outcome]:
-    """Inject every fault so many times, in turns, and yield what each led to.
+    """Inject each fault several times, in turns, and yield the results.
 
-    A drive that outlives a fault is harmed again; otherwise the next one has a drive of its own.
+    A drive that survives a fault gets the next one, too; otherwise a new drive is started.
 
     Args:
         faults: Some of :data:`FAULTS`.
-        times: How often each.
+        times: How often to inject each.
 
     Raises:
-        AgentError: If the drive to be harmed does not get going.
+        AgentError: If a drive does not start.
     """
     with ExitStack() as stack:
         victim: _Drive | None = None
@@ -79,7 +80,7 @@ def inject(faults: Sequence[Fault], times: int) -> Iterator[Outcome]:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """What a pad shows from a moment on; no controls once it is unplugged."""
+    """What a pad shows from a moment on; without controls, it was unplugged."""
 
     at_ns: int
     controls: Controls | None
@@ -90,7 +91,7 @@ class _Shown:
 
 
 class _PadLog:
-    """Takes down what every gamepad of the drives shows."""
+    """Notes what the gamepads of the drives show."""
 
     def __init__(self) -> None:
         self.shown: list[_Shown] = []
@@ -118,7 +119,7 @@ class _PadLog:
 
 
 class _Drive:
-    """A drive to be harmed; a context manager.
+    """A drive for faults to be injected into; a context manager.
 
     Args:
         as_user: Whether it gives up the right to real time first.
@@ -131,7 +132,7 @@ class _Drive:
         self._folder = tempfile.TemporaryDirectory()
         self._said = Path(self._folder.name) / "said"
         context = multiprocessing.get_context("spawn")
-        # No daemon: that could have no guard. It ends by itself when this process does.
+        # Not a daemon: a daemon could not start a guard. It ends by itself when this process ends.
         arguments = self._log.address, self._harm, as_user, self._said
         self._process = context.Process(target=drive_on, args=arguments, name="harmed drive")
 
@@ -156,11 +157,11 @@ class _Drive:
         self._folder.cleanup()
 
     def said(self) -> str:
-        """Return the last lines that the drive has written."""
+        """Return the last lines that the drive wrote."""
         return "\n".join(self._said.read_text(errors="replace").splitlines()[-_LINES:])
 
     def harm(self, fault: Fault) -> Outcome:
-        """Inject a fault at any moment of a period, watch the pad, and let a fault that passes pass."""
+        """Inject a fault at a random moment of a period, and watch the pad; end the fault if it is one that passes."""
         time.sleep(random.random() / RATE_HZ)
         with _from_outside(fault, self._process.pid or 0, self._log.guard_pid):
             began_ns = clock_ns()
@@ -202,7 +203,7 @@ def _away_s(
     to_ns: int,
     harmless: Callable[[_Shown], bool] = lambda state: state.neutral,
 ) -> float:
-    """Return how long after ``from_ns`` the pad was away from neutral for the last time before ``to_ns``."""
+    """Return how long after ``from_ns`` the pad was last away from neutral; only times before ``to_ns`` count."""
     states = [state for state in shown if state.at_ns <= to_ns]
     if not states or not harmless(states[-1]):
         return math.inf
@@ -225,7 +226,7 @@ def _longest_hold_s(shown: Sequence[_Shown], from_ns: int, to_ns: int) -> float:
 
 @contextmanager
 def _from_outside(fault: Fault, pid: int, guard_pid: int) -> Iterator[None]:
-    """Do what is done to a process from outside; undo it in the end."""
+    """Do to a process what the fault does from outside; undo it at the end."""
     with ExitStack() as stack:
         if fault.name == "stopped":
             process = psutil.Process(pid)

@@ -1,4 +1,4 @@
-"""Faults injected and summed up, from settings to figures: what ``python -m agent faults`` does."""
+"""Injects faults and summarises the results: what ``python -m agent faults`` does."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,18 +14,18 @@ from agent.measuring.faults.injection import inject
 from agent.settings.faults import FaultsSettings
 
 SENDS = 300
-"""Controls that are sent through the guard to see how long they take."""
+"""How many controls are sent through the guard, to measure how long they take."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaultReport:
-    """What faults have led to.
+    """The results of injected faults.
 
     Attributes:
-        outcomes: One a fault that was injected.
-        rows: The figures by fault, as plain data.
+        outcomes: One for each injected fault.
+        rows: The figures of each kind of fault, as plain data.
         guard_latency_s: Seconds that controls take through the guard: ``p50``, ``p99``, ``max``; empty if not measured.
-        expired: Of ``SENDS`` controls, those that expired on their way.
+        expired: How many of ``SENDS`` controls expired on their way.
         interrupted: Whether Ctrl-C ended it.
     """
 
@@ -37,7 +37,7 @@ class FaultReport:
 
     @property
     def broken(self) -> list[Outcome]:
-        """Those after which the controls were not neutral in time, or driving did not go on where it should."""
+        """The outcomes in which controls were not neutral in time, or a drive did not go on although it should."""
         return [outcome for outcome in self.outcomes if not outcome.kept]
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,10 +58,10 @@ def measure_faults(settings: FaultsSettings, progress: Callable[[int], None] = l
 
     Args:
         settings: Which faults, and how often.
-        progress: Is told after every fault how many there are.
+        progress: Called after each fault with the number of all faults.
 
     Raises:
-        AgentError: If a fault is unknown, or the drive to be harmed does not get going.
+        AgentError: If a fault is unknown, or a drive does not start.
     """
     faults = chosen_faults(settings.only)
     times = math.ceil(settings.count / len(faults))
@@ -85,7 +85,7 @@ def measure_faults(settings: FaultsSettings, progress: Callable[[int], None] = l
 
 
 def chosen_faults(names: Sequence[str] | None) -> tuple[Fault, ...]:
-    """Return the faults of those names; all that this system has if None.
+    """Return the faults with these names; None for all faults that this system has.
 
     Raises:
         GameError: If one is unknown.

@@ -33,16 +33,16 @@ from agent.system.priority import give_up_rights
 
 _SPEC = ModelSpec("full-lock", "none", "none", width_px=48, height_px=27)
 _REGION = Region(0, 0, 96, 54)
-_HELD_NS = 200_000_000  # for how long the person drives with a gamepad before it falls asleep
-_REPEATS = 5  # odd: were they heard as presses, the network would drive again
+_HELD_NS = 200_000_000  # how long the person drives with a gamepad before it falls asleep
+_REPEATS = 5  # an odd number: if they counted as presses, the network would drive again
 
 
 class Harm:
-    """What goes wrong at present, shared by all processes.
+    """The present fault, shared by all processes.
 
     Attributes:
-        number: Place of the fault in :data:`FAULTS`, from 1; 0 for none.
-        began_ns: When the drive first met it; 0 while it has not yet.
+        number: Place of the fault in :data:`FAULTS`, counted from 1; 0 for none.
+        began_ns: When the drive first met it; 0 before that.
     """
 
     def __init__(self) -> None:
@@ -50,11 +50,11 @@ class Harm:
         self.began_ns = RawValue(ctypes.c_longlong, 0)
 
     def is_wanted(self, *names: str) -> bool:
-        """Return whether it is one of these."""
+        """Return whether the present fault is one of these."""
         return self.number.value in [NUMBERS[name] for name in names]
 
     def is_on(self, *names: str) -> bool:
-        """Return whether it is one of these, and note when that was first asked."""
+        """Return whether the present fault is one of these, and note when the drive first met it."""
         if not self.is_wanted(*names):
             return False
         if not self.began_ns.value:
@@ -63,19 +63,19 @@ class Harm:
 
 
 def drive_on(address: Any, harm: Harm, as_user: bool, said: Path) -> None:
-    """Drive until harmed; the main function of the process that is.
+    """Drive until a fault ends it; the main function of the driving process.
 
     Args:
         address: Where the pad tells what it shows.
-        harm: What is done to it.
+        harm: The present fault.
         as_user: Whether to give up the right to real time first.
-        said: A file for what it would write to a terminal.
+        said: A file for what would go to a terminal.
     """
     os.dup2(os.open(said, os.O_WRONLY | os.O_APPEND), 2)
     if as_user:
         give_up_rights()
     if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)  # as a shell starts a program, so that Ctrl-Z reaches it and its guard alone
+        os.setpgid(0, 0)  # as a shell does it: so Ctrl-Z reaches only this process and its guard
     parent = multiprocessing.parent_process()
     controller = GuardedController(functools.partial(_TracingPad, address, harm), functools.partial(_Person, harm))
     pacer = Pacer(1.0 / RATE_HZ)
@@ -114,7 +114,7 @@ class _Screen:
 
 
 class _Desktop:
-    """A desktop with one window, which may go away and come back as another."""
+    """A desktop with one window, which may be replaced by another."""
 
     def __init__(self, harm: Harm) -> None:
         self._harm = harm
@@ -139,7 +139,7 @@ class _Desktop:
 
 
 class _Person:
-    """Somebody at the keys, who gives the wheel back once they have let go of the hotkey."""
+    """A person who takes over by holding the hotkey, and gives the wheel back after letting go of it."""
 
     def __init__(self, harm: Harm) -> None:
         self._harm = harm
@@ -162,7 +162,7 @@ class _Person:
         if self._holds and not held_before:
             self._hotkeys.press("f8")
             for _ in range(_REPEATS):
-                self._hotkeys.release("f8")  # of a key that is held, X11 sends one before every repeat
+                self._hotkeys.release("f8")  # X11 sends a release before each repeat of a held key
                 self._hotkeys.press("f8")
         elif held_before and not self._holds:
             self._hotkeys.release("f8")
@@ -171,7 +171,7 @@ class _Person:
 
 
 class _KeysAtRest:
-    """The keys that drive, with no finger on them."""
+    """The driving keys; none of them is pressed."""
 
     def __enter__(self) -> Self:
         return self
@@ -187,7 +187,7 @@ class _KeysAtRest:
 
 
 class _SleepyPad:
-    """The person's gamepad: at rest, or held for a moment and then asleep, which the system takes for unplugged."""
+    """The person's gamepad: at rest, or held for a moment and then asleep. Asleep, it is unplugged for the system."""
 
     def __init__(self, harm: Harm) -> None:
         self._harm = harm
@@ -215,7 +215,7 @@ class _SleepyPad:
 
 
 class _FullLock:
-    """A network that always turns the wheel and presses the throttle, until it is harmed."""
+    """A network that always turns the wheel and presses the throttle, until a fault changes that."""
 
     name = "full-lock"
     spec = _SPEC
@@ -250,7 +250,7 @@ class _FullLock:
 
 
 class _TracingPad:
-    """A gamepad that tells what it shows, and by its end that it is unplugged."""
+    """A gamepad that tells what it shows; when it closes, it counts as unplugged."""
 
     def __init__(self, address: Any, harm: Harm) -> None:
         self._address = address

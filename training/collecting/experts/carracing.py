@@ -1,4 +1,4 @@
-"""A privileged driver for CarRacing: it reads the track, so that the network need not."""
+"""The expert of CarRacing. It reads the track from the simulator; the network sees only pictures."""
 
 import math
 from dataclasses import dataclass
@@ -16,26 +16,28 @@ Line = npt.NDArray[np.float64]
 class ExpertSettings:
     """How the expert drives. Lengths in world units, times in seconds.
 
-    The defaults were found by random search on tracks 10,000 to 10,023, decisions held for two 50 Hz ticks, for the
-    return undisturbed, disturbed as in ``training.collecting.disturbances.disturb``, and acting one decision late: a
-    driver that is only fast cannot teach a network to recover.
+    The defaults were found by random search on tracks 10,000 to 10,023, with decisions held for two ticks of 50 Hz. The
+    search maximised the return of three drives: undisturbed, disturbed (``training.collecting.disturbances.disturb``),
+    and acting one decision late. A driver that is only fast cannot teach a network to recover.
     """
 
     line_offset: float = 3.0  # how far the racing line may leave the middle of the road (half width 6.67)
-    look_ahead: float = 3.58  # pure pursuit: distance to the point steered at, standing
+    look_ahead: float = 3.58  # pure pursuit: distance to the point that the car steers at, when it stands
     look_ahead_s: float = 0.243  # ... and what each unit of speed adds
     steering_gain: float = 1.0
-    lateral_limit: float = 142.0  # acceleration in bends the plan allows
-    braking_limit: float = 68.0  # deceleration the plan counts on
+    lateral_limit: float = 142.0  # acceleration that the plan allows in bends
+    braking_limit: float = 68.0  # deceleration that the plan counts on
     horizon: float = 38.0  # how far ahead the plan looks: what the picture shows ahead of the car (37 units)
     top_speed: float = 100.0
     throttle_gain: float = 0.0528
     brake_gain: float = 0.0306
     throttle_limit: float = 1.0
-    turning_throttle: float = 0.6  # share of the throttle left while |steering| > turning_threshold (rear-wheel drive)
+    turning_throttle: float = (
+        0.6  # share of the throttle that is kept while |steering| > turning_threshold (rear-wheel drive)
+    )
     turning_threshold: float = 0.235
-    yaw_damping: float = 0.042  # steering against rotation that the bend does not ask for, per rad/s
-    off_line_grip: float = 0.625  # share of lateral_limit counted on for the arc back to the line
+    yaw_damping: float = 0.042  # steering against a rotation that the bend does not need, per rad/s
+    off_line_grip: float = 0.625  # share of lateral_limit that the arc back to the line may use
     steering_limit: float = 0.46  # the front wheels stop at 0.4 rad: more moves them no further
 
 
@@ -74,7 +76,7 @@ class CarRacingExpert:
 
         reach = settings.look_ahead + settings.look_ahead_s * speed
         bearing, distance = self._bearing(position, reach, nearest)
-        # The arc that passes through the point steered at; off the line it is tighter than the plan's own bends.
+        # The arc through the point that the car steers at. Off the line, it is tighter than the plan's own bends.
         arc = 2 * math.sin(min(abs(bearing), math.pi / 2)) / max(1.0, distance)
         spin = hull.angularVelocity + math.copysign(arc * speed, bearing)  # positive turns left
         steering = settings.steering_gain * bearing + settings.yaw_damping * spin
@@ -112,7 +114,7 @@ class CarRacingExpert:
         return numbers
 
     def _bearing(self, position: npt.NDArray[np.float64], reach: float, nearest: int) -> tuple[float, float]:
-        """Angle (rad, positive to the right of the car's nose) and distance to the line's point ``reach`` ahead."""
+        """Return angle (rad, positive to the right of the car's nose) and distance to the line ``reach`` ahead."""
         target = self._point_ahead(nearest, reach) - position
         heading = self._game.car.hull.angle
         right = math.cos(heading) * target[0] + math.sin(heading) * target[1]
@@ -120,12 +122,12 @@ class CarRacingExpert:
         return math.atan2(right, ahead), math.hypot(right, ahead)
 
     def _locate(self, position: npt.NDArray[np.float64]) -> int:
-        """Index of the nearest point of the line, searched near the last one: the track may cross itself closely."""
+        """Return the index of the nearest point of the line; near the last one, because the track may cross itself."""
         count = len(self._line)
         window = np.arange(self._nearest - 10, self._nearest + 30) % count
         distance = np.hypot(*(self._line[window] - position).T)
         best = int(distance.argmin())
-        if distance[best] > 30.0:  # far away: thrown off the road, so look everywhere
+        if distance[best] > 30.0:  # far away: the car was thrown off the road, so look everywhere
             window = np.arange(count)
             distance = np.hypot(*(self._line - position).T)
             best = int(distance.argmin())
@@ -176,7 +178,7 @@ def racing_line(centre: Line, offset: float, iterations: int = 150) -> Line:
 
 
 def curvature(line: Line) -> npt.NDArray[np.float64]:
-    """Signed curvature (1 / units, right turns negative) of a closed line, averaged over five points."""
+    """Return the curvature of a closed line (1 / units, negative to the right), averaged over five points."""
     step = np.roll(line, -1, axis=0) - line
     angle = np.arctan2(step[:, 1], step[:, 0])
     turn = (np.diff(angle, prepend=angle[-1]) + math.pi) % (2 * math.pi) - math.pi

@@ -1,4 +1,7 @@
-"""Who labels SuperTuxKart: its own driver, asked about a kart that somebody else may be driving, or the road."""
+"""The experts of SuperTuxKart: the game's built-in driver, and a driver that follows the road.
+
+Both also label a kart that another driver has in control.
+"""
 
 import ctypes
 import math
@@ -16,14 +19,14 @@ _FULL_STEER_TICKS = PHYSICS_HZ // 10  # it turns the wheel from the middle to th
 
 
 class SuperTuxKartExpert:
-    """The built-in driver ("SkiddingAI"), at every state of the kart and whoever brought it there.
+    """Labels by the built-in driver ("SkiddingAI"), for every state of the kart, whoever brought it there.
 
-    The binding lets the built-in driver drive a kart or reads what it does, but has no call for what it *would* do
-    with a kart that others drive. The game itself has: a second driver is made for the kart as the game makes its own,
-    and updated when its opinion is wanted. It writes that onto the kart's controls, where the binding reads it and the
-    next step overwrites it. Checked on pysupertuxkart2 0.7.4, Linux.
+    The binding can let the built-in driver drive a kart, but cannot ask what the driver *would* do with a kart that
+    another drives. The game itself can. So a second driver is made for the kart, as the game makes its own, and is
+    updated when a label is needed. It writes its decision into the kart's controls. The binding reads them there, and
+    the next step overwrites them. Checked on pysupertuxkart2 0.7.4, Linux.
 
-    Steering, throttle and brake are used; its nitro, items and drift are left out.
+    Only steering, throttle and brake are used, not its nitro, items and drift.
 
     Args:
         game: The simulator to read from; reset it before :meth:`plan`.
@@ -52,10 +55,10 @@ class SuperTuxKartExpert:
         self._update_driver.argtypes = (ctypes.c_void_p, ctypes.c_int)
 
     def plan(self) -> None:
-        """Put a driver beside the one at the wheel; call it after every reset of the game."""
+        """Make the second driver; call this after every reset of the game."""
         world = self._worlds[0]
         self._driver = self._load_driver(world, self._player_kart(world, 0))
-        # Read once: the binding builds the whole list anew at every look, which took 40 % of the time of collecting.
+        # Read once: the binding builds the whole list at every access, which took 40 % of the time of collecting.
         self._starts, self._ends = (
             np.array([_plane(node[end]) for node in self._game.track.path_nodes]) for end in (0, 1)
         )
@@ -65,7 +68,7 @@ class SuperTuxKartExpert:
     def decide(self) -> Controls:
         """Return the controls for the game's present state, clipped.
 
-        While the rescue bird carries the kart it has no opinion, and the last one is returned.
+        While the rescue bird carries the kart, there is no decision; the last one is returned.
         """
         now_s = self._game.state.time_s
         ticks = max(1, round((now_s - self._asked_s) * PHYSICS_HZ))
@@ -74,7 +77,7 @@ class SuperTuxKartExpert:
         while True:
             self._update_driver(self._driver, ticks)
             controls = self._game.controls
-            # It turns the wheel no faster than a hand would, from where it is: noise has put it there, so ask until it
+            # It turns the wheel no faster than a hand would, from its present place. Noise put it there: ask until it
             # has arrived where it should be.
             if abs(controls.steering - before) < ticks / _FULL_STEER_TICKS - 1e-3:
                 return controls
@@ -108,7 +111,7 @@ class SuperTuxKartExpert:
         return numbers
 
     def _line_ahead(self, node: int, reach_m: float) -> npt.NDArray[np.float64]:
-        """The middle of the road from the start of a node on: float64, shape (n, 2), x and z in metres."""
+        """Return the middle of the road from a node on: float64, shape (n, 2), x and z in metres."""
         points = [self._starts[node]]
         length = 0.0
         while length < reach_m + 30.0:
@@ -121,10 +124,10 @@ class SuperTuxKartExpert:
 class SuperTuxKartRoadFollower(SuperTuxKartExpert):
     """Steers along the middle of the road, and leaves throttle and brake to the built-in driver.
 
-    What the built-in driver steers depends on what no picture shows: which item it has set its mind on, what it was
-    about a moment ago. From where the road runs and how fast the kart is, its steering can be told to 0.08 (mean
-    squared error of boosted trees on drives that they were not fitted to; it varies by 0.25 where it drives itself,
-    0.38 where the network does); this one's can be told exactly.
+    The built-in driver's steering depends on things that no picture shows: the item that it wants, and what it did a
+    moment ago. Boosted trees predicted it from the road's course and the kart's speed, on drives that they were not
+    fitted to, with a mean squared error of 0.08. (Its variance is 0.25 where it drives itself, and 0.38 where the
+    network drives.) This driver's steering follows from the road and the speed exactly.
     """
 
     _pursuit = Pursuit()
@@ -141,10 +144,10 @@ def _plane(point: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 
 def _cross(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
-    """Positive if ``second`` lies to the right of ``first``; x points right where z points ahead."""
+    """Return a number that is positive if ``second`` is to the right of ``first`` (z ahead, x to the right)."""
     return float(second[0] * first[1] - second[1] * first[0])
 
 
 def _bearing(nose: npt.NDArray[np.float64], target: npt.NDArray[np.float64]) -> float:
-    """Angle from the kart's nose to a direction, rad, positive to the right."""
+    """Return the angle from the kart's nose to a direction, rad, positive to the right."""
     return math.atan2(_cross(nose, target), float(np.dot(nose, target)))

@@ -14,7 +14,7 @@ from agent.inputs.sampling import KEYS_AVERAGED_S
 
 
 class Disturbances:
-    """Steers off the line at times, to show how to come back; the part that steers off is not recorded."""
+    """Steers off the line now and then, to show how to come back. Only the way back is recorded."""
 
     def __init__(self, every_s: float, seed: int) -> None:
         self._every_s = every_s
@@ -23,7 +23,7 @@ class Disturbances:
         self._plan()
 
     def are_near(self) -> bool:
-        """Whether one is going on, or so near that it would affect a picture's averaged controls."""
+        """Return whether a disturbance goes on, or is so near that it would change a picture's averaged controls."""
         return time.monotonic() > self._from_s - 2 * KEYS_AVERAGED_S
 
     def disturb(self, wanted: Controls) -> Controls:
@@ -49,9 +49,9 @@ _THROTTLE = 0.36  # about 45 km/h
 _FAR_ROW, _NEAR_ROW = 79, 100  # the near row is at the car
 _FAR, _DAMPING = 1.6, 5.0
 _MOST = 0.7  # largest steering
-_ASIDE = 0.22  # this far from the middle, it brakes for a moment, then not again for a while
+_ASIDE = 0.22  # at this distance from the middle, it brakes for a moment; then not again for _NO_BRAKE_S
 _BRAKE_S, _NO_BRAKE_S = 0.2, 12.0
-_LOST = 0.5  # this far from the middle, it is off the road
+_LOST = 0.5  # at this distance from the middle, it is off the road
 _STILL = 0.4  # change of a standing car's picture, in grey levels
 _REVERSE_S = 1.5
 _PATIENCE_S = 6.0
@@ -61,7 +61,7 @@ class Player:
     """Decides from the pictures alone.
 
     Attributes:
-        is_lost: Whether it is off the road, or reverses: its controls are no good example then.
+        is_lost: Whether it is off the road or reverses; its controls are no good example then.
     """
 
     def __init__(self) -> None:
@@ -105,9 +105,9 @@ class Player:
 
 
 def _look(picture: Pixels) -> tuple[float | None, float | None]:
-    """Return the sideways distance of the road's middle from the picture's, far ahead and at the car; from -1 to 1.
+    """Return how far the road's middle lies beside the picture's, [-1, 1]: far ahead, and at the car.
 
-    None if no road is visible.
+    None if no road is visible there.
     """
     assert picture.shape[:2] == (HEIGHT_PX, WIDTH_PX), picture.shape
     _, green, red = np.moveaxis(picture[..., :3].astype(np.int16), -1, 0)
@@ -125,7 +125,7 @@ def _look(picture: Pixels) -> tuple[float | None, float | None]:
         if right - left < 4:
             break
         width = _WIDTH * (y - 60)
-        if right - left > 1.15 * width:  # then the pits are beside the road
+        if right - left > 1.15 * width:  # too wide: the pits are beside the road
             if right < WIDTH_PX - 2:
                 left = int(max(left, right - width))
             elif left > 1:

@@ -1,5 +1,5 @@
-"""Roads made by a program: a hood camera, a car and a driver who knows the way, for features that any road needs.
+"""Roads made by a program, with a camera, a car and an expert, to teach a network what all roads have in common.
 
-Every seed has a road, a landscape and a light of its own. Nothing here copies a game: what a network learns from these
-pictures is where a road goes, whatever it is made of.
+Every seed has its own road, landscape and light. Nothing copies a game: a network learns from these pictures where a
+road goes, whatever the road is made of.
 """

@@ -1,4 +1,4 @@
-"""The car: it turns as far as its wheel and its tyres let it, and slows down off the road."""
+"""The car. Its wheel and its tyres limit how far it turns; off the road, it slows down."""
 
 import math
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ TICK_S = 0.02
 
 RADIUS_M = 3.0
 RADIUS_S = 0.8
-"""At full lock the car drives an arc of radius ``RADIUS_M + RADIUS_S * speed``: what the kart of SuperTuxKart does, see
-``training.collecting.experts.road.Pursuit``. So the same picture asks for the same steering in both."""
+"""At full lock, the car drives an arc of radius ``RADIUS_M + RADIUS_S * speed``, as SuperTuxKart's kart does (see
+``training.collecting.experts.road.Pursuit``). So the same picture needs the same steering in both games."""
 
 TOP_SPEED_M_S = 32.0
 GRIP_M_S2 = 10.0
@@ -20,7 +20,7 @@ _BRAKING_M_S2 = 9.0
 _DRAG_OFF_ROAD_S = 0.35
 _WHEEL_S = 0.12  # how fast the wheel follows the stick
 _GRAVITY_M_S2 = 9.81
-_ALIGN_RAD_S = 1.5  # a rail turns the nose along itself
+_ALIGN_RAD_S = 1.5  # a rail turns the nose to its own direction
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Car:
         Args:
             controls: Clipped.
             on_road: Whether the tyres grip as on a road.
-            slope: Of the ground along the heading; positive is uphill.
+            slope: Slope of the ground along the heading; positive is uphill.
         """
         self.wheel += (controls.steering - self.wheel) * min(1.0, TICK_S / _WHEEL_S)
         grip = GRIP_M_S2 if on_road else _GRIP_OFF_ROAD_M_S2
@@ -67,7 +67,7 @@ class Car:
         self.y += self.speed * math.cos(middle) * TICK_S
 
     def scrape(self, along: float) -> None:
-        """Touch a rail that runs in the direction ``along`` (rad): lose speed and turn along it."""
+        """Touch a rail whose direction is ``along`` (rad): lose speed, and turn to that direction."""
         apart = (self.heading - along + math.pi) % (2.0 * math.pi) - math.pi
         if abs(apart) > math.pi / 2.0:  # facing the other way
             apart = (apart + 2.0 * math.pi) % (2.0 * math.pi) - math.pi

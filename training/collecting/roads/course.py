@@ -1,4 +1,4 @@
-"""Where a road goes: bends and hills out of a seed, and the ground around it as a map."""
+"""The course of a road: bends and hills drawn from a seed, and a map of the ground around it."""
 
 import math
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ _CELL_M = 2.0
 _MARGIN_M = 70.0
 _VERGE_M = 2.0  # flat ground beside the road
 _ATTEMPTS = 60
-_SHORTEST = 0.6  # share of the wanted length at which a road may end rather than meet itself
+_SHORTEST = 0.6  # a road that would meet itself may end at this share of the wanted length
 
 Line = npt.NDArray[np.float64]
 """float64, shape (stations,)."""
 Map = npt.NDArray[np.floating[Any]]
-"""float32, one value or several a point."""
+"""float32; one value or several for each point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,11 @@ class Road:
 
     @property
     def length_m(self) -> float:
-        """From the first station to the last."""
+        """The length from the first station to the last, metres."""
         return (len(self.x) - 1) * STEP_M
 
     def at(self, values: Line, s: float | Map) -> Line:
-        """Return values of stations at distances ``s`` along the road, metres; beyond its ends those of the ends."""
+        """Return the stations' values at distances ``s`` along the road, metres; beyond an end, the end's value."""
         return np.asarray(np.interp(s, np.arange(len(values)) * STEP_M, values))
 
     def point(self, s: float | Map, lateral: float | Map = 0.0) -> tuple[Line, Line]:
@@ -80,15 +80,15 @@ class Road:
         Args:
             x: Metres.
             y: Metres.
-            near: Where along the road to look, metres.
-            reach_m: How far from there.
+            near: Where along the road to search, metres.
+            reach_m: How far from there to search.
         """
         first = int(np.clip(near - reach_m, 0, len(self.x) - 2))
         last = int(np.clip(near + reach_m, first + 2, len(self.x)))
         aside = np.hypot(self.x[first:last] - x, self.y[first:last] - y)
         station = first + int(aside.argmin())
         s = float(station) * STEP_M
-        for _ in range(3):  # onto the bend between the stations
+        for _ in range(3):  # from the stations to the bend between them
             here_x, here_y = self.point(s)
             heading = float(self.at(self.heading, s))
             along = (x - float(here_x)) * math.sin(heading) + (y - float(here_y)) * math.cos(heading)
@@ -99,7 +99,7 @@ class Road:
 
 
 def read_map(values: Map, columns: Map, rows: Map) -> Map:
-    """Return values between the cells of a map, shape of ``columns``; beyond its edges those of the edges."""
+    """Return values between a map's cells, in the shape of ``columns``; beyond an edge, the edge's value."""
     found: Any = cv2.remap(
         values,
         columns.astype(np.float32, copy=False),
@@ -114,8 +114,8 @@ def make_road(rng: np.random.Generator, length_m: float) -> Road:
     """Draw a road that does not meet itself: straights and bends, hills, and a width.
 
     Args:
-        rng: What is drawn from.
-        length_m: About how long; at least 0.6 of it.
+        rng: Source of the random numbers.
+        length_m: Its length, roughly; at least 0.6 of this.
     """
     half_width = float(rng.uniform(2.5, 8.0))
     straightness = float(rng.beta(1.0, 1.5))  # 0: bend after bend, 1: a motorway
@@ -148,14 +148,14 @@ def _draw_bends(rng: np.random.Generator, length_m: float, half_width: float, st
         pieces += [np.zeros(straight), np.full(bend, side / radius)]
         count += straight + bend
     curvature = np.concatenate(pieces)[:stations]
-    easing = int(rng.integers(5, 20))  # a wheel is turned gradually, and so are bends built
+    easing = int(rng.integers(5, 20))  # drivers turn the wheel gradually, and bends are built so
     window = np.hanning(easing + 2)[1:-1]
     padded = np.pad(curvature, (easing, easing), mode="edge")
     return np.convolve(padded, window / window.sum(), mode="same")[easing:-easing]
 
 
 def _free_stations(road: Road, clearance_m: float) -> int:
-    """Return how many stations from the first on keep clear of all that went before."""
+    """Return how many stations, counted from the first, keep clear of all earlier ones."""
     every = 4
     x, y = road.x[::every], road.y[::every]
     apart = np.hypot(x[:, None] - x[None, :], y[:, None] - y[None, :])
@@ -182,7 +182,7 @@ class Ground:
 
     Args:
         road: The road.
-        rng: Of the land's shape.
+        rng: Source of the random numbers for the land's shape.
         banks: Slope of the land left and right of the road.
         roughness_m: Height of its bumps.
     """

@@ -1,4 +1,4 @@
-"""The driver who knows the way: pure pursuit of the road's middle, and a plan of speeds for its bends."""
+"""The expert of the roads: pure pursuit of the road's middle, and a plan of speeds for its bends."""
 
 import math
 
@@ -20,7 +20,7 @@ _LEAST_M_S = 5.0
 
 
 def plan_speeds(road: Road) -> Line:
-    """Return the speed wanted at every station, m/s: what its bend allows, and what braking for later ones leaves."""
+    """Return the wanted speed at every station, m/s: what its bend allows, less where it must brake for later bends."""
     allowed = np.sqrt(LATERAL_LIMIT_M_S2 / np.maximum(np.abs(road.curvature), 1e-6))
     squares = np.minimum(allowed, CRUISE_M_S) ** 2
     for station in range(len(squares) - 2, -1, -1):
@@ -29,7 +29,7 @@ def plan_speeds(road: Road) -> Line:
 
 
 class RoadsExpert:
-    """Labels at every place and heading, whoever brought the car there.
+    """Labels the car at every place and heading, whoever brought it there.
 
     Args:
         game: The simulator to read from; reset it before :meth:`plan`.
@@ -69,7 +69,7 @@ class RoadsExpert:
         return numbers
 
     def _wanted(self, steering: float) -> float:
-        """Return the wanted speed, m/s: the plan's, and what the arc that is steered lets the tyres hold."""
+        """Return the wanted speed, m/s: the plan's, but no more than the tyres can hold on the present arc."""
         car, road = self._game.car, self._game.road
         planned = float(road.at(self._speeds, self._game.s + _AHEAD_S * car.speed))
         arc = abs(steering) / self._pursuit.gain / (RADIUS_M + RADIUS_S * car.speed)

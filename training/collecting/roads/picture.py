@@ -1,4 +1,4 @@
-"""What the camera sees, drawn in software: the land is looked up pixel by pixel, what stands on it is pasted over."""
+"""The camera's picture, drawn in software: the land pixel by pixel, then the things that stand on it."""
 
 import math
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _MOST_THINGS = 40
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Of a rail: how far away, its corners in eighths of a pixel, int32, shape (4, 2), and its colour from here."""
+    """A piece of a rail: its distance, its corners in eighths of a pixel (int32, shape (4, 2)), and its colour."""
 
     distance_m: float
     corners: npt.NDArray[np.int32]
@@ -33,7 +33,7 @@ class _Piece:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The ground in the picture, pixel by pixel: where it lies, and how much of it a pixel covers; metres.
+    """The ground in the picture, pixel by pixel: where it is, and how much of it a pixel covers, in metres.
 
     All have the shape (pixels,).
     """
@@ -55,17 +55,17 @@ class _Thing:
 class Painter:
     """Draws one road.
 
-    How it works: from the camera's foot, the heights of the ground are read along a fan of rays, one for every column
-    of the picture, at 96 distances. What lies highest so far hides what comes behind it, so every pixel's distance is
-    found by counting. Each pixel then looks up how far along the road and how far aside its piece of ground lies, which
-    says what is there: land, road, a kerb or a line, softened over as much ground as the pixel covers.
+    How it works: rays fan out from below the camera, one for every column of the picture. Along each ray, the ground's
+    height is read at 96 distances. Ground hides what is behind it and lower. So a pixel's distance is the number of
+    distances that are hidden there. Each pixel then looks up how far along the road and how far aside its ground is.
+    This says what is there: land, road, a kerb or a line. Edges are blurred over the ground that the pixel covers.
 
     Args:
         road: The road.
         ground: The land around it.
         scenery: What it looks like.
-        width_px: Of the pictures.
-        height_px: Of the pictures.
+        width_px: Width of the pictures.
+        height_px: Height of the pictures.
     """
 
     def __init__(self, road: Road, ground: Ground, scenery: Scenery, width_px: int = 160, height_px: int = 90) -> None:
@@ -89,7 +89,7 @@ class Painter:
         self._gain = light.gain * self._draw_vignette()
         self._curve = np.round(255.0 * (np.arange(256) / 255.0) ** light.gamma).astype(np.uint8)
         noise = np.random.default_rng(scenery.seed).normal(0.0, light.noise, (2 * height_px, 2 * width_px, 1))
-        self._noise: Map = noise.astype(np.float32)  # every picture has a part of it
+        self._noise: Map = noise.astype(np.float32)  # every picture shows a part of it
 
     def draw(self, x: float, y: float, heading: float, time_s: float = 0.0) -> Pixels:
         """Return the picture from a car at a place: uint8, shape (height_px, width_px, 3), BGR.
@@ -106,7 +106,7 @@ class Painter:
         return self._finish(picture, time_s)
 
     def _draw_land(self, view: "_View") -> tuple[Map, Map]:
-        """Return the picture of the ground and the sky, float32 BGR, and every pixel's distance in metres."""
+        """Return a picture of the ground and the sky (float32, BGR), and the distance of every pixel in metres."""
         depth = view.depths()
         sky = np.asarray(depth >= _FARTHEST_M)
         with_land = np.flatnonzero(np.logical_not(sky).any(axis=1))
@@ -160,7 +160,7 @@ class Painter:
         return read_map(texture, np.remainder(x * scale, TEXTURE_PX - 1.0), np.remainder(y * scale, TEXTURE_PX - 1.0))
 
     def _pave(self, colours: Map, seen: "_Seen", view: "_View", rows: Map) -> None:
-        """Lay the road over the land, where there is road: colours have the shape (pixels, 3)."""
+        """Paint the road over the land; colours have the shape (pixels, 3)."""
         width = self._road.half_width
         share = _cover(seen.lateral, -width, width, seen.across)
         where = np.flatnonzero(share)
@@ -173,7 +173,7 @@ class Painter:
         colours[where] += share[where, None] * (surface - colours[where])
 
     def _paint(self, colours: Map, seen: "_Seen", band: Band) -> None:
-        """Paint a stripe onto the colours, of the shape (pixels, 3)."""
+        """Paint a stripe over the colours, which have the shape (pixels, 3)."""
         share = _cover(seen.lateral, band.inner_m, band.outer_m, seen.across)
         where = np.flatnonzero(share)
         if len(where) == 0:
@@ -195,7 +195,7 @@ class Painter:
         colours[where] += share[:, None] * (colour - colours[where])
 
     def _mirror_sky(self, surface: Map, view: "_View", rows: Map) -> None:
-        """Let a wet road, shape (pixels, 3), show the sky as far above the horizon as it lies below."""
+        """Mirror the sky in a wet road, shape (pixels, 3): as far above the horizon as the pixel is below it."""
         sky = self._scenery.sky
         mirrored = np.clip(2.0 * view.horizon - rows, 0, self._height - 1)
         above = np.clip(63.0 - (view.horizon - mirrored) / self._focal * 45.0, 0, 63).astype(int)
@@ -213,7 +213,7 @@ class Painter:
         return read_map(sky, np.broadcast_to(columns, shape), np.broadcast_to(places, shape))
 
     def _shine(self, colours: Map, distance: Map) -> None:
-        """Put lamps and fog onto colours, in place."""
+        """Add the light of the lamps, and the fog, to colours, in place."""
         light = self._scenery.light
         if light.beam_m is not None:
             lit = np.exp(-((distance / light.beam_m) ** 1.5)) + 0.12
@@ -286,7 +286,7 @@ class Painter:
         under += share * (colours - under)
 
     def _finish(self, picture: Map, time_s: float) -> Pixels:
-        """Put lens and sensor onto the picture, and the overlay."""
+        """Add the effects of lens and sensor to the picture, and the overlay."""
         light = self._scenery.light
         picture *= self._gain
         if light.blur_px:
@@ -316,7 +316,7 @@ class Painter:
 
 
 class _View:
-    """Where the camera is and what it is turned to."""
+    """The place and the direction of the camera."""
 
     def __init__(self, painter: Painter, x: float, y: float, heading: float) -> None:
         eye = painter._scenery.eye
@@ -339,7 +339,7 @@ class _View:
         self.horizon = painter._height / 2.0 + painter._focal * math.tan(self.pitch)
 
     def depths(self) -> Map:
-        """Return every pixel's distance ahead in metres, float32, shape (rows, columns); the sky's is the farthest."""
+        """Return each pixel's distance ahead in metres, float32, shape (rows, columns); the sky has the largest."""
         painter = self._painter
         away, width, height = painter._away, painter._width, painter._height
         x = (self.x + away[:, None] * self.sine + painter._fan * self.cosine).astype(np.float32)
@@ -347,7 +347,7 @@ class _View:
         rise = painter._ground.height(x, y) - np.float32(self.z)
         rows = np.float32(self.horizon) - painter._focal * rise / away[:, None]
         highest = np.minimum.accumulate(rows, axis=0)
-        # Pixels above a ray's k-th highest row see beyond its k-th distance: count for each how many those are.
+        # A pixel above the row of a ray's k-th distance sees beyond that distance: count these distances.
         ends = np.clip(np.ceil(highest - 0.5), 0, height).astype(np.int64)
         counts = np.bincount((ends * width + painter._columns).ravel(), minlength=(height + 1) * width)
         passed = _STEPS - np.cumsum(counts.reshape(height + 1, width)[:height], axis=0)
@@ -362,7 +362,7 @@ class _View:
     def project(
         self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], z: npt.NDArray[np.float64]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return columns, rows and distances ahead of points; those behind count as close before the camera."""
+        """Return columns, rows and distances ahead of points; a point behind the camera counts as close in front."""
         painter = self._painter
         ahead = np.maximum(0.5, (x - self.x) * self.sine + (y - self.y) * self.cosine)
         aside = (x - self.x) * self.cosine - (y - self.y) * self.sine
@@ -371,7 +371,7 @@ class _View:
 
 
 def _cover(values: Map, low: float, high: float, blur: Map) -> Map:
-    """Return the share of a stretch ``blur`` long around each value that lies between two limits, [0, 1]."""
+    """Return which share of a stretch of length ``blur`` around each value lies between two limits, [0, 1]."""
     half = blur / 2.0
     share: Map = np.clip((np.minimum(values + half, high) - np.maximum(values - half, low)) / blur, 0.0, 1.0)
     return share

@@ -1,4 +1,4 @@
-"""What a road looks like: everything about a seed's pictures that is drawn by lot, from the asphalt to the fog."""
+"""The look of a road: everything that is drawn at random for a seed's pictures, from the asphalt to the fog."""
 
 import math
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ class Eye:
     """The camera.
 
     Attributes:
-        height_m: Above the ground.
-        back_m: Behind the car's middle.
-        pitch: rad, positive looks up.
-        width: What it sees to the side at a distance of 1: the tangent of half of its angle.
+        height_m: Height above the ground.
+        back_m: Distance behind the car's middle.
+        pitch: Angle, rad; positive looks up.
+        width: How far to the side it sees at a distance of 1: the tangent of half its angle.
     """
 
     height_m: float
@@ -41,15 +41,15 @@ class Eye:
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """A colour, a second one in patches, and a pattern.
+    """A surface: a colour, a second one in patches, and a fine pattern.
 
     Attributes:
         colour: The colour.
-        patches: In its patches.
-        patch_share: How much of it they cover, [0, 1].
+        patches: The colour of the patches.
+        patch_share: Which share of the surface they cover, [0, 1].
         grain: Strength of the fine pattern, of 255.
-        grain_m: Size of the pattern's picture.
-        patch_m: The same of the patches'.
+        grain_m: Length after which the fine pattern repeats.
+        patch_m: Length after which the patches repeat.
     """
 
     colour: Colour
@@ -65,13 +65,13 @@ class Band:
     """A stripe along the road, between two distances from its middle.
 
     Attributes:
-        inner_m: Right of the middle, or left if negative.
-        outer_m: Larger than ``inner_m``.
+        inner_m: Its left edge, from the road's middle; negative is left of it.
+        outer_m: Its right edge, larger than ``inner_m``.
         colour: The colour.
-        second: Between its dashes; None lets the road show.
+        second: The colour between its dashes; None leaves the road there.
         dash_m: Length of a dash.
-        gap_m: Length of a gap; 0 for a stripe without.
-        least_curvature: It lies only where the road bends at least so much, 1 / m.
+        gap_m: Length of a gap; 0 for none.
+        least_curvature: The stripe is only where the road bends at least this much, 1 / m.
     """
 
     inner_m: float
@@ -88,11 +88,11 @@ class Rail:
     """What stands along a side: a rail, a wall, a fence.
 
     Attributes:
-        lateral_m: Where.
-        low_m: Lower edge, above the ground.
-        high_m: Upper edge.
-        colours: In turns.
-        piece_m: Length of each.
+        lateral_m: Distance from the road's middle; negative is left of it.
+        low_m: Height of its lower edge.
+        high_m: Height of its upper edge.
+        colours: The colours of its pieces, in turns.
+        piece_m: Length of a piece.
     """
 
     lateral_m: float
@@ -109,9 +109,9 @@ class Things:
     Attributes:
         s: Metres along the road, shape (things,).
         lateral: Metres right of it.
-        height_m: How high.
-        kind: Index into ``sprites``.
-        sprites: What they look like.
+        height_m: Heights.
+        kind: Indices into ``sprites``.
+        sprites: Their pictures.
     """
 
     s: npt.NDArray[np.float64]
@@ -123,18 +123,18 @@ class Things:
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """The air, the lamp and the lens.
+    """The air, the lamps and the lens.
 
     Attributes:
-        fog_m: Distance at which two thirds are fog.
-        fog: Its colour.
-        gain: What every colour is multiplied by, shape (3,).
-        beam_m: At night: how far the lamps reach; None by day.
+        fog_m: Distance at which the picture is two thirds fog.
+        fog: Colour of the fog.
+        gain: Factor on every colour, shape (3,).
+        beam_m: How far the lamps reach at night; None by day.
         wet: How much the road mirrors the sky, [0, 1].
-        noise: Of the picture, of 255.
-        blur_px: Of the picture.
-        vignette: Darkening of its corners, [0, 1].
-        gamma: Of the picture.
+        noise: Noise of the picture, of 255.
+        blur_px: Blur of the picture.
+        vignette: Darkening of the picture's corners, [0, 1].
+        gamma: Gamma of the picture.
     """
 
     fog_m: float
@@ -150,7 +150,7 @@ class Light:
 
 @dataclass(frozen=True, slots=True)
 class Scenery:
-    """All that is drawn by lot for the pictures of a road."""
+    """All that is drawn at random for the pictures of a road."""
 
     eye: Eye
     road: Surface
@@ -160,7 +160,7 @@ class Scenery:
     things: Things
     light: Light
     sky: npt.NDArray[np.float32]
-    """float32, shape (64, 512, 3): all the way round; its lowest row is the horizon."""
+    """The sky in all directions: float32, shape (64, 512, 3); its lowest row is the horizon."""
     grain: Texture
     patches: Texture
     shadows: float
@@ -170,13 +170,13 @@ class Scenery:
     walls_m: tuple[float, float]
     """How far left and right of the middle the car can go."""
     overlay: Sprite
-    """Over the picture: a bonnet, instruments; it does not move. Shape (90, 160, 4)."""
+    """What lies over every picture: a bonnet, instruments. It does not move. Shape (90, 160, 4)."""
     seed: int
     """Of the picture's noise."""
 
 
 def draw_scenery(road: Road, rng: np.random.Generator) -> Scenery:
-    """Draw a scenery for a road; the same from the same ``rng``."""
+    """Draw the scenery of a road at random; the same ``rng`` gives the same scenery."""
     surface, land = _draw_surfaces(rng)
     light = _draw_light(rng)
     rails, walls = _draw_rails(road, rng)
@@ -206,7 +206,7 @@ def draw_scenery(road: Road, rng: np.random.Generator) -> Scenery:
 
 
 def _draw_surfaces(rng: np.random.Generator) -> tuple[Surface, Surface]:
-    """Draw what the road and the land are made of; they differ, or nobody could see the one in the other."""
+    """Draw the surfaces of road and land; they differ, because otherwise nobody could see the road."""
     while True:
         road = rng.choice(5, p=(0.5, 0.15, 0.1, 0.05, 0.2))
         land = 5 + rng.choice(5, p=(0.45, 0.15, 0.1, 0.1, 0.2))

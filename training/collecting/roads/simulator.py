@@ -1,4 +1,4 @@
-"""The roads as a game that waits: one seed, one road, driven once from its start to its end."""
+"""The roads as a game that waits. Each seed is one road, driven once from its start to its end."""
 
 import math
 from pathlib import Path
@@ -25,9 +25,9 @@ Start = Literal["line", "anywhere"]
 """``line``: standing at the road's beginning. ``anywhere``: on it or beside it, at any heading and speed."""
 
 _FIRST_M = 20.0  # of road before the start line
-_LAST_M = 60.0  # ... and behind the finish, so that the road goes on in sight
+_LAST_M = 60.0  # ... and behind the finish, so that the road is seen to go on
 _EDGE_M = 1.0  # the tyres grip this far beside the road
-_LOST_M = 6.0  # so far beside the road, or so slow, for so long: put back onto it
+_LOST_M = 6.0  # a car that is this far beside the road, or this slow, for this long is put back onto it
 _LOST_S = 3.0
 _STANDING_M_S = 0.5
 _RAIL_M = 0.8  # half of the car
@@ -36,16 +36,16 @@ _RAIL_M = 0.8  # half of the car
 class Roads:
     """One car on a road of its own, as a :class:`agent.games.base.Simulator`.
 
-    Frames are uint8, shape (height_px, width_px, 3), BGR. A return is SuperTuxKart's: 1000 for the road, less 5 a
-    second. A car that has been lost for 3 s (6 m beside the road, or standing) is put back onto it, which counts as a
-    rescue.
+    Frames are uint8, shape (height_px, width_px, 3), BGR. The return is that of SuperTuxKart: 1000 for the whole
+    road, less 5 for each second. A car that is lost for 3 s (6 m beside the road, or standing) is put back onto it.
+    This counts as a rescue.
 
     Args:
         start: Where episodes begin.
         length_m: About how long a road is.
         limit_s: Seconds after which an episode ends.
-        width_px: Of the pictures.
-        height_px: Of the pictures.
+        width_px: Width of the pictures.
+        height_px: Height of the pictures.
     """
 
     profile = PROFILE
@@ -69,9 +69,9 @@ class Roads:
     car: Car
     """Privileged: the car."""
     s: float
-    """Privileged: where the car is along the road, metres."""
+    """How far along the road the car is, metres; for experts and reports alone."""
     lateral: float
-    """Privileged: how far right of the middle, metres."""
+    """How far right of the road's middle the car is, metres; for experts and reports alone."""
 
     @property
     def state(self) -> DriveState:
@@ -117,7 +117,7 @@ class Roads:
         """Do nothing: there is nothing to release."""
 
     def put(self, s: float, lateral: float, heading_error: float = 0.0, speed: float = 0.0) -> None:
-        """Privileged: put the car at a place on the road, turned right of its direction by ``heading_error`` rad."""
+        """Put the car at a place on the road, turned by ``heading_error`` rad to the right; for experts and tests."""
         x, y = self.road.point(s, lateral)
         heading = float(self.road.at(self.road.heading, s)) + heading_error
         self.car = Car(float(x), float(y), heading, speed)
@@ -148,7 +148,7 @@ class Roads:
         return float(ahead - behind) / 2.0 * along
 
     def _look(self) -> None:
-        """Take the car's new place into the account of the drive."""
+        """Update the state of the drive for the car's new place."""
         self.s, self.lateral = self.road.locate(self.car.x, self.car.y, self.s)
         self._hold_by_walls()
         off_road = not self._is_on_road()

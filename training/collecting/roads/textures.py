@@ -1,4 +1,4 @@
-"""Colours, noise and small pictures that a scenery is put together from."""
+"""Colours, noise and small pictures: the parts of a scenery."""
 
 import colorsys
 import math
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Texture = npt.NDArray[np.float32]
-"""float32, shape (size, size): noise around 0, about [-1, 1]; it repeats."""
+"""Noise around 0, mostly in [-1, 1], that repeats without a seam: float32, shape (size, size)."""
 Colour = npt.NDArray[np.float32]
 """float32, shape (3,): BGR, [0, 255]."""
 Sprite = npt.NDArray[np.uint8]
@@ -18,11 +18,11 @@ TEXTURE_PX = 256
 
 
 def draw_noise(rng: np.random.Generator, roughness: float) -> Texture:
-    """Draw noise of all sizes that repeats without a seam.
+    """Draw noise with detail of all sizes; it repeats without a seam.
 
     Args:
-        rng: What is drawn from.
-        roughness: How much larger its coarse parts are than its fine ones: 0 is white noise, 2 are clouds.
+        rng: Source of the random numbers.
+        roughness: How much stronger the coarse detail is than the fine detail: 0 is white noise, 2 looks like clouds.
     """
     spectrum = np.fft.rfft2(rng.normal(0.0, 1.0, (TEXTURE_PX, TEXTURE_PX)))
     across = np.hypot(np.fft.fftfreq(TEXTURE_PX)[:, None], np.fft.rfftfreq(TEXTURE_PX)[None, :])
@@ -34,18 +34,18 @@ def draw_noise(rng: np.random.Generator, roughness: float) -> Texture:
 
 
 def make_colour(hue: float, saturation: float, value: float) -> Colour:
-    """Return a colour; hues go round from 0 to 1, the others are clipped to [0, 1]."""
+    """Return a colour. Hues repeat after 1; saturation and brightness are clipped to [0, 1]."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, min(1.0, max(0.0, saturation)), min(1.0, max(0.0, value)))
     return np.array((blue, green, red), np.float32) * 255.0
 
 
 def any_colour(rng: np.random.Generator) -> Colour:
-    """Draw a colour of any hue, rather pale ones more often than loud ones."""
+    """Draw a colour of any hue; pale ones are more frequent than bright ones."""
     return make_colour(rng.random(), rng.beta(1.2, 2.0), rng.uniform(0.1, 0.95))
 
 
 def draw_sprite(rng: np.random.Generator) -> Sprite:
-    """Draw a tree, a bush, a post or a house, 48 x 48, standing on its lower edge."""
+    """Draw a tree, a bush, a post or a house, 48 x 48 px, that stands on the lower edge."""
     size = 48
     noise = cv2.resize(rng.normal(0.0, 1.0, (12, 12)), (size, size), interpolation=cv2.INTER_CUBIC)
     row, column = np.mgrid[0:size, 0:size] / (size - 1.0) * 2.0 - 1.0
@@ -73,7 +73,7 @@ def draw_sprite(rng: np.random.Generator) -> Sprite:
 
 
 def draw_sky(rng: np.random.Generator, fog: Colour) -> npt.NDArray[np.float32]:
-    """Draw a sky all the way round, with what stands at the horizon: float32, shape (64, 512, 3), BGR."""
+    """Draw the sky in all directions, with what is at the horizon: float32, shape (64, 512, 3), BGR."""
     rows, columns = 64, 512
     zenith = make_colour(rng.uniform(0.5, 0.68), rng.uniform(0.05, 0.8), rng.uniform(0.4, 1.0))
     if rng.random() < 0.2:
@@ -98,7 +98,7 @@ def draw_sky(rng: np.random.Generator, fog: Colour) -> npt.NDArray[np.float32]:
 
 
 def draw_overlay(rng: np.random.Generator) -> Sprite:
-    """Draw what lies over the picture in any game: a bonnet or a car from behind, instruments, a map, words."""
+    """Draw what games show over the picture: a bonnet or a car from behind, instruments, a map, words."""
     overlay = np.zeros((90, 160, 4), np.uint8)
     if rng.random() < 0.4:
         body = [int(value) for value in any_colour(rng)]
