@@ -67,7 +67,11 @@ class Takeover:
         return None if by is None else by.read().arbitrate()
 
     def _notice_whether_it_is_there(self, pad: InputDevice) -> None:
-        """Log once that the pad was unplugged, and give the wheel back if the person was driving with it."""
+        """Log once that the pad was unplugged, and give the wheel back if the person was driving with it.
+
+        The pad is asked at every call, because it may go at any time. It costs no more than reading a field: ``read``
+        has just looked for the pad.
+        """
         unheard = pad.unheard()
         was_there, self._pad_is_there = self._pad_is_there, unheard is None
         if was_there and unheard is not None:
