@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from agent.commands.options import Entry, Invocation, make_parser
 from agent.commands.program import run_program
 from agent.contract.untrusted import printable
+from agent.contract.wording import as_installed
 
 COMMANDS = tuple(
     Entry(name, summary, f"agent.commands.{name}")
@@ -16,6 +17,7 @@ COMMANDS = tuple(
         ("record", "record yourself driving a game in a window, or the network driving the embedded one"),
         ("doctor", "look at screen, window, gamepad and network, and say what to do about each"),
         ("games", "list the games, write a profile for another, or start one in its window and drive it"),
+        ("weights", "list the weights that there are, and fetch those that do not come with the program"),
         ("evaluate", "drive many tracks and summarise: mean, spread, worst"),
         ("film", "film several models on one track, side by side, such as the stages of a training"),
         ("compare", "compare two drivers on the tracks that both drove, with a confidence interval"),
@@ -65,7 +67,7 @@ class _Printable(logging.Formatter):
     """Removes characters that steer the terminal: lines may quote window titles and file names."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        return printable(as_installed(super().format(record)))
 
 
 def _set_up_logging(invocation: Invocation) -> None:

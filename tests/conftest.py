@@ -10,7 +10,7 @@ import pytest
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
-OPTIONS = {"slow": "--run-slow", "game": "--run-game"}
+OPTIONS = {"slow": "--run-slow", "game": "--run-game", "wine": "--run-wine"}
 
 
 def pytest_configure() -> None:
@@ -23,7 +23,7 @@ def pytest_configure() -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-slow", action="store_true", help="also run tests that take more than a few seconds")
     parser.addoption("--run-game", action="store_true", help="also run tests that need a running game")
-
+    parser.addoption("--run-wine", action="store_true", help="also run the tests on Windows inside of Wine")
     parser.addoption("--fail-on-skip", action="store_true", help="a test that lacks what it needs has failed")
 
 

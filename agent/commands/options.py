@@ -4,11 +4,13 @@ import argparse
 import difflib
 import functools
 import importlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from agent.contract.errors import AgentError
+from agent.contract.wording import as_installed
 from agent.settings.base import Option, Settings, default_of, options_of
 from agent.system.interrupts import ending_at_once
 
@@ -103,6 +105,16 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}{self._guess(unknown[0])}")
         return found, unknown
+
+    def format_help(self) -> str:
+        return as_installed(super().format_help())
+
+    def format_usage(self) -> str:
+        return as_installed(super().format_usage())
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(2, as_installed(f"{self.prog}: error: {message}\n"))
 
     def _guess(self, unknown: str) -> str:
         if not unknown.startswith("--"):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.untrusted import printable
+from agent.contract.wording import as_installed
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
@@ -22,18 +23,22 @@ ENDINGS = {
 
 def say(text: str) -> None:
     """Write a result to standard output, without characters that steer the terminal."""
+    _write_out(as_installed(text))
+
+
+def _write_out(text: str) -> None:
     sys.stdout.write(printable(text.rstrip("\n")) + "\n")
     sys.stdout.flush()
 
 
 def note(text: str) -> None:
     """Write progress or a problem to standard error, without characters that steer the terminal."""
-    sys.stderr.write(printable(text) + "\n")
+    sys.stderr.write(printable(as_installed(text)) + "\n")
     sys.stderr.flush()
 
 
 def say_json(report: dict[str, Any]) -> None:
-    say(json.dumps(report, indent=2, allow_nan=False))
+    _write_out(json.dumps(report, indent=2, allow_nan=False))
 
 
 def progress_bar(name: str, *columns: "ProgressColumn") -> "Progress":

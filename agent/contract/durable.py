@@ -52,7 +52,8 @@ def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
     Yields:
         Where to write. Two processes get two paths.
     """
-    path = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
+    if path.is_symlink():  # what a link leads to is replaced, not the link
+        path = Path(os.path.realpath(path))  # not of every path: Wine fails at those above 260 characters
     partial = path.with_name(f".{path.name}.{os.getpid()}-{next(_NUMBERS)}.partial")
     try:
         yield partial

@@ -9,7 +9,9 @@ from typing import BinaryIO
 if sys.platform == "win32":
     import msvcrt
 
-    _BYTE = 2**62  # far behind the end of any file: on Windows, others cannot read the locked bytes
+    # Far behind the end of any recording: on Windows, others cannot read the locked bytes. But not farther than file
+    # systems reach: 2**62 is refused by ext4, whose end is at 2**44, under Wine and on network drives.
+    _BYTE = 2**42
 
     def claim(file: BinaryIO) -> bool:
         """Mark an open file as one's own until it is closed; return False if it is somebody else's."""

@@ -13,6 +13,7 @@ from agent.contract.errors import EngineError, SpecError
 from agent.contract.spec import SPEC_FILE, ModelSpec
 from agent.engines.registry import AUTO, EngineRequest, find_engine, load_engine
 from agent.games.registry import find_expert
+from agent.sessions.published import PUBLISHED, find_weights
 from agent.settings.evaluate import EvaluateSettings
 from agent.settings.record import RecordSettings
 from agent.settings.shared import EngineSettings, ProcessorSettings
@@ -51,10 +52,12 @@ def open_engine(settings: EngineSettings, game: str, note: Note = ignore, axes: 
     if entry is not None and not entry.needs_weights:
         return entry.load(request)
     if settings.weights is None and not folder.exists():
+        fetched = (
+            f"`python -m agent weights get {game}` fetches them once" if game in PUBLISHED else "none are published"
+        )
         raise SpecError(
-            f"there are no weights for {game} in {folder}, expected a model folder. The shipped weights are in the "
-            "source checkout, not in the installed package: run from the checkout, pass a model folder with --weights, "
-            f"or train one with `python -m training fit --game {game}`."
+            f"there are no weights for {game} here, expected a model folder: {fetched}. Or pass a folder with "
+            f"--weights, or train one with `python -m training fit --game {game}`."
         )
     spec = ModelSpec.load(folder)
     try:
@@ -109,9 +112,8 @@ def best_of_a_run(folder: Path) -> Path:
 
 
 def shipped_weights(game: str) -> Path:
-    """Return the weights' folder below the current directory if there is one, else the source checkout's."""
-    folder = Path("model_weights") / game
-    return folder if folder.exists() else Path(__file__).resolve().parents[2] / folder
+    """Return the folder of a game's weights, see ``find_weights``; where there are none, the one to look for."""
+    return find_weights(game) or Path("model_weights") / game
 
 
 def nearest_hold_ticks(rate_hz: float, simulator: "Simulator", note: Note = ignore) -> int:

@@ -1,6 +1,7 @@
 """A child process at the other end of a pipe: always started in the same way, and ended with this process."""
 
 import multiprocessing
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from agent.system.console import before_the_console_ends
 from agent.system.process import no_interrupts
 
 
@@ -54,8 +56,18 @@ def start_child(
     """
     context = multiprocessing.get_context("spawn")
     link, child_link = context.Pipe()
-    process = context.Process(target=target, args=(child_link, *arguments), name=name, daemon=not may_start_others)
+    process = context.Process(
+        target=_run, args=(target, child_link, *arguments), name=name, daemon=not may_start_others
+    )
     with no_interrupts():
         process.start()
     child_link.close()  # otherwise this end stays open, and the child's end goes unnoticed
     return Child(process, link)
+
+
+def _run(target: Callable[..., None], *arguments: Any) -> None:
+    """Run the child's function; on Windows, whatever happens to the console, only the parent ends it."""
+    if hasattr(signal, "SIGBREAK"):
+        signal.signal(signal.SIGBREAK, signal.SIG_IGN)
+    before_the_console_ends()
+    target(*arguments)

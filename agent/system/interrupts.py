@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from agent.system.console import before_the_console_ends
+
 _INTERRUPTED = 130
 
 
@@ -30,9 +32,11 @@ def ending_at_once() -> Iterator[None]:
 
 def end_like_ctrl_c() -> None:
     """Treat requests to end (a closed terminal, a stopped service) like Ctrl-C, so that recordings are finished."""
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
             signal.signal(getattr(signal, name), signal.default_int_handler)
+    # Raised, not _thread.interrupt_main: on Windows, that does not wake a main thread that sleeps.
+    before_the_console_ends(lambda: signal.raise_signal(signal.SIGINT))
 
 
 def _end() -> None:

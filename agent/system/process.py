@@ -9,11 +9,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from agent.system.console import ignore_ctrl_c
+
 _START_FIELD = 22  # of /proc/self/stat, counted from 1 (proc(5)): clock ticks from the machine's boot to our start
 
 
 def age_s() -> float | None:
-    """Return the seconds since this process was started, to 10 ms; None if unknown (only Linux reports it)."""
+    """Return the seconds since this process was started, to 10 ms; None if unknown (Linux and Windows report it)."""
+    if sys.platform == "win32":
+        import psutil
+
+        return max(0.0, time.time() - psutil.Process().create_time())  # of a clock that may be set, but seldom just now
     if sys.platform != "linux":
         return None
     # The second field is the program's name in parentheses and may hold anything; the third follows the last of them.
@@ -25,7 +31,7 @@ def age_s() -> float | None:
 def peak_memory_mb(pid: int | None = None) -> float | None:
     """Return the largest resident memory of a process so far in MB; None if the system does not report it.
 
-    Linux reports it for every process, macOS only for this one, Windows for none.
+    Linux and Windows report it for every process, macOS only for this one.
 
     Args:
         pid: A living process; this one if None.
@@ -35,6 +41,10 @@ def peak_memory_mb(pid: int | None = None) -> float | None:
         status = Path(f"/proc/{'self' if pid is None else pid}/status").read_text()
         peaks = [int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmHWM:")]
         return peaks[0] if peaks else None
+    elif sys.platform == "win32":
+        import psutil
+
+        return float(psutil.Process(pid).memory_info().peak_wset) / 1e6
     elif sys.platform == "darwin" and pid is None:
         import resource
 
@@ -71,7 +81,9 @@ def no_interrupts() -> Iterator[None]:
         yield
         return
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_ctrl_c(True)  # Windows' programs do not inherit the line above
     try:
         yield
     finally:
+        ignore_ctrl_c(False)
         signal.signal(signal.SIGINT, previous)

@@ -1,10 +1,13 @@
 """What is known about processes: when they started, how much memory they took."""
 
+import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 
 from agent.system.process import age_s, peak_memory_mb, pin_to
@@ -54,10 +57,19 @@ def test_peak_memory_of_another_process() -> None:
 
 
 def test_systems_that_do_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(sys, "platform", "darwin")
     assert age_s() is None
-    assert peak_memory_mb() is None
     assert peak_memory_mb(1) is None
+
+
+def test_age_and_memory_where_psutil_tells_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = age_s()
+    monkeypatch.setattr(sys, "platform", "win32")
+    age, memory = age_s(), SimpleNamespace(peak_wset=3_000_000)
+    assert age is not None
+    assert told is None or age == pytest.approx(told, abs=1.0)
+    monkeypatch.setattr(psutil.Process, "memory_info", lambda self: memory)
+    assert peak_memory_mb() == peak_memory_mb(os.getpid()) == 3.0
 
 
 @linux_only

@@ -29,7 +29,7 @@ _LAST_CHANCE_S = 0.02  # if the agent itself got no processor time, the guard ma
 _QUIET_S = 0.2
 """After how long without a message the guard is asked whether it is there. A loop of 5 Hz and more is never so quiet.
 At 1 Hz, a guard that hangs would hold the controls for a second more."""
-_READY_TIMEOUT_S = 20.0
+_READY_TIMEOUT_S = 60.0  # a second or two; many times that where all cores are busy
 _CLOSE_TIMEOUT_S = 2.0
 
 

@@ -28,6 +28,7 @@ from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import AgentError
 from agent.controllers.base import ButtonController
 from agent.controllers.guard.messages import CONTROLS, HEAD, IS_CONTROLS, IS_END, IS_TAP, TAP, clock_s
+from agent.system.console import before_the_console_ends
 from agent.system.priority import own_session, prompt_wakeups, raise_priority, stay_in_memory
 
 _HANDS_S = 0.01  # time between two readings of a person's gamepad: well below any control period
@@ -36,6 +37,7 @@ _UNREAD = 32  # unread reports: a moving stick makes 100 a second, so this is en
 # A terminal sends these signals to every process in it, the guard included. The guard ignores them: the agent ends it
 # by closing the pipe, and a stopped agent (Ctrl-Z) counts as a silent one.
 _TERMINAL_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGTTIN", "SIGTTOU")
+_WINDOWS_SIGNAL = "SIGBREAK"
 
 _log = logging.getLogger(__name__)
 
@@ -57,10 +59,11 @@ def hold_controller(
     make_hands: Callable[[], AbstractContextManager[HumanDriver]] | None,
 ) -> None:
     """Hold the controller; the main function of the guard's process."""
-    for name in _TERMINAL_SIGNALS:
+    for name in (*_TERMINAL_SIGNALS, _WINDOWS_SIGNAL):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     own_session()
+    before_the_console_ends()
     not_first = raise_priority(realtime=True)
     try:
         with ExitStack() as stack:

@@ -60,7 +60,7 @@ FAULTS = (
     Fault("shape", "the network returns two values"),
     Fault("engine", "the network's runtime fails"),
     Fault("bug", "an exception that nobody expects in the loop"),
-    Fault("crash", "the process crashes in native code (SIGSEGV)"),
+    Fault("crash", "the process crashes in native code (SIGSEGV; on Windows abort)"),
     Fault("exit", "the process ends without leaving its blocks"),
     Fault("killed", "the process is killed (SIGKILL)"),
     Fault("pad", "the gamepad takes no more controls"),
@@ -73,11 +73,7 @@ IN_THE_LOOP = (
     *("pad-asleep", "slow-network", "hang", "nan", "infinite", "shape", "engine"),
     *("bug", "crash", "exit", "pad"),
 )
-_NOT_ON_WINDOWS = (
-    "hang",
-    "ctrl-z",
-    "crash",
-)  # Windows has no usleep and no such signals, and shows a dialog after a crash
+_NOT_ON_WINDOWS = ("ctrl-z",)  # no such signal there
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ from agent.measuring.faults.catalogue import (
 from agent.measuring.faults.victim import Harm, drive_on
 from agent.system.pacing import clock_ns
 
-_READY_TIMEOUT_S = 30.0
+_READY_TIMEOUT_S = 120.0
 _RECOVERY_TIMEOUT_S = 5.0
 _LINES = 12  # the end of what a drive wrote: a traceback's last lines, or a few of the drive's own
 

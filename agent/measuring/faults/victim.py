@@ -5,6 +5,7 @@ import functools
 import math
 import multiprocessing
 import os
+import sys
 import time
 from multiprocessing.connection import Client, Connection
 from multiprocessing.sharedctypes import RawValue
@@ -230,7 +231,7 @@ class _FullLock:
             time.sleep(2.0)
         elif is_on("hang"):
             self._harm.number.value = 0
-            ctypes.PyDLL(None).usleep(2_000_000)
+            _hold_the_interpreter()
         elif is_on("nan", "infinite"):
             return np.array((math.nan if is_on("nan") else math.inf, 1.0, 0.0), np.float32)
         elif is_on("shape"):
@@ -240,13 +241,28 @@ class _FullLock:
         elif is_on("bug"):
             raise RuntimeError("nobody expected this")
         elif is_on("crash"):
-            ctypes.string_at(0)
+            _crash()
         elif is_on("exit"):
             os._exit(1)
         return np.array((1.0, 1.0, 0.0), np.float32)
 
     def close(self) -> None:
         pass
+
+
+def _hold_the_interpreter() -> None:
+    """Sleep for 2 s in native code, with the interpreter's lock."""
+    if sys.platform == "win32":
+        ctypes.PyDLL("kernel32").Sleep(2_000)
+    else:
+        ctypes.PyDLL(None).usleep(2_000_000)
+
+
+def _crash() -> None:
+    if sys.platform == "win32":  # there, ctypes makes an exception of an access violation
+        ctypes.windll.kernel32.SetErrorMode(0x3)  # winbase.h: no dialog, which would keep the process
+        os.abort()
+    ctypes.string_at(0)
 
 
 class _TracingPad:
