@@ -18,7 +18,7 @@ def agent(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "agent", *arguments]
 
 
-def wait_for(what: str, found: Callable[[], _T], seconds: float = 60.0) -> _T:
+def wait_for(what: str, found: Callable[[], _T], seconds: float = 200.0) -> _T:
     """Return what ``found`` does as soon as it is true."""
     deadline = time.monotonic() + seconds
     while not (result := found()):
@@ -27,7 +27,7 @@ def wait_for(what: str, found: Callable[[], _T], seconds: float = 60.0) -> _T:
     return result
 
 
-def report_of(*arguments: str, code: int = 0, seconds: float = 120.0) -> dict[str, Any]:
+def report_of(*arguments: str, code: int = 0, seconds: float = 300.0) -> dict[str, Any]:
     """Run a command with ``--json``; return what it printed."""
     done = subprocess.run(
         agent(*arguments, "--json"), text=True, encoding="utf-8", capture_output=True, timeout=seconds

@@ -29,6 +29,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hood
 # A batch file is read in a code page of its own; variables are not.
 _BATCH = b'@echo off\r\n%RUN_WORDS% >"%RUN_OUTPUT%" 2>&1 <"%RUN_INPUT%"\r\nexit /b %errorlevel%\r\n'
 
+STAND_IN = "VIGEM_STAND_IN"  # the variable that names a folder with vgamepad and a stand-in for its driver
 TIMED_OUT, FAILED = 124, 125  # as timeout(1) has them
 
 
@@ -39,7 +40,7 @@ def windows_path(path: Path) -> str:
 
 def missing(cache: Path = CACHE) -> str:
     """Say what is missing and how to get it; empty if nothing is."""
-    lacks = [program for program in ("wine", "Xvfb") if shutil.which(program) is None]
+    lacks = [program for program in ("wine", "Xvfb", "x86_64-w64-mingw32-gcc") if shutil.which(program) is None]
     if not (cache / "version").exists():
         lacks.append(f"Windows' Python in {cache}")
     return f"no {' and no '.join(lacks)}, expected what `{PROVISION}` provides: run it." if lacks else ""
@@ -56,6 +57,15 @@ def write_metadata(folder: Path) -> None:
     for group, entries in {"console_scripts": project["scripts"], **project["entry-points"]}.items():
         lines += [f"[{group}]", *(f"{each} = {what}" for each, what in entries.items())]
     (folder / "entry_points.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def make_stand_in(cache: Path, folder: Path) -> Path:
+    """Copy vgamepad as it is into a folder and put the stand-in of vigem_stand_in.c in its DLL's place."""
+    shutil.copytree(cache / "site" / "vgamepad", folder / "vgamepad", ignore=shutil.ignore_patterns("install"))
+    dll = folder / "vgamepad" / "win" / "vigem" / "client" / "x64" / "ViGEmClient.dll"
+    source = HERE / "vigem_stand_in.c"
+    subprocess.run(["x86_64-w64-mingw32-gcc", "-shared", "-O1", "-o", dll, source], check=True)
+    return folder
 
 
 def environment_of(cache: Path, base: Mapping[str, str]) -> dict[str, str]:
@@ -94,6 +104,7 @@ def run(
         environment = {
             **environment_of(cache, base),
             "PYTHONPATH": ";".join(map(windows_path, (cache / "site", REPOSITORY, Path(folder)))),
+            STAND_IN: windows_path(make_stand_in(cache, Path(folder, "stand_in"))),
             "RUN_WORDS": " ".join(map(_quoted, [windows_path(cache / "python" / "python.exe"), *arguments])),
             "RUN_INPUT": "NUL" if stdin is None else windows_path(stdin),
             "RUN_OUTPUT": windows_path(output),

@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import subprocess
 import sys
 import time
 from ctypes import wintypes
@@ -12,6 +13,7 @@ import pytest
 from on_windows import TITLE, Play, agent, report_of, wait_for
 
 from agent.capture.desktop import find_window, open_desktop
+from agent.capture.registry import open_grabber
 from agent.capture.screen import ScreenSource
 from agent.contract.episodes.reading import Episode
 from agent.contract.errors import BlindError
@@ -44,12 +46,14 @@ def test_the_window_is_captured_exactly_and_followed(play: Play, tmp_path: Path)
     with ScreenSource(Capture(window=TITLE)) as source:
         before = source.region()
         assert (before.width, before.height) == (400, 320)
-        at_rest = source.read().pixels[..., :3]
-        assert at_rest.std() > 10
+        grabber = open_grabber("mss")
+        at_rest = grabber.grab(before)
+        assert at_rest[..., :3].std() > 10
+        assert np.array_equal(source.read().pixels[..., :3], at_rest[..., :3])
 
         user32.SetWindowPos(handle, 0, 400, 300, 0, 0, 0x15)  # no size, no order, not activated
         wait_for("the window to move", lambda: source.region() != before)
-        assert np.array_equal(source.read().pixels[..., :3], at_rest)
+        wait_for("the same picture", lambda: np.array_equal(grabber.grab(source.region()), at_rest))
 
         user32.ShowWindow(handle, SW_MINIMIZE)
         wait_for("the window to vanish", lambda: finding(source).endswith("is minimised"))
@@ -68,8 +72,9 @@ def test_the_window_is_captured_exactly_and_followed(play: Play, tmp_path: Path)
 def test_the_network_drives_what_it_sees_by_keys(play: Play, tmp_path: Path) -> None:
     laps = tmp_path / "lap.jsonl"
     play("--laps", "1", "--report", str(laps))
+    # The window is small: a decision takes the network no less time for it, but the game does.
     report = report_of(
-        *("drive", "--game", "carracing-window", "--controller", "keyboard", "--seconds", "15", "--rate", "8"),
+        *("drive", "--game", "carracing-window", "--controller", "keyboard", "--seconds", "14", "--rate", "8"),
     )
     lap = json.loads(wait_for("the lap's end", lambda: laps.exists() and laps.read_text()))
     timing = report["timing"]
@@ -81,8 +86,6 @@ def test_the_network_drives_what_it_sees_by_keys(play: Play, tmp_path: Path) -> 
 
 
 def test_a_person_at_the_keys_is_recorded(play: Play, tmp_path: Path) -> None:
-    import subprocess
-
     play()
     recorder = subprocess.Popen(
         agent(
@@ -101,7 +104,7 @@ def test_a_person_at_the_keys_is_recorded(play: Play, tmp_path: Path) -> None:
     for code, up, seconds in ((RIGHT, False, 2), (RIGHT, True, 0.5), (UP, True, 0.0)):
         key(code, up)
         time.sleep(seconds)
-    output, errors = recorder.communicate(timeout=60)
+    output, errors = recorder.communicate(timeout=300)
     assert recorder.returncode == 0, errors
     report = json.loads(output)
     (episode,) = (Episode.open(Path(path)) for path in report["files"])
