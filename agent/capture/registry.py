@@ -8,6 +8,7 @@ name. Its object opens a grabber when called without arguments; a class that imp
     fast = "fast_grabber:FastGrabber"
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,17 @@ if TYPE_CHECKING:
 
 GROUP = "hoodcam.grabbers"
 """The group of the entry points."""
+DXCAM = "dxcam"
+"""Our second grabber; there is none of the kind outside of Windows."""
+
+
+def _built_in() -> tuple[str, ...]:
+    return (MSS, DXCAM) if sys.platform == "win32" else (MSS,)
 
 
 def grabber_names() -> tuple[str, ...]:
     """Return the names of all grabbers, those of other packages last; other packages are not imported."""
-    return (MSS, *(name for name in find_plugins(GROUP) if name != MSS))
+    return (*_built_in(), *(name for name in find_plugins(GROUP) if name not in _built_in()))
 
 
 def open_grabber(name: str) -> "Grabber":
@@ -38,6 +45,10 @@ def open_grabber(name: str) -> "Grabber":
         from agent.capture.mss import MssGrabber
 
         return MssGrabber()
+    if name == DXCAM and name in _built_in():
+        from agent.capture.dxcam import DxcamGrabber
+
+        return DxcamGrabber()
     plugins = find_plugins(GROUP)
     if name not in plugins:
         raise CaptureError(
@@ -61,7 +72,7 @@ class GrabberChoices:
     """The names for a command line's option; entry points of other packages are read only when they are needed."""
 
     def __contains__(self, name: object) -> bool:
-        return name == MSS or name in find_plugins(GROUP)
+        return name in _built_in() or name in find_plugins(GROUP)
 
     def __iter__(self) -> Iterator[str]:
         return iter(grabber_names())

@@ -18,7 +18,7 @@ from agent.capture.screen import ScreenSource
 from agent.contract.controls import AXIS_NAMES, NEUTRAL, Controls
 from agent.contract.errors import AgentError, BlindError, CaptureError
 from agent.contract.observation import Pixels
-from agent.contract.profile import MSS, Capture, GameProfile, KeyMap, PadMap
+from agent.contract.profile import MSS, Capture, GameProfile, KeyMap, PadMap, Region
 from agent.controllers.gamepad import Gamepad
 from agent.controllers.keyboard import Keyboard
 from agent.driving.rate import sustainable_rate, warm_up
@@ -26,6 +26,7 @@ from agent.engines.base import Engine
 from agent.games.registry import find_game
 from agent.inputs.gamepad import GamepadInput
 from agent.inputs.keyboard import Hotkeys
+from agent.measuring.grabbers import grab_times_s
 from agent.policies.stacked import policy_for
 from agent.sessions.opening import Note, ignore, open_engine, shipped_weights
 from agent.settings.doctor import DoctorSettings
@@ -141,6 +142,20 @@ def _game(
                 "focus", "warning", "the window is not the one in use: `drive` waits until you click into it."
             )
         yield from _pictures(profile, source, picture, save)
+    yield from _grabbers(region, capture.grabber)
+
+
+def _grabbers(region: Region, chosen: str) -> Iterator[Finding]:
+    """Compare the grabbers, where there is a choice."""
+    times_s = grab_times_s(region)
+    if len(times_s) < 2:
+        return
+    shown = ", ".join(f"{name} {seconds * 1e3:.1f} ms" for name, seconds in times_s.items())
+    fastest = next(iter(times_s))
+    advice = (
+        "" if fastest == chosen else f'; write `grabber = "{fastest}"` below [capture], or pass --grabber {fastest}'
+    )
+    yield Finding("grabber", "OK", f"{chosen} is used; a picture takes {shown}{advice}")
 
 
 def _pictures(
