@@ -15,6 +15,7 @@ COMMANDS = tuple(
         ("drive", "drive in real time; the game runs beside the agent"),
         ("play", "drive the embedded game yourself, in a window, or let an agent drive it there"),
         ("record", "record yourself driving a game in a window, or the network driving the embedded one"),
+        ("inputs", "list your gamepads and wheels, see them move, and teach one that SDL does not know"),
         ("doctor", "look at screen, window, gamepad and network, and say what to do about each"),
         ("games", "list the games, write a profile for another, or start one in its window and drive it"),
         ("weights", "list the weights that there are, and fetch those that do not come with the program"),

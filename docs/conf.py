@@ -48,6 +48,7 @@ docs/your-own-game
 docs/live-learning
 docs/cluster
 docs/profiles
+docs/inputs
 docs/commands
 docs/page
 docs/python

@@ -1,5 +1,6 @@
-"""A person's gamepad, read through SDL, which knows the layouts of about a thousand models."""
+"""A person's gamepad or wheel: SDL knows the layouts of about a thousand gamepads, others are read by a map."""
 
+import logging
 import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -11,7 +12,11 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 from agent.contract.controls import AXIS_BY_NAME, NEUTRAL, Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import STEERING_AXES, PadMap, PedalAxis, SteeringAxis
+from agent.inputs.device_map import DeviceMap, find_map
+from agent.inputs.mapped import MappedDevice
 from agent.system.pacing import clock_ns
+
+_log = logging.getLogger(__name__)
 
 # SDL's names for the places in a profile. In SDL, down is positive on a stick.
 _SDL_AXES: dict[SteeringAxis | PedalAxis, tuple[str, int]] = {
@@ -44,7 +49,8 @@ _REST = 0.08
 class GamepadInput:
     """A gamepad that is plugged in now or later; steering on the left stick, pedals on the triggers.
 
-    Of several gamepads, the one that is moved is read. Another takes its place when it moves while this one rests.
+    A device that has a map (:mod:`agent.inputs.device_map`) is read by it, whether or not SDL knows it as a gamepad. Of
+    several devices, the one that is moved is read. Another takes its place when it moves while this one rests.
 
     Args:
         own_window: Whether this program shows a window, and so receives events anyway.
@@ -62,7 +68,7 @@ class GamepadInput:
         self._open: dict[int, Any] = {}  # every open pad, by SDL's instance id
         self._mine: dict[int, str] | None = None  # instance ids and models of the pads that may be read; None: any pad
         self._strangers: set[int] = set()
-        self._others_there: list[str] = []  # joysticks that SDL does not know as gamepads
+        self._others_there: list[str] = []  # joysticks that neither SDL nor a map knows
         self._look_again_ns = 0
         self._pads = 0
 
@@ -143,8 +149,8 @@ class GamepadInput:
             return None
         if self._others_there:
             return (
-                f"SDL knows no gamepad in {' and '.join(map(repr, self._others_there))}: describe it in "
-                "SDL_GAMECONTROLLERCONFIG, or drive with the keys"
+                f"SDL knows no gamepad in {' and '.join(map(repr, self._others_there))}: teach it once with `python -m "
+                "agent inputs learn`, or drive with the keys"
             )
         return "no gamepad is plugged in"
 
@@ -174,6 +180,9 @@ class GamepadInput:
         return controls
 
     def _read(self, pad: Any) -> Controls:
+        if isinstance(pad, MappedDevice):
+            return pad.controls()
+
         import pygame
 
         steering = pad.get_axis(pygame.CONTROLLER_AXIS_LEFTX) / _FULL
@@ -196,6 +205,9 @@ class GamepadInput:
 
     def back_pressed(self) -> bool:
         """Return whether the Back button is down."""
+        if isinstance(self._pad, MappedDevice):
+            return self._pad.back_pressed()
+
         import pygame
 
         return self._pad is not None and bool(self._pad.get_button(pygame.CONTROLLER_BUTTON_BACK))
@@ -206,17 +218,44 @@ class GamepadInput:
         self._pads = pygame.joystick.get_count()
         self._look_again_ns = clock_ns() + _LOOK_AGAIN_NS  # SDL counts a pad a moment before it can be opened
         here = self._plugged_in()
+        for instance in self._open.keys() - here.keys():
+            del self._open[instance]
         self._others_there = []
         for instance, (index, joystick) in here.items():
             with suppress(pygame.error):  # unplugged meanwhile
                 if not self.accepts(instance) or not self._is_mine(instance, joystick.get_guid(), here):
                     continue
-                if not _controllers().is_controller(index):
-                    self._others_there.append(joystick.get_name())
-                elif instance not in self._open:
+                if instance in self._open:
+                    continue
+                if (device_map := _map_of(joystick)) is not None:  # a person's own map counts more than SDL's
+                    self._open[instance] = MappedDevice(joystick, device_map)
+                elif _controllers().is_controller(index):
                     self._open[instance] = _controllers().Controller(index)
+                else:
+                    self._others_there.append(joystick.get_name())
         if self._pad is None:
             self._pad = next(iter(self._open.values()), None)
+
+
+def plugged_in() -> list[tuple[Any, bool]]:
+    """Return every device that is plugged in, open, and whether SDL knows it as a gamepad. SDL must be running."""
+    import pygame
+
+    pygame.event.pump()
+    devices = []
+    for index in range(pygame.joystick.get_count()):
+        with suppress(pygame.error):  # unplugged meanwhile
+            devices.append((pygame.joystick.Joystick(index), bool(_controllers().is_controller(index))))
+    return devices
+
+
+def _map_of(joystick: Any) -> DeviceMap | None:
+    """Return the map of a device; None if there is none, or, with a warning, if it is faulty."""
+    try:
+        return find_map(joystick.get_guid())
+    except ControllerError as exc:
+        _log.warning("the map of %s is left out: %s", joystick.get_name(), exc)
+        return None
 
 
 def _controllers() -> Any:

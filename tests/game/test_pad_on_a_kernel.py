@@ -473,8 +473,9 @@ def test_all_of_this_holds_in_a_virtual_machine() -> None:
     if check.returncode:
         pytest.skip(check.stderr.strip())
     inside = [sys.executable, "-m", "pytest", "--run-game", "-rP", "--color=no", "-p", "no:cacheprovider"]
+    files = [__file__, str(Path(__file__).with_name("test_wheel_on_a_kernel.py"))]
     done = subprocess.run(
-        [sys.executable, str(RUN_IN_VM), "--timeout", "600", *inside, "-k", "not virtual_machine", __file__],
+        [sys.executable, str(RUN_IN_VM), "--timeout", "600", *inside, "-k", "not virtual_machine", *files],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

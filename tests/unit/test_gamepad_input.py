@@ -93,7 +93,7 @@ def test_a_wheel_that_sdl_knows_no_gamepad_in_is_told_by_its_name(sdl: Sdl) -> N
         told = hands.unheard()
         assert told is not None
         assert told.startswith("SDL knows no gamepad in 'Logitech G29'")
-        assert "SDL_GAMECONTROLLERCONFIG" in told
+        assert "`python -m agent inputs learn`" in told
 
 
 def test_of_two_pads_the_one_that_is_moved_is_heard(sdl: Sdl) -> None:
