@@ -8,12 +8,11 @@ import pytest
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import KeyMap
+from agent.driving import guarded
 from agent.driving.takeover import THRESHOLD, Takeover
 from agent.games.registry import find_game
 from agent.inputs.gamepad import GamepadInput
 from agent.inputs.keyboard import Hotkeys, KeyboardInput
-from agent.sessions import window_drive
-from agent.settings.drive import DriveSettings
 
 
 class Hands:
@@ -133,12 +132,12 @@ def test_a_correction_by_keys_is_heard_as_a_recording_hears_them(
 ) -> None:
     """A steady hand's steering was half of what the same keys are in a recording, and 150 ms late."""
     opened: list[Any] = []
-    monkeypatch.setattr(window_drive, "GuardedController", lambda make, make_hands, *others: opened.append(make_hands))
+    monkeypatch.setattr(guarded, "GuardedController", lambda make, make_hands, *others: opened.append(make_hands))
     monkeypatch.setattr(KeyboardInput, "__enter__", lambda keys: keys)  # no desktop
     monkeypatch.setattr(Hotkeys, "__enter__", lambda keys: keys)
     monkeypatch.setattr(GamepadInput, "__enter__", without_pads)
     profile = replace(find_game("torcs").profile, controller=controller, keys=KeyMap())
-    window_drive._make_controller(DriveSettings(), profile)
+    guarded.guarded_controller(profile)
     with opened[0]() as takeover:
         takeover.change_hands()
         keys = takeover.by
