@@ -4,9 +4,11 @@ import math
 import os
 import secrets
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from agent.contract.errors import AgentError
@@ -120,6 +122,7 @@ class Page:
         seed: int | None = None,
         state: "Callable[[], DriveState] | None" = None,
         swaps: Callable[[], int] = lambda: 0,
+        clock: Callable[[], int] | None = None,
     ) -> "PageObserver":
         """Return an observer of a drive, or of one lap.
 
@@ -128,13 +131,34 @@ class Page:
             seed: Track of the lap; None for a game in a window.
             state: Returns the state of the drive, for a game that reports it.
             swaps: Returns how often other weights have taken over.
+            clock: The time that the page shows; for a drive on a virtual clock. None takes the ticks' own.
 
         Raises:
             ValueError: If the block is not entered.
         """
         if self._memory is None:
             raise ValueError("the page is not open, expected to be used inside its `with` block")
-        return PageObserver(self._memory, stats, self._started_ns, seed, state, swaps)
+        return PageObserver(self._memory, stats, self._started_ns, seed, state, swaps, clock=clock)
+
+
+@contextmanager
+def page_of_folder(folder: Path, address: Address) -> Iterator[str]:
+    """Serve the page of a folder, such as that of a training, in a process of its own; gives its address.
+
+    Raises:
+        AgentError: If it cannot listen there, or does not start.
+    """
+    child = start_child(_serve_folder, (folder, address), "page")
+    try:
+        yield wait_until_ready(child)
+    finally:
+        child.end(_CLOSE_TIMEOUT_S)
+
+
+def _serve_folder(link: "Connection[Any, Any]", folder: Path, address: Address) -> None:
+    from agent.page.folder import serve_run
+
+    serve_run(link, folder, address)
 
 
 def _serve(link: "Connection[Any, Any]", *arguments: Any) -> None:
@@ -175,6 +199,7 @@ class PageObserver:
         state: Returns the state of the drive; None for a game that does not report it.
         swaps: Returns how often other weights have taken over.
         frames_per_s: Pictures of the game a second, at most.
+        clock: Monotonic time in nanoseconds; None takes the ticks' own.
     """
 
     def __init__(
@@ -186,6 +211,7 @@ class PageObserver:
         state: "Callable[[], DriveState] | None" = None,
         swaps: Callable[[], int] = lambda: 0,
         frames_per_s: float = FRAMES_PER_S,
+        clock: Callable[[], int] | None = None,
     ) -> None:
         self._memory = memory
         self._stats = stats
@@ -193,6 +219,7 @@ class PageObserver:
         self._seed = seed
         self._state = state
         self._swaps = swaps
+        self._clock = clock
         # A tenth less, or pictures that are due a moment after a tick would come only every second or third tick.
         self._frame_period_ns = round(0.9e9 / frames_per_s)
         self._next_frame_ns = -math.inf
@@ -209,26 +236,27 @@ class PageObserver:
 
     def on_tick(self, record: TickRecord) -> None:
         self._stamp += 1
+        started_ns = record.started_ns if self._clock is None else self._clock()
         raw, age_s, frame_index = None, math.nan, math.nan
         if record.kind != "blind":
             raw, frame_index = record.prediction, record.frame.index
             age_s = record.latency_s if record.kind == "driven" else record.age_s
             if record.observation.shape == self._memory.facts.observation_shape:
                 self._memory.inputs.write(record.observation, self._stamp)
-            if record.started_ns >= self._next_frame_ns:
-                self._next_frame_ns = record.started_ns + self._frame_period_ns
+            if started_ns >= self._next_frame_ns:
+                self._next_frame_ns = started_ns + self._frame_period_ns
                 self._memory.write_frame(record.frame.pixels, self._stamp)
         if record.kind != self._kind:
             self._kind = record.kind
             reason = record.reason if record.kind == "blind" else ""
             self._memory.write_note("sight", now=record.kind, reason=reason, tick=self._stamp)
-        numbers = (self._stamp, KINDS.index(record.kind), (record.started_ns - self._started_ns) / 1e9, age_s)
+        numbers = (self._stamp, KINDS.index(record.kind), (started_ns - self._started_ns) / 1e9, age_s)
         sections = (record.sections_s.get(name, math.nan) for name in ("capture", "preprocess", "infer", "send"))
         state = record.intervention, STUCK_STATES.index(record.stuck), frame_index
         counts = self._stats.missed, self._stats.deadlines, self._swaps()
         row = (*numbers, *sections, *state, *counts, *self._progress())
         outputs = len(self._memory.facts.outputs)
-        self._memory.ticks.write(row_of(row, raw, outputs, record.controls.values), record.started_ns)
+        self._memory.ticks.write(row_of(row, raw, outputs, record.controls.values), started_ns)
 
     def _progress(self) -> Sequence[float]:
         if self._state is None:

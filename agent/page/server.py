@@ -4,7 +4,7 @@ import asyncio
 import errno
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
@@ -170,6 +170,13 @@ class Server:
             self.viewers.discard(viewer)
             if request.transport is not None:
                 request.transport.abort()  # a farewell would wait for the same full buffer
+
+    async def wait_until_told(self, patience_s: float) -> None:
+        """Wait until every viewer has been sent all notes, for that long at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                while any(viewer.is_behind for viewer in self.viewers):
+                    await asyncio.sleep(0.01)
 
     async def say_goodbye(self) -> None:
         """Close every viewer's connection: the program ends."""

@@ -25,6 +25,7 @@ from agent.page.viewers import Viewer
 
 _POLL_S = 0.015
 """How often the shared memory is looked at: a third of a control period at 20 Hz and less than half of one at 30 Hz."""
+_LAST_WORDS_S = 1.0  # how long viewers may take to hear of the end
 _KEEP_PERIOD_S = 10.0
 _NICE = 10  # the drive and the game come first
 
@@ -72,7 +73,7 @@ async def _serve_drive(link: "Connection[Any, Any]", memory: PageMemory, address
                 await asyncio.wait_for(gone.wait(), _POLL_S)
         if live.read(frozenset()):  # the last words
             server.wake()
-            await asyncio.sleep(0.05)
+            await server.wait_until_told(_LAST_WORDS_S)
 
 
 class _Keeper:

@@ -105,6 +105,11 @@ class Viewer:
         self._messages = 0
         self._second = 0
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether there are notes that it has not been sent."""
+        return self._notes < self._board.notes.newest
+
     def wake(self) -> None:
         """Say that there is something new."""
         self._news.set()

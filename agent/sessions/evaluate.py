@@ -1,7 +1,7 @@
 """A driver evaluated over many tracks, from settings to figures: what ``python -m agent evaluate`` does."""
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +9,15 @@ from agent.games.base import Simulator
 from agent.games.registry import Game, find_game
 from agent.sessions.evaluation import EvaluationReport, TrackResult, evaluate_policy, track_result
 from agent.sessions.opening import Note, ignore, nearest_hold_ticks, open_driver, open_policy, settle_rate
+from agent.sessions.pages import page_of_drive
 from agent.settings.evaluate import EvaluateSettings
+from agent.system.pacing import TickStats, clock_ns
 from agent.system.process import peak_memory_mb
 
 if TYPE_CHECKING:
     from agent.observers.base import TickObserver
+    from agent.page.feed import Page
     from agent.policies.base import Policy
-    from agent.system.pacing import TickStats
 
 Progress = Callable[[TrackResult, int], None]
 """Called with the result of each finished track and the number of all tracks."""
@@ -106,6 +108,10 @@ class _Run:
         self.results.append(result)
         self._progress(result, len(self.seeds))
 
+    def show(self, policy: "Policy", rate_hz: float) -> "AbstractContextManager[Page | None]":
+        """Serve a page while a block runs, if one is wanted."""
+        return page_of_drive(self.settings, self.settings, self.game.profile, policy, rate_hz, None, self.note)
+
     def films(self, seed: int, rate_hz: float) -> "list[TickObserver]":
         if self.settings.video is None:
             return []
@@ -141,12 +147,19 @@ class _LockstepRun(_Run):
         hold_ticks = nearest_hold_ticks(asked_hz, simulator, self.note)
         rate_hz = 1.0 / (hold_ticks * simulator.tick_s)
         interrupted = False
-        try:
-            evaluate_policy(
-                lambda: simulator, policy, self.seeds, hold_ticks, self.count, lambda seed: self.films(seed, rate_hz)
-            )
-        except KeyboardInterrupt:
-            interrupted = True
+        with self.show(policy, rate_hz) as page:
+
+            def observers_for(seed: int) -> "list[TickObserver]":
+                if page is None:
+                    return self.films(seed, rate_hz)
+                # The game's time stands still while the network computes: the page shows the time of the clock.
+                shown = page.of(TickStats(1.0 / rate_hz), seed, lambda: simulator.state, clock=clock_ns)
+                return [*self.films(seed, rate_hz), shown]
+
+            try:
+                evaluate_policy(lambda: simulator, policy, self.seeds, hold_ticks, self.count, observers_for)
+            except KeyboardInterrupt:
+                interrupted = True
         return Evaluation(self.report(policy, rate_hz), rate_hz, False, interrupted, peak_memory_mb())
 
 
@@ -163,12 +176,15 @@ class _RealTimeRun(_Run):
         with (
             closing(open_policy(self.settings, self.game.name, self.note, self.game.profile.axes)) as policy,
             RealTimeGame(make_simulator, self.seeds[0]) as running,
+            ExitStack() as stack,
         ):
             running.wait_until_ready()
             rate_hz, inference_s = settle_rate(self.settings.rate, policy, self.note)
+            page = stack.enter_context(self.show(policy, rate_hz))
 
-            def observers_for(seed: int, stats: "TickStats") -> "list[TickObserver]":
-                return self.films(seed, rate_hz)
+            def observers_for(seed: int, stats: TickStats) -> "list[TickObserver]":
+                shown = [] if page is None else [page.of(stats, seed, lambda: running.source.state)]
+                return [*self.films(seed, rate_hz), *shown]
 
             try:
                 for lap in drive_laps(running, policy, rate_hz, self.seeds, observers_for=observers_for):

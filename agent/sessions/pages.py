@@ -73,6 +73,28 @@ def page_of_drive(
         yield page
 
 
+@contextmanager
+def page_of_run(settings: PageSettings, folder: Path, note: Note) -> Iterator[None]:
+    """Serve the page of a training while the block runs, if one is wanted.
+
+    Args:
+        settings: Whether there is a page, and where.
+        folder: The run's folder.
+        note: Called with the page's address.
+
+    Raises:
+        AgentError: If the page cannot be served.
+    """
+    if not settings.has_page:
+        yield
+        return
+    from agent.page.feed import page_of_folder
+
+    with page_of_folder(folder.resolve(), address_of(settings)) as url:
+        note(f"the page: {url}")
+        yield
+
+
 def address_of(settings: PageSettings) -> "Address":
     """Return where to listen."""
     from agent.page.feed import Address, is_for_a_person

@@ -57,6 +57,11 @@ def record_person(
     Raises:
         AgentError: If it could not begin: no such game or window, no device to drive with, no writable folder.
     """
+    if settings.has_page:
+        raise AgentError(
+            "--page shows what a network or an expert drives, not a person's recording. Leave --page out, and look at "
+            "the recording afterwards with `python -m agent page FOLDER`."
+        )
     profile = find_game(settings.game).profile
     track = ControlTrack()
     header = EpisodeHeader(

@@ -1,6 +1,6 @@
 """Episodes of a policy (a network or an expert) that drives a simulator in lockstep."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -11,15 +11,23 @@ from agent.contract.errors import EpisodeError
 from agent.games.base import DriveState, Simulator
 from agent.games.lockstep import Lockstep
 from agent.games.registry import find_game
+from agent.observers.base import TickObserver
 from agent.observers.episode_writer import EpisodeRecorder
 from agent.policies.base import Policy
 from agent.sessions.lockstep_drive import drive_in_lockstep
 from agent.sessions.opening import Note, ignore, nearest_hold_ticks, open_driver
+from agent.sessions.pages import page_of_drive
 from agent.settings.record import RecordSettings
+from agent.system.pacing import TickStats, clock_ns
 
 
 def record_episodes(
-    simulator: Simulator, policy: Policy, seeds: Iterable[int], hold_ticks: int, folder: Path
+    simulator: Simulator,
+    policy: Policy,
+    seeds: Iterable[int],
+    hold_ticks: int,
+    folder: Path,
+    watch: Callable[[int], Sequence[TickObserver]] = lambda seed: (),
 ) -> Iterator[tuple[Path, DriveState]]:
     """Drive one track per seed, in lockstep, and yield each episode's file and the state at its end.
 
@@ -29,6 +37,7 @@ def record_episodes(
         seeds: Seeds of the tracks.
         hold_ticks: Physics ticks for which each decision is held.
         folder: Where ``GAME-SEED.parquet`` goes; an existing one is never overwritten.
+        watch: Makes further observers for the track of a seed.
 
     Raises:
         AgentError: If a file exists or cannot be written, or the game or the policy fails.
@@ -37,7 +46,7 @@ def record_episodes(
     for seed in seeds:
         path = folder / f"{name}-{seed}{SEALED_SUFFIX}"
         summary = drive_in_lockstep(
-            simulator, policy, seed, hold_ticks, partial(_recorders, simulator, policy, seed, path)
+            simulator, policy, seed, hold_ticks, partial(_recorders, simulator, policy, seed, path, watch)
         )
         if summary.problems:  # the recording is the only purpose of this drive
             raise EpisodeError(summary.problems[0])
@@ -45,8 +54,13 @@ def record_episodes(
 
 
 def _recorders(
-    simulator: Simulator, policy: Policy, seed: int, path: Path, lockstep: Lockstep
-) -> list[EpisodeRecorder]:
+    simulator: Simulator,
+    policy: Policy,
+    seed: int,
+    path: Path,
+    watch: Callable[[int], Sequence[TickObserver]],
+    lockstep: Lockstep,
+) -> list[TickObserver]:
     profile = simulator.profile
     header = EpisodeHeader(
         game=profile.name,
@@ -57,7 +71,8 @@ def _recorders(
         track=simulator.state.track,
         axes=with_standard_axes(profile.axes),
     )
-    return [EpisodeRecorder(path, header, lambda: (lockstep.shown.speed, lockstep.shown.telemetry), blocking=True)]
+    recorder = EpisodeRecorder(path, header, lambda: (lockstep.shown.speed, lockstep.shown.telemetry), blocking=True)
+    return [recorder, *watch(seed)]
 
 
 def record_simulator(
@@ -83,7 +98,15 @@ def record_simulator(
     paths = []
     with closing(game.simulator_maker()()) as simulator, closing(open_driver(settings, simulator, note)) as policy:
         hold_ticks = nearest_hold_ticks(policy.spec.rate_hz, simulator, note)
-        for path, state in record_episodes(simulator, policy, seeds, hold_ticks, settings.out):
-            paths.append(path)
-            on_episode(path, state)
+        rate_hz = 1.0 / (hold_ticks * simulator.tick_s)
+        with page_of_drive(settings, settings, game.profile, policy, rate_hz, settings.out, note) as page:
+
+            def watch(seed: int) -> list[TickObserver]:
+                if page is None:
+                    return []
+                return [page.of(TickStats(1.0 / rate_hz), seed, lambda: simulator.state, clock=clock_ns)]
+
+            for path, state in record_episodes(simulator, policy, seeds, hold_ticks, settings.out, watch):
+                paths.append(path)
+                on_episode(path, state)
     return paths

@@ -7,11 +7,19 @@ from typing import Literal
 from agent.contract.errors import GameError
 from agent.settings.base import option
 from agent.settings.checks import at_least_one, path, text, track_seed
-from agent.settings.shared import CLUSTER, DRIVER_HELP, DRIVERS, EngineSettings, GameSettings, RateSettings
+from agent.settings.shared import (
+    CLUSTER,
+    DRIVER_HELP,
+    DRIVERS,
+    EngineSettings,
+    GameSettings,
+    PageSettings,
+    RateSettings,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings(GameSettings, EngineSettings, RateSettings):
+class EvaluateSettings(GameSettings, EngineSettings, RateSettings, PageSettings):
     """Which driver, on which tracks."""
 
     tracks: int | None = field(

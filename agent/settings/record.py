@@ -6,14 +6,14 @@ from typing import Literal
 
 from agent.settings.base import Group, option
 from agent.settings.checks import at_least_one, path, positive, track_seed
-from agent.settings.shared import DRIVER_HELP, DRIVERS, CaptureSettings, EngineSettings, GameSettings
+from agent.settings.shared import DRIVER_HELP, DRIVERS, CaptureSettings, EngineSettings, GameSettings, PageSettings
 
 _PERSON = Group("you drive (games in a window)")
 _SIMULATOR = Group("a policy drives (the embedded game, which waits)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordSettings(GameSettings, EngineSettings, CaptureSettings):
+class RecordSettings(GameSettings, EngineSettings, PageSettings, CaptureSettings):
     """Whose driving to record, and where."""
 
     out: Path = field(metadata=option("folder for the episodes", path, metavar="DIR"))

@@ -21,7 +21,7 @@ from aiohttp import ClientError, ClientSession, WSMsgType
 from agent.contract.controls import Controls
 from agent.contract.observation import Frame
 from agent.observers.base import DrivenTick
-from agent.page.feed import Address, Page
+from agent.page.feed import Address, Page, page_of_folder
 from agent.page.records import Facts
 from agent.system.pacing import TickStats, clock_ns
 
@@ -182,6 +182,30 @@ def test_a_drive_s_page_listens_on_the_loopback_address_alone_and_shows_what_the
     report = json.loads(output)
     assert len(rows) == report["timing"]["ticks"]
     columns = Facts(*("", "", "", "", "", 1.0, ("steering", "throttle", "brake"), (), (1, 1, 3))).columns
-    last = dict(zip(columns, rows[-1], strict=True))
-    assert last["missed"] <= report["timing"]["missed_deadlines"] <= last["missed"] + 5
-    assert (last["raw_throttle"], last["sent_steering"]) == (pytest.approx(0.1), 0)
+    shown = [dict(zip(columns, row, strict=True)) for row in rows]
+    assert sum(row["kind"] == 0 for row in shown) == sum(lap["predictions"] for lap in report["laps"])
+    assert sum(row["kind"] == 2 for row in shown) == sum(lap["blind_ticks"] for lap in report["laps"])
+    for row in (each for each in shown if each["kind"] == 0):
+        assert (row["raw_throttle"], row["sent_steering"]) == (pytest.approx(0.1), 0)
+
+
+def test_the_page_of_a_training_shows_its_rounds_as_they_come(tmp_path: Path) -> None:
+    async def look_on(url: str) -> None:
+        async with ClientSession() as session:
+
+            async def ask(path: str) -> Any:
+                async with session.get(url + path) as answer:
+                    assert answer.status == 200
+                    return await answer.json()
+
+            assert (await ask("shelf"))["runs"] == []
+            run = tmp_path / "run"
+            run.mkdir()
+            (run / "config.json").write_text('{"balance": "v3"}')
+            (run / "log.csv").write_text("step,loss\n10,0.5\n")
+            assert (await ask("shelf"))["runs"] == [{"key": "run", "settings": {"balance": "v3"}}]
+            (run / "log.csv").write_text("step,loss\n10,0.5\n20,0.25\n")
+            assert await ask("log?run=run") == {"step": [10, 20], "loss": [0.5, 0.25]}
+
+    with page_of_folder(tmp_path, Address()) as url:
+        asyncio.run(look_on(url))

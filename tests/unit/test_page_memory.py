@@ -153,3 +153,13 @@ def test_the_last_thirty_seconds_are_remembered_exactly(memory: PageMemory) -> N
     assert [int(tick.row[0]) for tick in remembered] == list(range(51, 801))
     assert all((tick.observation() == (tick.row[0] - 1) % 256).all() for tick in remembered)
     assert len(live.board.ticks.after(0)) == 750
+
+
+def test_a_drive_on_a_virtual_clock_is_shown_in_the_time_of_the_wall(memory: PageMemory) -> None:
+    times = iter((1000 * MS, 1010 * MS, 1100 * MS))
+    with PageObserver(memory, TickStats(0.04), 500 * MS, clock=lambda: next(times)) as observer:
+        for index in range(3):  # of the game's time, 40 ms lie between two
+            observer.on_tick(driven(index, index * 40 * MS))
+    started_s = [row[FACTS.columns.index("started_s")] for _, _, row in memory.ticks.read_since(0)]
+    assert started_s == [0.5, 0.51, 0.6]
+    assert memory.frames.newest == 2, "at most one every 50 ms"

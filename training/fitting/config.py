@@ -10,6 +10,7 @@ from agent.contract.errors import TrainingError
 from agent.contract.spec import ModelSpec
 from agent.settings.base import Group, Settings, option
 from agent.settings.checks import at_least_one, at_least_zero, not_negative, output_names, path, text, track_seed
+from agent.settings.shared import PageSettings
 from training.data.balancing.registry import RULE_NAMES
 from training.data.buffers import CAPACITY
 from training.data.held_out import HELD_OUT_SEED
@@ -304,8 +305,8 @@ _TOGETHER = Group(
 
 
 @dataclass(frozen=True)
-class FitSettings(FitConfig):
-    """A run, with settings that do not affect its outcome: the game's profile, the processes, the display.
+class FitSettings(FitConfig, PageSettings):
+    """A run, with settings that do not affect its outcome: the game's profile, the processes, the display, the page.
 
     Attributes:
         backbone: As in FitConfig; None for that of ``init``.

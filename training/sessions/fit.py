@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.contract.errors import AgentError, TrainingError
 from agent.contract.spec import SPEC_FILE, ModelSpec
+from agent.sessions.pages import page_of_run
 from training.collecting.courses import find_trained_game
 from training.fitting.config import FitSettings
 from training.in_use import refuse_in_use
@@ -63,6 +64,8 @@ def train(
     config = settings.config(_spec_beside(init), init=init, name=game.profile.name)
     drive = closed_loop(game.simulator_maker(), config.driven_tracks, note) if config.tracks else None
     with ExitStack() as stack:
+        if not settings.worker:
+            stack.enter_context(page_of_run(settings, settings.out, note))
         team = ALONE
         if settings.worker is not None:
             team = Team(settings.worker, settings.workers, str(settings.coordinator))

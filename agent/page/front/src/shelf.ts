@@ -71,6 +71,8 @@ class App {
       if (folder) folder.textContent = shelf.folder;
       this.showEpisodes(shelf);
       await showRuns(shelf.runs.map(({ key }) => key), say);
+      // A training that has just begun has written nothing yet.
+      if (!shelf.runs.length && !shelf.episodes.length) setTimeout(() => void this.load(), 5000);
     } catch (problem) {
       say(`${(problem as Error).message}`);
     }
@@ -82,7 +84,7 @@ class App {
     if (!section || !list) return;
     section.hidden = !shelf.episodes.length && shelf.runs.length > 0;
     list.replaceChildren(...shelf.episodes.map((entry) => this.card(entry, shelf.opinion)));
-    if (!shelf.episodes.length) list.append(line("no recordings in this folder"));
+    if (!shelf.episodes.length) list.append(line("nothing in this folder yet"));
   }
 
   private card(entry: Entry, opinion: boolean): HTMLElement {

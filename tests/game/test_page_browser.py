@@ -1,0 +1,316 @@
+"""The page in a real browser: Chromium looks at a drive, steps through it, keeps it, and marks a recording."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+from small_model import write_model
+
+from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.episodes.edits import read_edits
+from agent.contract.episodes.reading import Episode
+from agent.contract.observation import Frame
+from agent.observers.base import BlindTick, DrivenTick, LateTick
+from agent.page.feed import Address, Page
+from agent.page.records import Facts
+from agent.system.pacing import TickStats, clock_ns
+from training.data.balance_report import read_labels
+
+pytestmark = pytest.mark.game
+
+ROOT = Path(__file__).parents[2]
+AXES = ("steering", "throttle", "brake")
+RATE_HZ = 50.0
+SLOWLY_MS = 60_000.0
+"""Longer than anything takes on an idle machine; a busy one is given the time."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs `apt install chromium`")
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(browser: Any) -> Iterator[Any]:
+    """A tab in which nothing may go wrong: no error of a script, nothing that the policy refuses."""
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.set_default_timeout(SLOWLY_MS)
+    wrong: list[str] = []
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    yield tab
+    tab.close()
+    ended = "ERR_CONNECTION_REFUSED"  # a program that has ended is asked again and again
+    assert [text for text in wrong if ended not in text] == []
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("small"))
+
+
+class Drive:
+    """Feeds a page from a thread: an ordinary drive, into which things can be made to happen."""
+
+    def __init__(self, page: Page) -> None:
+        self.happens = ""
+        self.ticks = 0
+        self.swaps = 0
+        self._observer = page.of(TickStats(1 / RATE_HZ), seed=7, swaps=lambda: self.swaps)
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._go)
+
+    def __enter__(self) -> "Drive":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._ends.set()
+        self._thread.join()
+
+    def _go(self) -> None:
+        game = np.random.default_rng(0).integers(0, 256, (200, 320, 4), np.uint8)
+        with self._observer as observer:
+            while not self._ends.wait(1 / RATE_HZ):
+                happens, now = self.happens, clock_ns()
+                controls = Controls(round(np.sin(self.ticks / 50), 3), 0.5, 0.0)
+                frame = Frame(np.roll(game, self.ticks, axis=1), now, self.ticks)
+                seen = np.full((8, 12, 3), self.ticks % 256, np.uint8)
+                what = (self.ticks, frame, seen, controls.to_array(), controls)
+                sections = {"capture": 0.001, "preprocess": 0.001, "infer": 0.004, "send": 0.0}
+                if happens == "blind":
+                    observer.on_tick(BlindTick(self.ticks, "the window is gone", NEUTRAL, {}, now))
+                elif happens == "late":
+                    observer.on_tick(LateTick(*what, 0.3, sections, now))
+                else:
+                    stuck = "recovering" if happens == "stuck" else "free"
+                    by_hand = happens == "person"
+                    observer.on_tick(DrivenTick(*what, 0.007, sections, now, by_hand, stuck))
+                self.ticks += 1
+
+
+@pytest.fixture
+def drive(model: Path, tmp_path: Path) -> Iterator[tuple[Drive, Page]]:
+    facts = Facts(
+        *("A road", "carracing", "small", "openvino", "policy:small", RATE_HZ, AXES, AXES, (8, 12, 3)),
+        folder=str(model),
+        keep=str(tmp_path / "kept"),
+        made_s=time.time() - 7300,
+    )
+    with Page(facts, Address()) as page, Drive(page) as drive:
+        yield drive, page
+
+
+def number(tab: Any, name: str) -> float:
+    """Return a line of the console as a number."""
+    line = tab.locator("#console div", has_text=re.compile(rf"^{re.escape(name)}"))
+    return float(line.locator("dd").inner_text().split()[0])
+
+
+def stamp(tab: Any, kind: str) -> float:
+    return float(tab.locator(f"#{kind}[data-stamp]").get_attribute("data-stamp"))
+
+
+def until(tab: Any, met: Any) -> None:
+    end = time.monotonic() + SLOWLY_MS / 1e3
+    while not met():
+        assert time.monotonic() < end, "waited in vain"
+        tab.wait_for_timeout(50)
+
+
+def test_pictures_move_and_can_be_stepped_through(drive: tuple[Drive, Page], tab: Any) -> None:
+    tab.goto(drive[1].url)
+    tab.wait_for_selector("#state[data-state=driving]")
+    first = stamp(tab, "game"), stamp(tab, "input"), number(tab, "tick")
+    until(
+        tab, lambda: all(stamp(tab, kind) > first[0] for kind in ("game", "input")) and number(tab, "tick") > first[2]
+    )
+    tab.wait_for_timeout(1500)
+    tab.keyboard.press("Space")
+    tab.wait_for_selector("body.paused")
+    paused = number(tab, "tick")
+    for key, step in (("ArrowLeft", -1), ("ArrowLeft", -2), ("ArrowRight", -1), ("PageUp", -1 - RATE_HZ)):
+        tab.keyboard.press(key)
+        until(tab, lambda: number(tab, "tick") == paused + step)  # noqa: B023  (called at once)
+    at = number(tab, "tick")
+    until(tab, lambda: stamp(tab, "input") <= at)
+    expected = round(np.sin((at - 1) / 50), 3)  # ticks count from 1 here
+    assert number(tab, "steering") == pytest.approx(expected, abs=0.006)
+    assert "paused" in tab.inner_text("#said")
+    tab.keyboard.press("Escape")
+    until(tab, lambda: number(tab, "tick") > paused)
+
+
+def test_everything_that_happens_appears(drive: tuple[Drive, Page], tab: Any) -> None:
+    tab.goto(drive[1].url)
+    tab.wait_for_selector("#state[data-state=driving]")
+    for happens, text in (
+        ("person", "a person has the wheel"),
+        ("blind", "blind: the window is gone"),
+        ("late", "a decision came too late"),
+        ("stuck", "stuck: recovering"),
+    ):
+        drive[0].happens = happens
+        tab.locator("#events li", has_text=text).first.wait_for()
+    drive[0].happens = ""
+    tab.locator("#events li", has_text="free again").first.wait_for()
+    drive[0].swaps = 1
+    tab.locator("#events li", has_text="other weights drive now").first.wait_for()
+
+
+def test_convcam_and_evidence_come_live_and_for_a_tick_that_was_stepped_to(
+    drive: tuple[Drive, Page], tab: Any, tmp_path: Path
+) -> None:
+    tab.goto(drive[1].url)
+    tab.wait_for_selector("#state[data-state=driving]")
+    tab.click("#evidence-panel summary")
+    tab.click("#maps-panel summary")
+    for kind in ("evidence", "maps"):
+        tab.wait_for_selector(f"#{kind}[data-stamp]")
+    tab.select_option("#layer", "third")
+    tab.select_option("#output", "brake")
+    before = stamp(tab, "maps")
+    until(tab, lambda: stamp(tab, "maps") > before)
+    tab.keyboard.press("Escape")
+    tab.click("#pause")
+    tab.keyboard.press("PageUp")
+    at = number(tab, "tick")
+    until(tab, lambda: stamp(tab, "evidence") == stamp(tab, "maps") == at)
+    tab.keyboard.press("k")
+    tab.locator("#said", has_text="kept").wait_for()
+    (episode,) = (tmp_path / "kept").glob("*.parquet")
+    assert len(Episode.open(episode)) > 10
+    assert episode.with_suffix(".mp4").stat().st_size > 0
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080)])
+def test_the_stream_fills_the_picture_and_nothing_is_cut(
+    drive: tuple[Drive, Page], tab: Any, tmp_path: Path, width: int, height: int
+) -> None:
+    tab.set_viewport_size({"width": width, "height": height})
+    tab.goto(f"{drive[1].url}stream")
+    for kind in ("game", "input", "maps"):
+        tab.wait_for_selector(f"#{kind}[data-stamp]")
+    assert "small, 2 hours old" in tab.inner_text("#model")
+    for place in (
+        "#game",
+        "#input",
+        "#maps",
+        "#instruments svg",
+        "#console",
+        "#charts canvas",
+        "#model",
+    ):
+        box = tab.locator(place).first.bounding_box()
+        assert box["x"] >= 0, place
+        assert box["y"] >= 0, place
+        assert box["x"] + box["width"] <= width, place
+        assert box["y"] + box["height"] <= height, place
+        assert box["height"] >= height / 50, place
+    tab.screenshot(path=tmp_path / "stream.png")
+    picture = cv2.imread(str(tmp_path / "stream.png"))
+    assert picture.shape == (height, width, 3)
+    assert (picture.reshape(-1, 3).std(axis=0) > 20).all()
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(drive: tuple[Drive, Page], tab: Any) -> None:
+    tab.set_viewport_size({"width": 390, "height": 844})
+    tab.emulate_media(color_scheme="dark")
+    tab.goto(drive[1].url)
+    tab.wait_for_selector("#state[data-state=driving]")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 27)"
+
+
+def test_a_page_of_a_drive_that_ended_says_so_and_goes_on_with_the_next(model: Path, tab: Any) -> None:
+    facts = Facts("A road", "carracing", "small", "openvino", "policy:small", RATE_HZ, AXES, AXES, (8, 12, 3))
+    with Page(facts, Address()) as page, Drive(page):
+        tab.goto(page.url)
+        tab.wait_for_selector("#state[data-state=driving]")
+        port = int(page.url.split(":")[2].strip("/"))
+    tab.wait_for_selector("#state[data-state=ended]")
+    ended = number(tab, "tick")
+    tab.keyboard.press("Space")
+    tab.keyboard.press("ArrowLeft")
+    until(tab, lambda: number(tab, "tick") == ended - 1)
+    with Page(facts, Address(port=port)) as page, Drive(page):
+        tab.wait_for_selector("#state[data-state=driving]")
+
+
+def test_a_drive_s_page_shows_what_its_report_says(model: Path, tab: Any) -> None:
+    command = [*(sys.executable, "-m", "agent", "drive", "--weights", str(model), "--engine", "openvino")]
+    command += ["--seconds", "6", "--page", "--json"]
+    drive = psutil.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while not (line := drive.stderr.readline()).startswith("the page: "):
+            assert line, "the drive ended too early"
+        tab.goto(line.removeprefix("the page: ").strip())
+        tab.wait_for_selector("#state[data-state=driving]")
+        tab.wait_for_selector("#state[data-state=ended]")
+        output, _ = drive.communicate(timeout=60)
+    finally:
+        if drive.poll() is None:
+            drive.kill()
+    report = json.loads(output)
+    timing = report["timing"]
+    assert number(tab, "tick") == timing["ticks"]
+    said = f"{timing['ticks']} ticks, {timing['missed_deadlines']} of"
+    laps = [lap["timing"] for lap in report["laps"]]
+    if len(laps) == 1:
+        assert said in tab.inner_text("#events")
+
+
+def test_a_span_marked_on_the_shelf_is_left_out_of_training(model: Path, tab: Any, tmp_path: Path) -> None:
+    recording = tmp_path / "shelf" / "drive.parquet"
+    recording.parent.mkdir()
+    shutil.copy(ROOT / "tests" / "data" / "carracing-0031000.parquet", recording)
+    whole = len(read_labels([recording]))
+    command = [sys.executable, "-m", "agent", "page", str(recording.parent), "--weights", str(model)]
+    page = psutil.Popen([*command, "--engine", "openvino"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        tab.goto(page.stderr.readline().removeprefix("the page: ").strip())
+        tab.click(".cards button")
+        tab.wait_for_selector('#picture[data-row="0"]')
+        for _ in range(3):
+            tab.keyboard.press("ArrowRight")
+        tab.click("#from")
+        for _ in range(4):
+            tab.keyboard.press("ArrowRight")
+        tab.click("#to")
+        tab.locator("#spans", has_text="rows 3 to 7 are bad").wait_for()
+        tab.locator(".cards", has_text="5 rows marked as bad").wait_for()
+        tab.wait_for_selector("#opinion:empty", state="attached")
+        tab.click("#part")
+        tab.locator("#said", has_text="furthest apart in row").wait_for()
+        assert read_edits(recording, whole) == ((3, 7),)
+        assert len(read_labels([recording])) == whole - 5
+        tab.click("#delete")
+        tab.locator(".cards", has_text="deleted").wait_for()
+        assert not recording.exists()
+        tab.click(".cards button.deleted")
+        until(tab, recording.exists)
+    finally:
+        page.terminate()
+        page.wait(30)
+        page.stderr.close()
