@@ -7,15 +7,20 @@ the disk first. Then the name changes. Then the change of name goes to the disk.
 import errno
 import itertools
 import os
+import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # the answers of Samba, drvfs and VirtualBox's shares
 
 
 _NUMBERS = itertools.count()  # two threads may replace one file
+_LEFT_BEHIND = re.compile(r"\..+\.\d+-\d+\.partial")
+_LEFT_BEHIND_S = 3600.0  # nothing takes so long to write
+_tidied: set[Path] = set()
 
 
 def sync_file(path: Path) -> None:
@@ -54,6 +59,7 @@ def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
     """
     if path.is_symlink():  # what a link leads to is replaced, not the link
         path = Path(os.path.realpath(path))  # not of every path: Wine fails at those above 260 characters
+    _tidy(path.parent)
     partial = path.with_name(f".{path.name}.{os.getpid()}-{next(_NUMBERS)}.partial")
     try:
         yield partial
@@ -66,6 +72,17 @@ def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
             sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what killed processes have left half written in a folder; looks once, at the first file written there."""
+    if folder in _tidied:
+        return
+    _tidied.add(folder)
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            if _LEFT_BEHIND.fullmatch(entry.name) and time.time() - entry.stat().st_mtime > _LEFT_BEHIND_S:
+                os.unlink(entry.path)
 
 
 def replace_file(path: Path, content: str | bytes, sync: bool = True) -> None:

@@ -183,7 +183,7 @@ class _PynputKeys:
         keyboard = import_keyboard()
         self._special: Any = keyboard.Key
         self._codes: Any = keyboard.KeyCode
-        self._controller: Any = keyboard.Controller()
+        self._controller: Any = _quiet(keyboard.Controller)()
 
     def check(self, name: str) -> None:
         self._key(name)
@@ -207,3 +207,14 @@ class _PynputKeys:
                 f"key {name!r} is unknown, expected a single character or one of: "
                 f"{', '.join(key.name for key in self._special)}. Correct [keys] in the game's profile."
             ) from None
+
+
+def _quiet(controller: Any) -> Any:
+    """Return pynput's class, changed so that it prints no traceback where it finds its X server gone at the end."""
+
+    class Controller(controller):  # type: ignore[misc]
+        def __del__(self) -> None:
+            with contextlib.suppress(Exception):
+                super().__del__()
+
+    return Controller

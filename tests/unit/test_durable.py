@@ -204,3 +204,13 @@ def test_a_link_and_a_files_mode_outlive_the_replacing(tmp_path: Path) -> None:
     replace_file(link, "new")
     assert link.is_symlink()
     assert (target.read_text(), stat.S_IMODE(target.stat().st_mode)) == ("new", 0o600)
+
+
+def test_what_killed_processes_left_half_written_is_removed(tmp_path: Path) -> None:
+    old, new, ours = (tmp_path / name for name in (".a.json.123-0.partial", ".b.json.456-7.partial", ".partial"))
+    for path in (old, new, ours):
+        path.touch()
+    for path in (old, ours):
+        os.utime(path, (0, 0))
+    replace_file(tmp_path / "c.json", "{}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, ours.name, "c.json"]

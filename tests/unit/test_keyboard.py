@@ -1,6 +1,8 @@
 """Driving by keys: each is down for its share of the time, and up in the end."""
 
 import itertools
+import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from agent.contract.controls import Controls
 from agent.contract.errors import ControllerError, GameError
 from agent.contract.profile import KeyMap, SteeringRamp
 from agent.controllers.key_pulses import KeyPulse, KeyRamp
-from agent.controllers.keyboard import Keyboard, release_keys
+from agent.controllers.keyboard import Keyboard, _quiet, release_keys
 from agent.inputs.wheels import GameWheel
 
 KEYS = KeyMap()
@@ -202,3 +204,15 @@ def test_one_key_cannot_drive_two_things() -> None:
         KeyMap(left="a", right="A")
     with pytest.raises(GameError, match="the key 'space' drives two things"):
         KeyMap(brake="space", others=(("handbrake", "space"),))
+
+
+def test_a_keyboard_whose_x_server_has_gone_ends_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        def __del__(self) -> None:
+            raise OSError("display connection closed by server")
+
+    said: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    keyboard = _quiet(Gone)()
+    del keyboard
+    assert said == []
