@@ -105,10 +105,11 @@ from typing import Any
 
 import numpy as np
 
-from agent.engines.registry import load_engine
+from agent.engines.onnxruntime import OnnxRuntimeEngine
+from agent.engines.openvino import OpenVinoEngine
 
 folder = Path(sys.argv[2])
-engine = load_engine(sys.argv[1], folder, 1)
+engine = {"openvino-int8": OpenVinoEngine, "onnxruntime-int8": OnnxRuntimeEngine}[sys.argv[1]](folder, "int8", 1)
 picture = np.random.default_rng(0).integers(0, 256, (engine.spec.height_px, engine.spec.width_px, 3), np.uint8)
 before = engine.infer(picture).tolist()
 for path in folder.iterdir():

@@ -63,6 +63,12 @@ def test_auto_never_offers_int8_on_onnx_runtime_nor_another_device() -> None:
     assert offered == {"openvino", "openvino-bf16", "openvino-int8"}
 
 
+def test_int8_on_onnx_runtime_is_refused_with_what_to_take() -> None:
+    with pytest.raises(EngineError, match=r"slower than onnxruntime, .* Take --engine openvino-int8\.$") as caught:
+        load_engine("onnxruntime-int8", ROOT / "model_weights" / "carracing")
+    assert "\n" not in str(caught.value)
+
+
 def test_the_names_that_come_along_cost_no_look_into_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     def look(group: str) -> None:
         raise AssertionError("it looked into other packages")
