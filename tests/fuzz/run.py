@@ -25,7 +25,7 @@ CORPUS = HERE / "corpus"
 KEPT = ROOT / ".cache" / "fuzz"
 FAILURES = KEPT / "failures"
 _ADDRESS_SPACE_GB = 8  # RLIMIT_AS of each process: what asks for more gets a MemoryError, which is a failure
-_HANG_S = 60  # one input; the processor time that each target states is checked as well
+_HANG_S = 300  # one input, on a machine that may be busy; the processor time that each target states is checked as well
 _KNOWING = 0.7  # share of mutations that know the format
 
 
@@ -87,6 +87,8 @@ def _fuzz(name: str, seconds: int, failures: Path, report: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     watch = Watch(target, folder)
+    for path in sorted((CORPUS / target.corpus).iterdir())[:1]:
+        watch(path.read_bytes())  # the first one imports, which may take a minute beside other work
     written_s = 0.0
 
     def run(data: bytes) -> None:
