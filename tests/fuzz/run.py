@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -86,9 +87,11 @@ def _fuzz(name: str, seconds: int, failures: Path, report: Path) -> None:
     limit = _ADDRESS_SPACE_GB << 30
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    parse, _ = target.load()
+    for path in sorted((CORPUS / target.corpus).iterdir()):  # some import, which may take a minute beside other work
+        with suppress(Exception), tempfile.TemporaryDirectory() as first:
+            parse(path.read_bytes(), Path(first))
     watch = Watch(target, folder)
-    for path in sorted((CORPUS / target.corpus).iterdir())[:1]:
-        watch(path.read_bytes())  # the first one imports, which may take a minute beside other work
     written_s = 0.0
 
     def run(data: bytes) -> None:

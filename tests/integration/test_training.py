@@ -323,6 +323,34 @@ def test_a_run_learns_and_exports(whole: tuple[FitConfig, "FitResult"]) -> None:
     assert ModelSpec.load(result.model).sha256.keys() == {"weights.safetensors", "network.onnx"}
 
 
+def test_a_network_that_cannot_be_exported_is_told_before_the_first_round(
+    episodes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise TrainingError("a layer of it cannot be exported")
+
+    monkeypatch.setattr("training.fitting.fit.export_model", refuse)
+    monkeypatch.setattr("training.fitting.run.Run.train_round", lambda *_, **__: pytest.fail("trained"))
+    lines: list[str] = []
+    with pytest.raises(TrainingError, match="cannot be exported"):
+        fit(FitConfig.debug((episodes,), tmp_path / "run"), PROFILE, report=lines.append, verbose=0)
+
+
+def test_it_is_said_when_the_time_that_it_takes_is_told(
+    episodes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*arguments: object, **further: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.fitting.fit.export_model", lambda *_: None)
+    monkeypatch.setattr("training.fitting.fit._do_rounds", end)
+    lines: list[str] = []
+    config = replace(FitConfig.debug((episodes,), tmp_path / "run"), steps=8, steps_per_round=4)
+    with pytest.raises(KeyboardInterrupt):
+        fit(config, PROFILE, report=lines.append, verbose=0)
+    assert "how long it takes is told after 4 steps" in lines
+
+
 def test_the_model_of_every_round_is_kept_when_asked_for(whole: tuple[FitConfig, "FitResult"]) -> None:
     config, _ = whole
     stages = sorted((config.out / "stages").iterdir())

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from agent.contract.durable import replace_folder, replacing, restore_folder
 from agent.contract.errors import TrainingError
@@ -22,6 +23,7 @@ from training.fitting.data import load_data
 from training.fitting.distribution import ALONE, Team
 from training.fitting.ending import describe_interrupted
 from training.fitting.folder import settle
+from training.fitting.keras_parts import Estimate
 from training.fitting.run import FitResult, Row, Run, is_stuck
 from training.fitting.timing import Deadline, plan, recorded
 from training.in_use import in_use
@@ -101,6 +103,7 @@ def _train(
     for gap in find_gaps(training, spec.rate_hz, config.flip and bool(profile.mirrored)):
         report(f"look at the data: {gap}")
     make_run = partial(Run, spec=spec, profile=profile, training=training, validation=validation, team=team)
+    is_planned = known is None
     if known is None:
         report(f"timing a few steps, to see how many fit into {config.minutes:g} minutes")
         known = plan(config, make_run, lambda run, folder: export_model(run.averaged, spec, Path(folder)), started_s)
@@ -116,6 +119,10 @@ def _train(
         _write_log(config.out / LOG, history)  # a kill may have come between the checkpoint and the log
         report(f"going on after round {len(history)} of {config.rounds}")
     report(f"feeding by rule {config.balance} from {run.describe_buffers()}")
+    if not history and not is_planned:
+        _prove_export(run)
+    if not config.minutes and min(config.steps, config.steps_per_round) > Estimate.TIMED:
+        report(f"how long it takes is told after {Estimate.TIMED + 1} steps")
     deadline = Deadline(config, started_s, sum(row["seconds"] for row in history))
     try:
         _do_rounds(config, run, history, board, drive, report, verbose, deadline)
@@ -125,6 +132,16 @@ def _train(
     board.close()
     team.part_ways()
     return FitResult(config.out / "best", history, run.mean_loss)
+
+
+def _prove_export(run: Run) -> None:
+    """Export the network once before it has learnt anything: the first round, after which it counts, may take an hour.
+
+    Raises:
+        TrainingError: If it cannot be exported.
+    """
+    with TemporaryDirectory(prefix="hoodcam-export-") as folder:
+        export_model(run.averaged, run.spec, Path(folder))
 
 
 def _do_rounds(

@@ -13,7 +13,7 @@ from training.fitting.ending import describe_estimate
 class Estimate(keras.callbacks.Callback):  # type: ignore[misc]
     """Says once how long the run will take, as soon as a few steps can be timed: the first may compile the network."""
 
-    _TIMED = 3
+    TIMED = 3
 
     def __init__(self, config: FitConfig, done: int, report: Callable[[str], None]) -> None:
         super().__init__()
@@ -23,8 +23,8 @@ class Estimate(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if batch == 0:
             self._started = time.monotonic()
-        elif batch == self._TIMED:
-            step_s = (time.monotonic() - self._started) / self._TIMED
+        elif batch == self.TIMED:
+            step_s = (time.monotonic() - self._started) / self.TIMED
             self._report(describe_estimate(self._config, self._done + batch + 1, step_s))
 
 
