@@ -61,7 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         _EXAMPLES,
         COMMANDS,
     )
-    return run_program(parser, argv, set_up=_set_up_logging)
+    return run_program(parser, argv, explain=_explain, set_up=_set_up_logging)
+
+
+def _explain(exc: Exception) -> str | None:
+    if isinstance(exc, OSError):  # what is printed may go to a full disk, too
+        return f"{exc}: it could not be read or written, expected room and permission. Free space, or choose elsewhere."
+    return None
 
 
 class _Printable(logging.Formatter):

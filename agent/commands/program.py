@@ -60,7 +60,7 @@ def run_program(
         note(interrupted)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output is gone, as after `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python complains again on exit
+        _print_no_more()
         return EXIT_ERROR
     except Exception as exc:
         message = str(exc) if isinstance(exc, AgentError) else explain(exc)
@@ -69,7 +69,17 @@ def run_program(
         if verbose:
             traceback.print_exc()
         note(f"error: {message}")
+        if isinstance(exc, OSError):
+            _print_no_more()
         return EXIT_ERROR
+
+
+def _print_no_more() -> None:
+    """Drop what is still to be printed if nobody can take it: otherwise Python complains again on exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _started_ns(argv: Sequence[str] | None) -> int | None:

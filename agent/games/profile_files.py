@@ -71,7 +71,7 @@ def load_profile(path: Path) -> GameProfile:
             "Rename the file."
         )
     try:
-        table = tomllib.loads(read_plain_file(path, _MAX_BYTES).decode("utf-8"))
+        table = tomllib.loads(read_plain_file(path, _MAX_BYTES).decode("utf-8-sig"))
     except OSError as exc:
         raise GameError(f"{path} cannot be read ({exc.strerror}), expected a game profile.") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as exc:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,14 @@ def test_what_is_left_out_has_defaults(tmp_path: Path) -> None:
     profile = load_profile(write(tmp_path, LEAST))
     assert (profile.capture, profile.pad, profile.keys) == (Capture(), PadMap(), KeyMap())
     assert (profile.controller, profile.model_name) == ("gamepad", "mine")
+
+
+@pytest.mark.parametrize("change", [lambda text: "\ufeff" + text, lambda text: text.replace("\n", "\r\n")])
+def test_what_an_editor_on_windows_adds_does_no_harm(change: Callable[[str], str], tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(change(LEAST).encode())
+    changed = load_profile(path)
+    assert changed == load_profile(write(tmp_path, LEAST))
 
 
 def test_everything_can_be_said(tmp_path: Path) -> None:
