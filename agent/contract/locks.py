@@ -46,8 +46,13 @@ def is_claimed(path: "str | os.PathLike[str]") -> bool:
     Raises:
         OSError: If it cannot be opened.
     """
-    with open(path, "rb") as file:  # for reading: it works without the right to write, too
+    with open(path, "rb", opener=_at_once) as file:  # for reading: it works without the right to write, too
         return not claim(file)
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file without waiting: a pipe would wait for whoever writes into it, for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @contextmanager
@@ -59,7 +64,7 @@ def claimed(path: "str | os.PathLike[str]") -> Iterator[bool]:
     Raises:
         OSError: If it cannot be opened.
     """
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=_at_once) as file:
         mine = claim(file)
         if sys.platform == "win32":
             file.close()

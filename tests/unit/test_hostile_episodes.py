@@ -18,6 +18,7 @@ from agent.contract.episodes.reading import Episode, RecordingFile
 from agent.contract.episodes.sealing import salvage
 from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import EpisodeError
+from agent.contract.locks import claimed, is_claimed
 from agent.contract.observation import Frame
 
 RATE_HZ = 20.0
@@ -248,6 +249,22 @@ def test_a_recording_that_grows_while_it_is_read_has_nothing_unread(tmp_path: Pa
         rows = sum(batch.num_rows for batch in reader.batches())
     assert rows == 40
     assert reader.unread == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of Unix")
+@pytest.mark.parametrize("suffix", [".parquet", ".recording"])
+def test_what_is_no_file_is_not_waited_for(suffix: str, tmp_path: Path) -> None:
+    """A pipe in a folder of episodes held `episodes verify` and `repair` for ever."""
+    pipe, folder, loop = (tmp_path / f"{name}{suffix}" for name in ("pipe", "folder", "loop"))
+    os.mkfifo(pipe)
+    folder.mkdir()
+    loop.symlink_to(loop)
+    for path in (pipe, folder, loop):
+        with pytest.raises(EpisodeError, match="cannot be read"):
+            Episode.open(path)
+    assert not is_claimed(pipe), "asked without waiting"
+    with claimed(pipe) as mine:
+        assert mine
 
 
 def test_a_header_takes_numpys_numbers() -> None:

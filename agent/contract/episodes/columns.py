@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import sys
 import time
 import zlib
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ import pyarrow as pa
 from agent.contract.controls import STANDARD_AXES, Controls
 from agent.contract.errors import EpisodeError, ForeignEpisodeError
 from agent.contract.observation import Frame
-from agent.contract.untrusted import is_finite, printable
+from agent.contract.untrusted import check_plain_file, is_finite, printable
 
 SEALED_SUFFIX = ".parquet"
 RECORDING_SUFFIX = ".recording"
@@ -268,6 +269,7 @@ def check_columns(path: Path, table: Any, rows: int) -> None:
 
 def check_readable(path: Path) -> None:
     try:
+        check_plain_file(path, sys.maxsize)  # opening a pipe waits for whoever writes into it, for ever
         with path.open("rb") as file:
             empty = not file.read(1)
     except OSError as exc:
