@@ -47,6 +47,7 @@ _CONTENTS = {
 docs/your-own-game
 docs/live-learning
 docs/cluster
+docs/windows
 docs/profiles
 docs/inputs
 docs/commands
