@@ -18,7 +18,7 @@ def macos(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_window_by_its_title() -> None:
     with pytest.raises(
-        CaptureError, match="cannot be found by title on macOS, expected .* Use --monitor or --region"
+        CaptureError, match=r"cannot be found by title on macOS, expected .* Use --monitor or --region"
     ) as told:
         open_desktop()
     assert len(str(told.value).splitlines()) == 1
