@@ -8,14 +8,15 @@ import psutil
 import pytest
 
 from agent.contract.errors import GameError
-from agent.games.program import find_program, running
+from agent.games.program import find_program
+from agent.system.supervised import supervised
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX'")
 
 
 def test_a_game_ends_with_all_that_it_started() -> None:
-    with running(["sh", "-c", "sleep 60 & sleep 60 & wait"], os.environ) as process:
-        while len(children := psutil.Process(process.pid).children()) < 2:
+    with supervised(["sh", "-c", "sleep 60 & sleep 60 & wait"], os.environ) as process:
+        while len(children := psutil.Process(process.pid).children(recursive=True)) < 3:  # sh, and what it starts
             assert process.poll() is None
     assert process.returncode is not None
     _, alive = psutil.wait_procs(children, timeout=10)
@@ -23,13 +24,13 @@ def test_a_game_ends_with_all_that_it_started() -> None:
 
 
 def test_a_game_that_has_ended_by_itself_is_left_in_peace() -> None:
-    with running(["true"], os.environ) as process:
+    with supervised(["true"], os.environ) as process:
         process.wait()
     assert process.returncode == 0
 
 
 def test_a_game_sees_the_environment_it_is_given(tmp_path: Path) -> None:
-    with running(["sh", "-c", f'echo "$SEEN" > {tmp_path}/seen'], {**os.environ, "SEEN": "here"}) as process:
+    with supervised(["sh", "-c", f'echo "$SEEN" > {tmp_path}/seen'], {**os.environ, "SEEN": "here"}) as process:
         process.wait()
     assert (tmp_path / "seen").read_text() == "here\n"
 
