@@ -297,7 +297,7 @@ PROTECTIONS = (
     Protection(
         "a request to terminate is neutral",
         "end_like_ctrl_c",
-        'for name in ("SIGTERM", "SIGHUP"):',
+        'for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):',
         "for name in ():",
         "tests/integration/test_cli.py -k ctrl_c",
     ),
@@ -332,8 +332,8 @@ PROTECTIONS = (
     Protection(
         "a recording that may only be read is seen to go on",
         "is_claimed",
-        'with open(path, "rb") as file:',
-        'with open(path, "r+b") as file:',
+        'with open(path, "rb", opener=_at_once) as file:',
+        'with open(path, "r+b", opener=_at_once) as file:',
         "tests/integration/test_episodes_command.py -k only_be_read",
     ),
     Protection(

@@ -110,6 +110,10 @@ class GamepadInput:
         """Return SDL's instance ids of the pads that are plugged in now."""
         return set(self._plugged_in())
 
+    def names(self) -> list[str]:
+        """Return the names of the pads, wheels and joysticks that are plugged in now, in the order of SDL."""
+        return [str(joystick.get_name()) for _, joystick in self._plugged_in().values()]
+
     def keep_to_those_here(self) -> None:
         """Read only the pads that are plugged in now. A pad that is unplugged may be replaced by one of the same model.
 

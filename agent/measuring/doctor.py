@@ -202,7 +202,7 @@ def _gamepad(profile: GameProfile | None) -> Iterator[Finding]:
     """Plug the pad in, move its stick, and check whether a program such as a game reads it."""
     needed = profile is None or (profile.capture is not None and profile.controller == "gamepad")
     with GamepadInput() as game:
-        before = game.instances()
+        before, first = game.instances(), game.names()
         game.accepts = lambda instance: instance not in before
         gamepad = Gamepad(PadMap())
         try:
@@ -224,6 +224,10 @@ def _gamepad(profile: GameProfile | None) -> Iterator[Finding]:
             released = _until(lambda: game.read() == NEUTRAL)
         if arrived and released:
             yield Finding("gamepad", "OK", f"plugged in as {name}, read back within {took_ms:.0f} ms")
+            if first:
+                advice = "Choose the pad in the game's settings, or unplug yours before you start the game"
+                found = f"a game that hears only the first pad hears {first[0]}, which was there before this one"
+                yield Finding("first pad", "warning", f"{found}. {advice}.")
         else:
             yield Finding(
                 "gamepad", "failed", "plugged in, but what it shows does not arrive. Start again; then reboot."

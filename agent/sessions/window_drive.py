@@ -123,9 +123,8 @@ def drive_window(
         outputs = output_observers(settings, profile.name, profile.axes, policy, rate_hz, None, files)
         further = [each.of(pacer.stats) for each in (health, page) if each is not None]
         watchers = [first, *watch(pacer.stats), *outputs, *further]
-        stop_ns = math.inf if settings.seconds is None else clock_ns() + settings.seconds * 1e9
         note(f"driving {profile.title} at {rate_hz:g} Hz; Ctrl-C ends it, controls neutral")
-        loop = functools.partial(drive, source, controller, policy, pacer, watchers, lambda: clock_ns() >= stop_ns)
+        loop = functools.partial(drive, source, controller, policy, pacer, watchers, over_after(settings.seconds))
         end = end_of(functools.partial(loop, summary, takeover, stuck), summary)
     return WindowDrive(
         game=profile.name,
@@ -142,6 +141,23 @@ def drive_window(
         files=tuple(path for path in files if path.exists()),
         health=describe_health(health),
     )
+
+
+def over_after(seconds: float | None, clock: Callable[[], int] = clock_ns) -> Callable[[], bool]:
+    """Return what says that a time is over. It begins when that is first asked, which is when all files are open.
+
+    Opening a recorder and starting the guard may take seconds, and then nothing was left of a short drive.
+    """
+    stop_ns: float | None = None
+
+    def is_over() -> bool:
+        nonlocal stop_ns
+        now_ns = clock()
+        if stop_ns is None:
+            stop_ns = math.inf if seconds is None else now_ns + seconds * 1e9
+        return now_ns >= stop_ns
+
+    return is_over
 
 
 def _takeover_and_stuck(
