@@ -62,6 +62,12 @@ class SimulatorEnv(gymnasium.Env[Observation, Action]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
+        """Begin an episode on the track that ``options`` names as ``track``; on a random one without it.
+
+        Args:
+            seed: Seed of the random tracks, from this episode on.
+            options: ``track``: the seed of the track.
+        """
         super().reset(seed=seed)
         track = (options or {}).get("track")
         self._simulator.reset(int(self.np_random.integers(TRACKS)) if track is None else int(track))
@@ -69,6 +75,11 @@ class SimulatorEnv(gymnasium.Env[Observation, Action]):
         return self._look(), self._describe(NEUTRAL)
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Hold an action's controls for one control period, and look.
+
+        Raises:
+            ControlsError: If the action has another shape, or is not finite.
+        """
         controls = self._view.controls(action)
         self._simulator.advance(controls, self._hold_ticks)
         state = self._simulator.state
