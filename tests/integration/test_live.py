@@ -89,7 +89,8 @@ def given_round(folder: Path) -> int:
 
 def test_what_is_recorded_becomes_weights_that_drive(first: tuple[Trainer, list[RoundEnd]], folder: Path) -> None:
     trainer, ends = first
-    assert ends[-1].row["loss"] < 0.4 * ends[0].row["loss"]
+    assert ends[-1].row["loss"] < 1.0, "2 is no better than always saying the mean of both outputs"
+    assert ends[-1].row["steering_correlation"] > 0.8, "on what is held out"
     assert [end.round for end in ends] == [1, 2, 3]
     given = newest(folder)
     assert given is not None
@@ -138,8 +139,8 @@ def test_weights_that_judge_worse_are_not_handed_over_unless_asked(
     monkeypatch.setattr(trainer, "_settings", replace(trainer._settings, hand_over=hand_over))
     average = trainer.learner.average
 
-    def worse(draw: object) -> None:
-        average(draw)  # type: ignore[arg-type]
+    def worse(batches: object) -> None:
+        average(batches)  # type: ignore[arg-type]
         weights = trainer.learner.averaged.get_weights()
         trainer.learner.averaged.set_weights([-each if each.ndim == 2 else each for each in weights])
 
@@ -181,7 +182,7 @@ def test_a_trainer_that_was_killed_goes_on_with_its_weights_and_samples(
     assert len(again.stock) == again.stock.arrived == trainer.stock.arrived, "no row is lost, none comes twice"
     (end,) = do_rounds(again, 1)
     assert end.round == trainer.learner.round + 1
-    assert end.row["loss"] < 0.5
+    assert end.row["loss"] < 1.0
 
 
 def test_a_damaged_checkpoint_says_what_to_do(trainer: Trainer, folder: Path) -> None:

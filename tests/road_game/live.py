@@ -6,6 +6,7 @@ process is left out: it does so many steps a second of the game's time. The resu
 """
 
 import argparse
+import gc
 import json
 import logging
 import sys
@@ -90,6 +91,8 @@ class Beside:
         while self._owed >= 1.0:
             self._owed -= 1.0
             end = self._trainer.step()
+            # The loop collects garbage after every tick, and would go through all that the trainer has made.
+            gc.freeze()
             if end is not None:
                 self.ends.append(end)
                 if self.first_s is None and end.weights is not None:

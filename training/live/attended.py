@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -29,7 +29,7 @@ from training.live.courtesy import Courtesy
 from training.live.interventions import Interventions
 from training.live.keeper import Keeper
 from training.live.ledger import Ledger
-from training.live.player import Nobody, Player
+from training.live.player import Nobody, Player, is_small
 from training.live.recorder import LiveRecorder
 from training.live.trainer import EPISODES, RoundEnd, Told, run_trainer
 from training.live.unattended import describe, end_trainer, live_spec
@@ -131,6 +131,13 @@ def learn_attended(settings: LiveSettings, note: Note = lambda line: None) -> At
             f"{profile.name} is not in a window, and nothing can be collected from it by an expert. Write a profile "
             "for its window: `python -m agent games new`."
         )
+    taken = {getattr(profile.hotkeys, each.name).lower() for each in fields(profile.hotkeys)}
+    for key in (settings.newest_key, settings.back_key):
+        if key.lower() in taken:
+            raise TrainingError(
+                f"{key} is one of the hotkeys of {profile.name}'s profile. Choose others with --newest-key and "
+                "--back-key."
+            )
     spec = live_spec(settings, profile)
     with ExitStack() as stack:
         ledger = stack.enter_context(Ledger(settings, spec, note))
@@ -191,7 +198,8 @@ class Seat:
 
 
 def _open(engine: str, weights: Path) -> Policy:
-    return policy_for(load_engine(engine, weights, 1))
+    # A small network is fastest on one core, and leaves the others to the game and the trainer.
+    return policy_for(load_engine(engine, weights, 1 if is_small(weights) else None))
 
 
 def _observers(seat: Seat, desk: "_Desk", stats: TickStats) -> Sequence[TickObserver]:

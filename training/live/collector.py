@@ -24,7 +24,7 @@ from training.collecting.labelling import SharedWheel, drive_and_label
 from training.data.held_out import HELD_OUT_SEED
 from training.live.config import LiveSettings
 from training.live.handover import newest
-from training.live.trainer import EPISODES
+from training.live.trainer import EPISODES, ignore_interrupts
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ def run_collector(link: "Connection[Any, Any]", settings: LiveSettings, index: i
     Collectors take turns with the seeds. One that was killed leaves its recording behind, to within half a second, and
     goes on with the next seed. It sends a :class:`Driven` an episode; its last word is an error's text.
     """
+    ignore_interrupts()
     logging.basicConfig(level=logging.WARNING)
     with contextlib.suppress(OSError, AttributeError):
         os.nice(min(19, settings.nice + 1))

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 from agent.contract.errors import TrainingError
 from agent.contract.profile import CONTROLLERS
-from agent.engines.registry import EngineChoices
 from agent.settings.base import Group, Settings, option
 from agent.settings.checks import at_least_one, number, path, positive, text, track_seed, whole
 from training.data.buffers import CAPACITY
@@ -16,6 +15,7 @@ from training.network.backbones import BACKBONES
 
 _SIMULATORS = Group("games that wait", "experts drive and label, the network is driven on tracks of its own")
 _TRAINER = Group("the trainer")
+_ENGINES = ("openvino", "openvino-bf16", "onnxruntime")
 _KEYS = Group("games in a window", "you drive first; the profile's own key gives the wheel and takes it back")
 
 
@@ -101,7 +101,7 @@ class LiveSettings(Settings):
     )
     engine: str = field(
         default="openvino",
-        metadata=option("what runs the network: %(choices)s", choices=EngineChoices(), metavar="NAME", group=_KEYS),
+        metadata=option("what runs the network", choices=_ENGINES, group=_KEYS),
     )
     window: str | None = field(
         default=None, metadata=option("part of the window's title", text, metavar="TITLE", group=_KEYS)

@@ -22,6 +22,7 @@ from agent.sessions.evaluation import evaluate_policy
 from training.collecting.courses import find_trained_game
 from training.live.config import LiveSettings
 from training.live.handover import check_probe, newest, read_handover
+from training.live.trainer import ignore_interrupts
 
 BEST = "best"
 """In a run's folder: the model that drove best."""
@@ -59,6 +60,7 @@ class Judged:
 
 def run_evaluator(link: "Connection[Any, Any]", settings: LiveSettings) -> None:
     """Drive the newest weights, again and again, until the other end of the pipe is closed; sends :class:`Judged`."""
+    ignore_interrupts()
     logging.basicConfig(level=logging.WARNING)
     with contextlib.suppress(OSError, AttributeError):
         os.nice(settings.nice)

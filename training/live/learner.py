@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -34,9 +34,7 @@ CHECKPOINT = "checkpoint"
 """In a run's folder: what the trainer goes on from."""
 _SLOWER = 0.5  # the learning rate after a round that was thrown away
 _JUDGED = 256  # pictures at most, spread over all that is held out
-_STATISTICS = 12  # batches that BatchNormalization's statistics are measured on
 
-Draw = Callable[[int], list[EncodedSample]]
 Weights = list[npt.NDArray[Any]]
 
 
@@ -133,16 +131,15 @@ class Learner:
         """Start the losses' means anew."""
         self.model.reset_metrics()
 
-    def average(self, draw: Draw) -> None:
-        """Give the second copy the moving average of the weights, with batch statistics of its own."""
+    def average(self, batches: Iterable[list[EncodedSample]]) -> None:
+        """Give the second copy the moving average of the weights, with statistics of its own over these batches."""
         values = {variable.path: variable for variable in self.model.variables}
         if self._settings.ema > 0:
             values |= self._optimizer.averages(self.model.trainable_variables)
         for variable in self.averaged.variables:
             variable.assign(np.asarray(values[variable.path].numpy()))
-        size = self._settings.batch_size
-        batches = ([decode(sample.picture) for sample in draw(size)] for _ in range(_STATISTICS))
-        reestimate_batch_norm(self.averaged, (np.stack(batch) for batch in batches))
+        pictures = (np.stack([decode(sample.picture) for sample in batch]) for batch in batches)
+        reestimate_batch_norm(self.averaged, pictures)
 
     def judge(
         self, held_out: Sequence[EncodedSample], scales: npt.NDArray[np.float32]

@@ -164,7 +164,7 @@ class Player:
         found = newest(self._folder)
         if found is None or found == self._asked or self._policy.is_loading:
             return
-        if is_safe or self._is_wanted or _is_small(found):
+        if is_safe or self._is_wanted or is_small(found):
             self._asked = found
             self._policy.load(lambda: self._load(found), "asked")
 
@@ -188,7 +188,8 @@ class Player:
         self.since_s = self._now()
 
 
-def _is_small(weights: Path) -> bool:
+def is_small(weights: Path) -> bool:
+    """Return whether weights are loaded at any time; see :data:`SMALL_BYTES`."""
     try:
         return (weights / WEIGHTS_FILE).stat().st_size <= SMALL_BYTES
     except OSError:

@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import os
+import signal
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from agent.contract.errors import AgentError, TrainingError
 from agent.contract.profile import Rectangle
 from agent.contract.spec import ModelSpec
+from training.data.buffers import EncodedSample
 from training.live.arrivals import Arrivals
 from training.live.config import LiveSettings
 from training.live.handover import Handover, hand_over
@@ -26,6 +29,8 @@ EPISODES = "episodes"
 SAMPLES = "samples"
 """In a run's folder: the rotating copy of the samples."""
 _A_STEP = 12  # samples that are taken in between two steps, at most
+STATISTICS = 12
+"""Batches that BatchNormalization's statistics are measured on: the newest ones that were trained on."""
 _WAITING_S = 0.1
 _TOLD_EVERY_S = 1.0
 _WORSE = 1.05  # times the loss of the weights that drive: noise makes that much
@@ -134,6 +139,7 @@ class Trainer:
         self.board = Board(folder / "tensorboard", self.learner.steps)
         self.losses: dict[str, float] = {}
         self.handed_over = 0
+        self._batches: deque[list[EncodedSample]] = deque(maxlen=STATISTICS)  # the newest
         self._started_s = time.monotonic()
         self._steps = 0  # of this round
         self._full = False
@@ -161,8 +167,9 @@ class Trainer:
             self.learner.begin_round()
             self._started_s = time.monotonic()
             self._scales = self.stock.scales
+        self._batches.append(self.stock.draw(self._settings.batch_size))
         try:
-            self.losses = self.learner.step(self.stock.draw(self._settings.batch_size), self._scales)
+            self.losses = self.learner.step(self._batches[-1], self._scales)
         except LossError as exc:
             self.learner.throw_back()
             self._steps = 0
@@ -190,7 +197,7 @@ class Trainer:
 
     def _end_round(self) -> RoundEnd:
         learner, stock = self.learner, self.stock
-        learner.average(stock.draw)
+        learner.average(self._batches)
         learner.round += 1
         row, before = learner.judge(stock.judges, self._scales)
         loss = row["validation_loss"]
@@ -237,7 +244,7 @@ class Trainer:
         from training.data.samples import decode
 
         learner = self.learner
-        probe = decode(self.stock.draw(1)[0].picture)
+        probe = decode(self._batches[-1][0].picture)
         made = Handover(learner.round, learner.steps, self.stock.arrived, loss, time.time(), learner.answer(probe))
         try:
             weights = hand_over(self._settings.folder, made, probe, learner.export)
@@ -263,6 +270,7 @@ def run_trainer(
     :class:`RoundEnd` a round; its last word is an error's text, if one ends it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    ignore_interrupts()
     logging.basicConfig(level=logging.WARNING)
     with contextlib.suppress(OSError, AttributeError):
         os.nice(settings.nice)
@@ -280,6 +288,11 @@ def run_trainer(
     except (AgentError, OSError, MemoryError) as exc:
         with contextlib.suppress(OSError):
             link.send(f"{exc}")
+
+
+def ignore_interrupts() -> None:
+    """Leave Ctrl-C to the process that keeps this one; started from a thread, this one would get it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Loop:

@@ -25,6 +25,7 @@ _INTERRUPTED = "Ctrl-C"
 _LOOK_S = 0.1
 _SAID_EVERY_S = 30.0
 _PRUNED_EVERY_S = 20.0
+_SEALING_S = 3.0  # for a collector to seal its episode
 _PATIENCE_S = 20.0  # for the trainer to keep what it has
 
 
@@ -163,10 +164,11 @@ class _Work:
 
     def end(self) -> None:
         """End all parts, the trainer once it has kept what it has."""
-        for name, keeper in self._keepers.items():
-            if name != "trainer":
-                keeper.tell("end")
-                keeper.end()
+        others = [keeper for name, keeper in self._keepers.items() if name != "trainer"]
+        for keeper in others:
+            keeper.tell("end")
+        for keeper in others:
+            keeper.end(_SEALING_S)
         if "trainer" in self._keepers:
             end_trainer(self._keepers["trainer"])
 
