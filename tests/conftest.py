@@ -1,5 +1,6 @@
-"""Options that switch on the tests which need time or a running game."""
+"""Options that switch on the tests which need time or a running game; the whole suite on several processes."""
 
+import os
 import signal
 from collections.abc import Generator
 
@@ -18,6 +19,25 @@ def pytest_configure() -> None:
     for name, handler in (("SIGHUP", signal.SIG_DFL), ("SIGINT", signal.default_int_handler)):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
             signal.signal(getattr(signal, name), handler)
+
+
+MOST_PROCESSES = 4
+"""More processes gain nothing: each imports TensorFlow, and the tests that take longest take a minute."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Share the ordinary suite out over the cores.
+
+    Files that are named run in one process, and so do slow tests and games: they measure, and need the machine alone.
+    """
+    option = config.option
+    is_whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS and not (option.run_slow or option.run_game)
+    is_told = hasattr(config, "workerinput") or getattr(option, "numprocesses", 0) is not None  # 0: no xdist
+    if is_whole and not is_told and not option.usepdb and not option.collectonly:
+        option.numprocesses = min(MOST_PROCESSES, os.cpu_count() or 1)
+        option.tx = ["popen"] * option.numprocesses  # what xdist itself makes of the number, if it looks in time
+        option.dist = "worksteal"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
