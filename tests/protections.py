@@ -595,6 +595,55 @@ PROTECTIONS = (
         "pass",
         "tests/unit/test_supervised.py -k starter_is_killed",
     ),
+    Protection(
+        "the page is served under this machine's names alone",
+        "Gate.refusal",
+        "if not self._is_ours(host):",
+        "if False:",
+        "tests/unit/test_page_access.py -k another_name",
+    ),
+    Protection(
+        "another origin may not look at the page",
+        "Gate.refusal",
+        'if origin is not None and origin.lower() != f"http://{host.lower()}":',
+        "if False:",
+        "tests/unit/test_page_access.py -k another_origin",
+    ),
+    Protection(
+        "where other machines reach the page, every path needs the token",
+        "Gate.inside",
+        "return rest if fits and slash else None",
+        "return rest",
+        "tests/unit/test_page_access.py -k without_the_token",
+    ),
+    Protection(
+        "the page reads no long message",
+        "Server._live",
+        "max_msg_size=MAX_MESSAGE_BYTES",
+        "max_msg_size=0",
+        "tests/unit/test_page_server.py -k too_long",
+    ),
+    Protection(
+        "a viewer that floods the page is sent away",
+        "Viewer.listen",
+        "or not self._is_in_time()",
+        "",
+        "tests/unit/test_page_server.py -k floods",
+    ),
+    Protection(
+        "a viewer that takes nothing is let go",
+        "Viewer._send",
+        "async with asyncio.timeout(_PATIENCE_S):",
+        "if True:",
+        "tests/unit/test_page_server.py -k takes_nothing",
+    ),
+    Protection(
+        "only episodes of the shelf are opened",
+        "Shelf.path",
+        "if key not in self._paths:",
+        "self._paths.setdefault(key, self._folder / key)\nif False:",
+        "tests/unit/test_page_shelf.py -k makes_no_sense",
+    ),
 )
 
 

@@ -19,6 +19,7 @@ from agent.driving.stuck import StuckWatch
 from agent.driving.summary import DriveSummary
 from agent.games.registry import find_game
 from agent.policies.base import Policy
+from agent.policies.hot_swap import HotSwapPolicy
 from agent.sessions.drive_outputs import Watch, describe_health, health_log, no_watch, output_observers, startup_s
 from agent.sessions.endings import FirstDecision, end_of
 from agent.sessions.opening import Note, claim_cores, claim_priority, ignore, open_policy, settle_rate
@@ -121,8 +122,11 @@ def drive_window(
         takeover, stuck = _takeover_and_stuck(controller, profile, pacer.period_s)
         first, summary = FirstDecision(), DriveSummary(pacer.stats)
         outputs = output_observers(settings, profile.name, profile.axes, policy, rate_hz, None, files)
-        further = [each.of(pacer.stats) for each in (health, page) if each is not None]
-        watchers = [first, *watch(pacer.stats), *outputs, *further]
+        if health is not None:
+            outputs.append(health.of(pacer.stats))
+        if page is not None:
+            outputs.append(page.of(pacer.stats, swaps=lambda: policy.swaps if isinstance(policy, HotSwapPolicy) else 0))
+        watchers = [first, *watch(pacer.stats), *outputs]
         note(f"driving {profile.title} at {rate_hz:g} Hz; Ctrl-C ends it, controls neutral")
         loop = functools.partial(drive, source, controller, policy, pacer, watchers, over_after(settings.seconds))
         end = end_of(functools.partial(loop, summary, takeover, stuck), summary)

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 from agent.contract.errors import TrainingError
 from agent.contract.profile import CONTROLLERS
-from agent.settings.base import Group, Settings, option
+from agent.settings.base import Group, option
 from agent.settings.checks import at_least_one, number, path, positive, text, track_seed, whole
+from agent.settings.shared import PageSettings
 from training.data.buffers import CAPACITY
 from training.data.held_out import HELD_OUT_SEED
 from training.fitting.checks import momentum, number_of_tracks, rate_of_learning
@@ -32,7 +33,7 @@ def _nice(value: Any) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveSettings(Settings):
+class LiveSettings(PageSettings):
     """A live training: what is driven, and how it is learnt from.
 
     Attributes:
@@ -195,7 +196,8 @@ class LiveSettings(Settings):
 
     def for_the_drive(self) -> dict[str, Any]:
         """Return what a drive in a window is told of it."""
-        return {"window": self.window, "controller": self.controller}
+        shown = {"page": self.page, "page_host": self.page_host, "page_theme": self.page_theme}
+        return {"window": self.window, "controller": self.controller, **shown}
 
     @property
     def folder(self) -> Path:

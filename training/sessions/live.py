@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agent.sessions.pages import page_of_run
 from training.collecting.courses import GAMES
 from training.live.config import LiveSettings
 from training.sessions.fit import weights_file
@@ -32,7 +33,8 @@ def learn_live(settings: LiveSettings, note: Note = lambda line: None) -> "LiveR
     if settings.game in GAMES:
         from training.live.unattended import learn_unattended
 
-        return learn_unattended(settings, note)
+        with page_of_run(settings, settings.folder, note):
+            return learn_unattended(settings, note)
     from training.live.attended import learn_attended
 
     return learn_attended(settings, note)
