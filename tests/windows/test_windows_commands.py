@@ -20,15 +20,15 @@ def test_the_embedded_game_is_driven_and_recorded_where_paths_are_long_and_odd(t
     assert len(str(folder)) > 200
     report = report_of(
         *("drive", "--engine", "constant", "--rate", "8", "--seconds", "4"),
-        *("--record", str(folder), "--video", str(folder / "the lap-0.webp"), "--show-input", str(folder / "ä.png")),
+        *("--record", str(folder), "--video", str(folder / "the lap.webp"), "--show-input", str(folder / "ä.png")),
     )
     assert report["fault"] is None
     (episode,) = folder.glob("*.parquet")
     assert len(str(episode)) > 260
-    assert len(Episode.open(episode)) > 20
+    assert len(Episode.open(episode)) > 5
     assert (folder / "the lap-0.webp").stat().st_size > 1000
     assert (folder / "ä.png").stat().st_size > 1000
-    assert report["laps"][0]["state"]["speed"] > 0
+    assert report["laps"][0]["mean_speed"] > 0
     assert report["process_start_to_first_decision_s"] > 0
     assert report["peak_memory_mb"] > 50
 
@@ -102,7 +102,7 @@ def test_a_file_that_is_open_elsewhere_is_told_in_one_line_and_the_drive_goes_on
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert "input.png" in done.stderr
-    assert "8" in done.stdout
+    assert "track 0: return" in done.stdout
 
 
 def test_two_drives_at_once_do_not_share_memory(tmp_path: Path) -> None:
