@@ -7,25 +7,32 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 if sys.platform == "win32":
+    import ctypes
     import msvcrt
+    from ctypes import wintypes
 
-    # Far behind the end of any recording: on Windows, others cannot read the locked bytes. But not farther than file
-    # systems reach: 2**62 is refused by ext4, whose end is at 2**44, under Wine and on network drives.
-    _BYTE = 2**42
+    _BYTE = 2**62  # far behind the end of any file: on Windows, others cannot read the locked bytes
+    _EXCLUSIVE, _AT_ONCE = 2, 1  # minwinbase.h
+    _TAKEN = (33, 997)  # winerror.h: somebody else has it, or it would have to be waited for
+
+    class _Overlapped(ctypes.Structure):
+        _fields_ = (
+            ("internal", ctypes.c_void_p),
+            ("internal_high", ctypes.c_void_p),
+            ("offset", wintypes.DWORD),
+            ("offset_high", wintypes.DWORD),
+            ("event", wintypes.HANDLE),
+        )
 
     def claim(file: BinaryIO) -> bool:
         """Mark an open file as one's own until it is closed; return False if it is somebody else's."""
-        position = file.tell()
-        file.seek(_BYTE)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except PermissionError:  # Windows' answer for a byte that another process has locked
-            return False
-        except OSError:  # a file system without locks, as below
+        # Not msvcrt.locking: it fails at a place beyond 2 GiB, which looks like a file system without locks.
+        kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+        handle = wintypes.HANDLE(msvcrt.get_osfhandle(file.fileno()))
+        place = _Overlapped(offset=_BYTE & 0xFFFFFFFF, offset_high=_BYTE >> 32)
+        if kernel32.LockFileEx(handle, _EXCLUSIVE | _AT_ONCE, 0, 1, 0, ctypes.byref(place)):
             return True
-        finally:
-            file.seek(position)
-        return True
+        return ctypes.get_last_error() not in _TAKEN  # another failure: a file system without locks, as below
 else:
     import fcntl
 

@@ -12,10 +12,12 @@ pytestmark = pytest.mark.wine
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
+# They need pandas, which is left out there.
+WITH_PANDAS = ("test_pandas_opens_it", "test_foreign_parquet_is_refused_with_its_columns")
 # Where systems differ: files, processes, the screen, keys and pads. All unit tests take far longer than the rest of CI.
 UNIT = (
     *("buffers", "child", "controller_behaviour", "controls", "durable", "episode", "finding", "further_axes"),
-    *("gamepad", "gamepad_input", "guard", "health", "hotkeys", "keyboard", "last_version", "pacing", "pad", "picture"),
+    *("gamepad", "gamepad_input", "guard", "hotkeys", "keyboard", "last_version", "pacing", "pad", "picture"),
     *("play", "preprocess", "process", "profile", "profile_files", "screen", "settings", "takeover", "weights"),
 )
 
@@ -48,12 +50,13 @@ def run(*arguments: str, seconds: float) -> str:
 
 
 def test_what_is_promised_on_windows() -> None:
-    said = run("tests/windows", "-m", "not slow", seconds=400)
+    said = run("tests/windows", "-m", "not slow", seconds=600)
     assert int(re.search(r"(\d+) passed", said)[1]) >= 15  # type: ignore[index]
     assert "skipped" not in said
 
 
 def test_the_unit_tests_that_tell_systems_apart() -> None:
     files = [f"tests/unit/test_{name}.py" for name in UNIT]
-    said = run("-q", *(each for each in files if (REPOSITORY / each).exists()), seconds=400)
+    left_out = [f"--deselect=tests/unit/test_episode.py::{name}" for name in WITH_PANDAS]
+    said = run("-q", *left_out, *(each for each in files if (REPOSITORY / each).exists()), seconds=600)
     assert int(re.search(r"(\d+) passed", said)[1]) > 300  # type: ignore[index]

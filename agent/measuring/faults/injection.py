@@ -129,7 +129,7 @@ class _Drive:
         self.as_user = as_user
         self._harm = Harm()
         self._log = _PadLog()
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._said = Path(self._folder.name) / "said"
         context = multiprocessing.get_context("spawn")
         # Not a daemon: a daemon could not start a guard. It ends by itself when this process ends.
