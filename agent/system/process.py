@@ -28,6 +28,14 @@ def age_s() -> float | None:
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started_s)
 
 
+def state_of(pid: int) -> str | None:
+    """Return what a process does: Linux' letter, such as R (runs, or waits for a processor); None if unknown."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return None
+
+
 def peak_memory_mb(pid: int | None = None) -> float | None:
     """Return the largest resident memory of a process so far in MB; None if the system does not report it.
 

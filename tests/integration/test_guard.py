@@ -308,7 +308,9 @@ def test_a_guard_that_does_not_answer_is_killed_and_what_it_held_is_let_go_of(lo
     controller = GuardedController(functools.partial(LoggingController, log), None, lambda: let_go.append(True))
     with controller:
         stop_the_guard_with_the_pad_pressed(controller, log)
-        with pytest.raises(ControllerError, match=r"has not answered for 80 ms, .* It was killed"):
+        with pytest.raises(
+            ControllerError, match=r"not answered for 80 ms, expected 2: it was stopped.* It was killed"
+        ):
             send_for_ever(controller)
         assert let_go == [True]
         assert not controller._process.is_alive()

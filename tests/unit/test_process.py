@@ -1,6 +1,7 @@
 """What is known about processes: when they started, how much memory they took."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from agent.system.process import age_s, peak_memory_mb, pin_to
+from agent.system.process import age_s, peak_memory_mb, pin_to, state_of
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -88,3 +89,18 @@ def test_cores_that_are_not_there_are_named() -> None:
     problem = pin_to([4000])
     assert problem is not None
     assert problem.startswith(("cores 4000 cannot be used (", "a process cannot be kept on some cores"))
+
+
+@linux_only
+def test_what_a_process_does_is_told() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            os.kill(child.pid, signal.SIGSTOP)
+            for _ in range(500):
+                if state_of(child.pid) == "T":
+                    break
+                time.sleep(0.01)
+            assert state_of(child.pid) == "T"
+        finally:
+            child.kill()
+    assert state_of(child.pid) is None

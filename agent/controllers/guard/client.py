@@ -16,7 +16,7 @@ from agent.contract.errors import ControllerError
 from agent.controllers.base import EXPIRY_S, ButtonController
 from agent.controllers.guard.messages import CONTROLS, HEAD, IS_CONTROLS, IS_END, IS_QUESTION, IS_TAP, TAP, clock_s
 from agent.controllers.guard.service import HumanDriver, hold_controller
-from agent.system.process import no_interrupts
+from agent.system.process import no_interrupts, state_of
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +26,11 @@ SILENCE_S = 0.06
 It answers within 2 ms. The agent notices a silent guard two ticks later at the latest. At 30 ticks a second, controls
 are then neutral within 120 ms. That leaves 80 ms in case the agent gets no processor time just then."""
 _LAST_CHANCE_S = 0.02  # if the agent itself got no processor time, the guard may have got none either
+_WHY_SILENT: dict[str | None, str] = {
+    "T": "it was stopped",
+    "R": "it waits for the processor, for the machine is overloaded: close other programs, or allow it real time",
+    "D": "it waits for the disk",
+}
 _QUIET_S = 0.2
 """After how long without a message the guard is asked whether it is there. A loop of 5 Hz and more is never so quiet.
 At 1 Hz, a guard that hangs would hold the controls for a second more."""
@@ -220,13 +225,14 @@ class GuardedController:
                 self._listen(wait_s)
         if not self._is_silent():
             return
+        why = _WHY_SILENT.get(state_of(self._process.pid), "it was stopped, or the machine is overloaded")
         self._process.kill()
         self._process.join()
         self._let_go()
         limit_ms = (SILENCE_S + _LAST_CHANCE_S) * 1e3
         raise ControllerError(
-            f"the guard of the controls has not answered for {limit_ms:.0f} ms, expected 2: it was stopped, or the "
-            "machine is overloaded. It was killed, which unplugs its gamepad. Start the drive again."
+            f"the guard of the controls has not answered for {limit_ms:.0f} ms, expected 2: {why}. It was killed, "
+            "which unplugs its gamepad. Start the drive again."
         )
 
     def _is_silent(self) -> bool:
