@@ -110,10 +110,14 @@ def connected(address: str) -> Iterator[Cluster]:
         else:
             ray.init(address=address, **options)
     except Exception as exc:  # Ray raises bare Exceptions, ConnectionError, RuntimeError, ValueError
-        where = "on this machine" if address == LOCAL else f"at {address}"
+        if address == LOCAL:
+            raise AgentError(
+                f"Ray did not start on this machine ({_first_line(exc)}), expected it to within half a minute. Close "
+                "other programs, which may be too many for it, and try again."
+            ) from exc
         raise AgentError(
-            f"there is no Ray cluster {where} ({_first_line(exc)}), expected one that runs, of the same version of Ray "
-            "and Python. Look at `ray status`."
+            f"there is no Ray cluster at {address} ({_first_line(exc)}), expected one that runs, of the same version "
+            "of Ray and Python. Look at `ray status`."
         ) from exc
     try:
         yield Cluster(ray)

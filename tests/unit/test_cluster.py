@@ -136,6 +136,8 @@ def test_an_address_is_connected_to_and_one_where_nothing_is_is_told(ray: FakeRa
     with connected("10.0.0.7:6379"):
         assert ray.started["address"] == "10.0.0.7:6379"
     ray.gone = True
+    with pytest.raises(AgentError, match=r"did not start on this machine \(nobody answers\)"), connected(LOCAL):
+        pass
     with (
         pytest.raises(AgentError, match=r"no Ray cluster at 10\.0\.0\.7:6379 \(nobody answers\)"),
         connected("10.0.0.7:6379"),
