@@ -3,6 +3,7 @@
 import asyncio
 import json
 import struct
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -204,7 +205,9 @@ def test_a_viewer_that_takes_nothing_makes_nobody_wait_and_is_gone_in_the_end(mo
         other = await session.ws_connect(server.url + "live", max_msg_size=2_000_000)
         await other.send_json({"wants": ["game"]})
         received = 0
+        end = time.monotonic() + 15  # less than a heartbeat, which would find it out as well
         while len(server.viewers) == 2 or received < 5:
+            assert time.monotonic() < end, "it is still there"
             board.show(GAME, received, picture)
             server.wake()
             async with asyncio.timeout(5):
