@@ -30,7 +30,7 @@ notes = "of the tests"
 [capture]
 window = "{TITLE}"
 """
-OPTIONS = "--width 64 --height 36 --start 250 --steps-per-round 15 --warmup-steps 5 --json"
+OPTIONS = "--width 64 --height 36 --start 250 --steps-per-round 15 --warmup-steps 5 --nice 0 --json"
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def running(command: list[str], environment: Environment, log: Path) -> Iterator
             yield process
         finally:
             process.kill()
-            process.wait()
+            process.communicate()  # closes the pipe
 
 
 def test_a_person_drives_and_the_network_takes_the_wheel(display: Environment, tmp_path: Path) -> None:
@@ -54,12 +54,12 @@ def test_a_person_drives_and_the_network_takes_the_wheel(display: Environment, t
     with (
         joined(display),
         running(game, display, tmp_path / "game"),
-        running([*live, *OPTIONS.split(), "--minutes", "6"], display, said) as learner,
+        running([*live, *OPTIONS.split(), "--minutes", "12"], display, said) as learner,
         person_at(race, Manner(wait_s=(0.1, 0.2)), seed=0) as person,
     ):
         wait_for("the wheel", lambda: "taken over" in said.read_text(), 120)
         person.begin_race()
-        give_up_s = time.monotonic() + 240
+        give_up_s = time.monotonic() + 400
         while "there are weights" not in said.read_text():
             assert learner.poll() is None, said.read_text()
             assert time.monotonic() < give_up_s, said.read_text()
