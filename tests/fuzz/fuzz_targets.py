@@ -6,7 +6,6 @@ exception, more time or memory than is stated here, a file written outside the f
 
 import hashlib
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -131,6 +130,8 @@ def peak_memory_mb() -> float:
     if sys.platform == "linux":
         (peak,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
         return int(peak.split()[1]) / 2**10
+    import resource  # not on Windows
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 

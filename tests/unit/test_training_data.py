@@ -1,6 +1,6 @@
 """Episodes to samples: what is learnt from, what is held out, and caches that are damaged or cannot be written."""
 
-import resource
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -226,7 +226,10 @@ def test_few_frames_are_taken_as_they_are(tmp_path: Path, rows: int) -> None:
     assert len({picture.tobytes() for picture in pictures}) == len(pictures)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_more_episodes_than_files_may_be_open_are_read(tmp_path: Path) -> None:
+    import resource
+
     paths = [record(tmp_path / f"{index:03d}.parquet", rows=2) for index in range(40)]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     opened = len(list(Path("/proc/self/fd").iterdir()))
