@@ -111,7 +111,7 @@ def test_pickles_are_refused_and_not_executed(folder: Path, wanted: dict[str, Ex
         (folder / WEIGHTS_FILE).write_bytes(data)
         assert "cannot be read as safetensors" in refusal(folder, wanted) or "its header has" in refusal(folder, wanted)
     np.save(folder / "array.npy", np.array([Bomb(canary)], object), allow_pickle=True)
-    (folder / "array.npy").rename(folder / WEIGHTS_FILE)
+    (folder / "array.npy").replace(folder / WEIGHTS_FILE)
     refusal(folder, wanted)
     assert not canary.exists()
 

@@ -16,7 +16,7 @@ REPOSITORY = HERE.parents[1]
 WITH_PANDAS = ("test_pandas_opens_it", "test_foreign_parquet_is_refused_with_its_columns")
 # Where systems differ: files, processes, the screen, keys and pads. All unit tests take far longer than the rest of CI.
 UNIT = (
-    *("buffers", "child", "controller_behaviour", "controls", "durable", "episode", "finding", "further_axes"),
+    *("child", "controller_behaviour", "controls", "durable", "episode", "finding", "further_axes"),
     *("gamepad", "gamepad_input", "guard", "hotkeys", "keyboard", "last_version", "pacing", "pad", "picture"),
     *("play", "preprocess", "process", "profile", "profile_files", "screen", "settings", "takeover", "weights"),
 )
