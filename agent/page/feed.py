@@ -24,7 +24,7 @@ LOOPBACK = "127.0.0.1"
 FRAMES_PER_S = 20.0
 """Pictures of the game a second, at most."""
 _READY_TIMEOUT_S = 30.0
-_CLOSE_TIMEOUT_S = 2.0
+_CLOSE_TIMEOUT_S = 5.0  # to tell the viewers that it ends; on a busy machine it gets little processor time
 
 
 @dataclass(frozen=True, slots=True)
