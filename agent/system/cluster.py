@@ -5,6 +5,7 @@ user who started it. A cluster that is begun here listens on the loopback addres
 """
 
 import hashlib
+import importlib
 import os
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from agent.contract.errors import AgentError
 LOCAL = "local"
 """The address of a cluster that is begun here."""
 LOOPBACK = "127.0.0.1"
+_ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _RETRIES = 5
 """How often a piece of work is begun again where its node went away."""
 
@@ -88,6 +90,25 @@ class Cluster:
 
 
 @contextmanager
+def _alone(address: str) -> Iterator[None]:
+    """Have Ray listen on the loopback address, if it is to begin a cluster here.
+
+    Otherwise it takes the loopback address for the machine's own, and listens on all of them. By a variable that it
+    reads when it is imported, it knows of no other machines, as on Windows and macOS.
+    """
+    before = os.environ.get(_ALONE)
+    if address == LOCAL:
+        os.environ[_ALONE] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_ALONE, None)
+        else:
+            os.environ[_ALONE] = before
+
+
+@contextmanager
 def connected(address: str) -> Iterator[Cluster]:
     """Connect to a cluster, or begin one on this machine that listens on the loopback address alone.
 
@@ -97,10 +118,15 @@ def connected(address: str) -> Iterator[Cluster]:
     Raises:
         AgentError: If Ray is not installed, or there is no such cluster.
     """
+    with _alone(address):
+        yield from _connect(address)
+
+
+def _connect(address: str) -> Iterator[Cluster]:
     # Ray reports to its makers unless told not to.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray
+        ray: Any = importlib.import_module("ray")
     except ImportError as exc:
         raise AgentError(f"Ray is not installed ({exc}), expected it for --ray: `pip install '.[ray]'`.") from exc
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
@@ -120,6 +146,11 @@ def connected(address: str) -> Iterator[Cluster]:
             "of Ray and Python. Look at `ray status`."
         ) from exc
     try:
+        if address == LOCAL and ray.util.get_node_ip_address() != LOOPBACK:
+            raise AgentError(
+                f"Ray listens on {ray.util.get_node_ip_address()}, expected {LOOPBACK}, which no other machine "
+                "reaches. Begin a cluster yourself (`ray start`), behind a firewall, and pass its address."
+            )
         yield Cluster(ray)
     finally:
         ray.shutdown()

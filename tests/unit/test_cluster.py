@@ -41,11 +41,16 @@ class FakeRay:
         self.cancelled: list[Task] = []
         self.ended = False
         self.gone = False
+        self.listens_on = "127.0.0.1"
 
     def init(self, **options: Any) -> None:
         if self.gone:
             raise ConnectionError("nobody answers\nmore")
         self.started = options
+
+    @property
+    def util(self) -> Any:
+        return SimpleNamespace(get_node_ip_address=lambda: self.listens_on)
 
     def shutdown(self) -> None:
         self.ended = True
@@ -128,8 +133,19 @@ def test_a_cluster_that_is_begun_here_listens_on_the_loopback_address_and_ends(
         assert "address" not in ray.started
         assert (cluster.cores, cluster.nodes) == (5, 2)
         assert module.os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+        assert module.os.environ[module._ALONE] == "0"
         assert not ray.ended
     assert ray.ended
+    assert module._ALONE not in module.os.environ
+
+
+def test_a_cluster_of_this_machine_that_others_could_reach_is_refused_and_ended(ray: FakeRay) -> None:
+    ray.listens_on = "192.0.2.2"
+    with pytest.raises(AgentError, match=r"listens on 192\.0\.2\.2, expected 127\.0\.0\.1"), connected(LOCAL):
+        pass
+    assert ray.ended
+    with connected("192.0.2.2:6379"):
+        pass
 
 
 def test_an_address_is_connected_to_and_one_where_nothing_is_is_told(ray: FakeRay) -> None:
