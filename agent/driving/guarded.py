@@ -4,7 +4,6 @@ import functools
 
 from agent.contract.profile import GameProfile
 from agent.controllers.guard.client import GuardedController
-from agent.driving.takeover import open_takeover
 from agent.inputs.wheels import GameWheel
 
 
@@ -23,6 +22,8 @@ def guarded_controller(
     wheel = GameWheel(profile.keys.steering_ramp) if by_keys else None
     make_hands = None
     if takeover:
+        from agent.driving.takeover import open_takeover
+
         hotkey = profile.hotkeys.takeover
         make_hands = functools.partial(open_takeover, profile.keys, wheel, hotkey, profile.pad, taken)
     if by_keys:

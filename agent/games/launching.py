@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from agent.contract.observation import Pixels
+if TYPE_CHECKING:
+    from agent.contract.observation import Pixels  # imports NumPy, which every command's --help would then wait for
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class LaunchedGame(Protocol):
     def results(self) -> GameResults:
         """How it went so far. For the report alone: the network sees the window's pictures and nothing else."""
 
-    def see(self, picture: Pixels, time_s: float) -> None:
+    def see(self, picture: "Pixels", time_s: float) -> None:
         """Look at a picture of the window, for results that can only be read there; called about twice a second.
 
         Args:

@@ -142,6 +142,7 @@ EXECUTING = {
 
 INSTALLED = {
     ("agent/games/supertuxkart/simulator.py", "CDLL"),
+    ("agent/system/priority.py", "CDLL"),
     ("agent/system/process.py", "CDLL"),
     ("training/collecting/experts/supertuxkart.py", "CDLL"),
 }
