@@ -17,7 +17,7 @@ from waiting import Environment, wait_for
 from agent.contract.episodes.reading import Episode
 from agent.games.virtual_desktop import joined
 
-pytestmark = pytest.mark.game
+pytestmark = [pytest.mark.game, pytest.mark.slow]  # minutes of driving and training
 
 ROOT = Path(__file__).parents[2]
 TITLE = "A Road to Learn"
