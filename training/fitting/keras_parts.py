@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import keras
+import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from training.fitting.config import FitConfig
 from training.fitting.ending import describe_estimate
@@ -35,6 +38,25 @@ class AveragingAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
     average: a training in rounds would start each one from where the average, half a round behind, had come.
     """
 
+    @classmethod
+    def make(cls, learning_rate: Any, weight_decay: float, ema: float) -> Self:
+        """Return the optimizer of every training.
+
+        Args:
+            learning_rate: A number or a schedule.
+            weight_decay: AdamW's.
+            ema: Momentum of the moving average; 0: there is none.
+        """
+        return cls(
+            learning_rate,
+            weight_decay=weight_decay,
+            name="adamw",
+            global_clipnorm=1.0,
+            use_ema=ema > 0,
+            ema_momentum=ema or 0.99,
+            ema_overwrite_frequency=None,
+        )
+
     def finalize_variable_values(self, var_list: Any) -> None:
         """Leave the weights alone."""
 
@@ -44,3 +66,30 @@ class AveragingAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
             variable.path: average
             for variable, average in zip(variables, self._model_variables_moving_average, strict=True)
         }
+
+    def fill(self, averaged: Any, model: Any) -> None:
+        """Fill a second network with the weights of the trained one, or with their moving average if there is one."""
+        values = {variable.path: variable for variable in model.variables}
+        if self.use_ema:
+            values |= self.averages(model.trainable_variables)
+        for variable in averaged.variables:
+            # Through NumPy: arrays that several processes share do not mix with arrays of one process.
+            variable.assign(np.asarray(values[variable.path].numpy()))
+
+    def save_to(self, path: Path) -> None:
+        """Write all variables of the optimizer, the moving average included."""
+        save_file({_key(index): np.asarray(each.numpy()) for index, each in enumerate(self.variables)}, path)
+
+    def load_from(self, path: Path) -> None:
+        """Read what :meth:`save_to` wrote.
+
+        Raises:
+            OSError, ValueError, KeyError, SafetensorError: If it is damaged, or was written by another optimizer.
+        """
+        tensors = load_file(path)
+        for index, variable in enumerate(self.variables):
+            variable.assign(tensors[_key(index)])
+
+
+def _key(index: int) -> str:
+    return f"{index:05d}"

@@ -13,7 +13,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from agent.contract.controls import YIELDING_AXES
 from agent.contract.durable import find_folder, replace_folder
@@ -195,12 +194,7 @@ class Run:
 
     def average(self) -> None:
         """Fill the second network with the weights, or their moving average, and measure its batch statistics."""
-        values = {variable.path: variable for variable in self.model.variables}
-        if self._config.ema > 0:
-            values |= self._optimizer.averages(self.model.trainable_variables)
-        for variable in self.averaged.variables:
-            # Through NumPy: arrays that several processes share do not mix with arrays of one process.
-            variable.assign(np.asarray(values[variable.path].numpy()))
+        self._optimizer.fill(self.averaged, self.model)
         batches = self._batches(1 << 20, ALONE)
         reestimate_batch_norm(self.averaged, (batches[k][0] for k in range(24)))
 
@@ -240,7 +234,7 @@ class Run:
 
         def write(folder: Path) -> None:
             save_weights(self.model, folder / "weights.safetensors")
-            save_file(self._optimizer_tensors(), folder / "optimizer.safetensors")
+            self._optimizer.save_to(folder / "optimizer.safetensors")
             rows = [{key: None if math.isnan(value) else value for key, value in row.items()} for row in history]
             (folder / "history.json").write_text(json.dumps(rows, allow_nan=False))
 
@@ -260,20 +254,13 @@ class Run:
         try:
             history = _read_history(folder)
             load_weights(self.model, folder / "weights.safetensors")
-            tensors = load_file(folder / "optimizer.safetensors")
-            for index, variable in enumerate(self._optimizer.variables):
-                variable.assign(tensors[f"{index:05d}"])
+            self._optimizer.load_from(folder / "optimizer.safetensors")
         except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as exc:
             raise TrainingError(
                 f"the checkpoint in {folder} is damaged or of another version ({one_line(exc)}). Restore it, or delete "
                 "the run's folder and start again."
             ) from exc
         return history
-
-    def _optimizer_tensors(self) -> dict[str, npt.NDArray[Any]]:
-        return {
-            f"{index:05d}": np.asarray(variable.numpy()) for index, variable in enumerate(self._optimizer.variables)
-        }
 
     def _batches(self, round_: int, team: Team) -> Batches:
         config = self._config
@@ -302,15 +289,7 @@ def _make_optimizer(config: FitConfig) -> AveragingAdamW:
         warmup_steps=config.warmup_steps,
         alpha=0.02,
     )
-    return AveragingAdamW(
-        schedule,
-        weight_decay=config.weight_decay,
-        name="adamw",
-        global_clipnorm=1.0,
-        use_ema=config.ema > 0,
-        ema_momentum=config.ema or 0.99,
-        ema_overwrite_frequency=None,
-    )
+    return AveragingAdamW.make(schedule, config.weight_decay, config.ema)
 
 
 def loss_scales(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

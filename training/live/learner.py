@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from agent.contract.durable import find_folder, replace_folder
 from agent.contract.errors import TrainingError
@@ -66,15 +65,7 @@ class Learner:
         init = settings.init if settings.init in ("none", "imagenet") else Path(settings.init)
         build = partial(build_network, settings.backbone, spec.height_px, spec.width_px, spec.outputs)
         self.model: Any = build(init=init, fast_layers=True)
-        self._optimizer = AveragingAdamW(
-            settings.learning_rate,
-            weight_decay=1e-4,
-            name="adamw",
-            global_clipnorm=1.0,
-            use_ema=settings.ema > 0,
-            ema_momentum=settings.ema or 0.99,
-            ema_overwrite_frequency=None,
-        )
+        self._optimizer = AveragingAdamW.make(settings.learning_rate, weight_decay=1e-4, ema=settings.ema)
         self.model.compile(
             optimizer=self._optimizer,
             loss=dict.fromkeys(spec.output_names, keras.losses.mean_squared_error),
@@ -133,11 +124,7 @@ class Learner:
 
     def average(self, batches: Iterable[list[EncodedSample]]) -> None:
         """Give the second copy the moving average of the weights, with statistics of its own over these batches."""
-        values = {variable.path: variable for variable in self.model.variables}
-        if self._settings.ema > 0:
-            values |= self._optimizer.averages(self.model.trainable_variables)
-        for variable in self.averaged.variables:
-            variable.assign(np.asarray(values[variable.path].numpy()))
+        self._optimizer.fill(self.averaged, self.model)
         pictures = (np.stack([decode(sample.picture) for sample in batch]) for batch in batches)
         reestimate_batch_norm(self.averaged, pictures)
 
@@ -193,8 +180,7 @@ class Learner:
 
         def write(folder: Path) -> None:
             save_weights(self.model, folder / "weights.safetensors")
-            tensors = {f"{k:05d}": np.asarray(each.numpy()) for k, each in enumerate(self._optimizer.variables)}
-            save_file(tensors, folder / "optimizer.safetensors")
+            self._optimizer.save_to(folder / "optimizer.safetensors")
             state = {"round": self.round, "steps": self.steps, "slowed": self._slowed}
             (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
 
@@ -218,9 +204,7 @@ class Learner:
         try:
             state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
             load_weights(self.model, folder / "weights.safetensors")
-            tensors = load_file(folder / "optimizer.safetensors")
-            for index, variable in enumerate(self._optimizer.variables):
-                variable.assign(tensors[f"{index:05d}"])
+            self._optimizer.load_from(folder / "optimizer.safetensors")
             self.round, self.steps = int(state["round"]), int(state["steps"])
             self._slowed = float(state["slowed"])
         except (OSError, ValueError, KeyError, SafetensorError) as exc:
