@@ -2,7 +2,6 @@
 
 import csv
 import math
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -22,7 +21,7 @@ from training.fitting.config import LOG, FitConfig
 from training.fitting.data import load_data
 from training.fitting.distribution import ALONE, Team
 from training.fitting.ending import describe_interrupted
-from training.fitting.folder import settle
+from training.fitting.folder import copy_files, settle
 from training.fitting.keras_parts import Estimate
 from training.fitting.run import FitResult, Row, Run, is_stuck
 from training.fitting.timing import Deadline, plan, recorded
@@ -177,7 +176,7 @@ def _do_rounds(
         row |= run.validate()
         export_model(run.averaged, run.spec, config.out / "last")
         if config.keep_stages:
-            replace_folder(config.out / "stages" / f"{row['step']:06.0f}", partial(_copy_files, config.out / "last"))
+            replace_folder(config.out / "stages" / f"{row['step']:06.0f}", partial(copy_files, config.out / "last"))
         driven = math.nan
         if drive is not None and ((index + 1) % config.drive_every == 0 or index + 1 == config.rounds):
             driven = drive(config.out / "last")
@@ -185,7 +184,7 @@ def _do_rounds(
         row["score"] = driven if drive is not None else -row["validation_loss"]
         if row["score"] > best:
             best = row["score"]
-            replace_folder(config.out / "best", partial(_copy_files, config.out / "last"))
+            replace_folder(config.out / "best", partial(copy_files, config.out / "last"))
         run.save([*history, row])
         history.append(row)
         _write_log(config.out / LOG, history)
@@ -205,13 +204,8 @@ def _keep_part(config: FitConfig, run: Run, best: float, drive: Drive | None, re
     score = -run.validate()["validation_loss"]
     if math.isfinite(score) and score > best:
         export_model(run.averaged, run.spec, config.out / "last")
-        replace_folder(config.out / "best", partial(_copy_files, config.out / "last"))
+        replace_folder(config.out / "best", partial(copy_files, config.out / "last"))
         report(f"it is better: {config.out / 'best'} is what was learnt up to now (validation loss {-score:.3g})")
-
-
-def _copy_files(source: Path, target: Path) -> None:
-    for path in source.iterdir():
-        shutil.copyfile(path, target / path.name)
 
 
 def _write_log(path: Path, history: list[Row]) -> None:

@@ -1,6 +1,7 @@
 """A run's folder: what is written down of the run, and whether a run in it is the one that is asked for."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -31,6 +32,12 @@ def settle(config: FitConfig, paths: Sequence[Path], report: Callable[[str], Non
     if find_folder(config.out / CHECKPOINT) is not None and path.exists():
         _compare(config, ours, _read(path), report)
     replace_file(path, json.dumps(ours, indent=2, sort_keys=True) + "\n")
+
+
+def copy_files(source: Path, target: Path) -> None:
+    """Copy the files of a model's folder into another folder."""
+    for path in source.iterdir():
+        shutil.copyfile(path, target / path.name)
 
 
 def _read(path: Path) -> dict[str, Any]:

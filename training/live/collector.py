@@ -1,8 +1,6 @@
 """A collector of a live training: an expert drives a simulator, or labels what the newest weights do there."""
 
-import contextlib
 import logging
-import os
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,7 +22,8 @@ from training.collecting.labelling import SharedWheel, drive_and_label
 from training.data.held_out import HELD_OUT_SEED
 from training.live.config import LiveSettings
 from training.live.handover import newest
-from training.live.trainer import EPISODES, ignore_interrupts
+from training.live.keeper import kept_going
+from training.live.trainer import EPISODES
 
 _log = logging.getLogger(__name__)
 
@@ -52,11 +51,7 @@ def run_collector(link: "Connection[Any, Any]", settings: LiveSettings, index: i
     Collectors take turns with the seeds. One that was killed leaves its recording behind, to within half a second, and
     goes on with the next seed. It sends a :class:`Driven` an episode; its last word is an error's text.
     """
-    ignore_interrupts()
-    logging.basicConfig(level=logging.WARNING)
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(min(19, settings.nice + 1))
-    try:
+    with kept_going(link, min(19, settings.nice + 1)):
         collector = Collector(settings)
         seed = collector.first_seed(index)
         while not link.poll():
@@ -67,11 +62,6 @@ def run_collector(link: "Connection[Any, Any]", settings: LiveSettings, index: i
                 if driven is not None:
                     link.send(driven)
             seed += settings.collectors
-    except (BrokenPipeError, EOFError, ConnectionResetError):
-        return
-    except (AgentError, OSError, MemoryError) as exc:
-        with contextlib.suppress(OSError):
-            link.send(f"{exc}")
 
 
 class Collector:

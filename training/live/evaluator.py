@@ -1,11 +1,7 @@
 """The evaluator of a live training: drives new weights on tracks that nobody learns from, and keeps the best."""
 
-import contextlib
 import json
-import logging
 import math
-import os
-import shutil
 import time
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -15,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from agent.contract.durable import replace_file, replace_folder
-from agent.contract.errors import AgentError
 from agent.engines.registry import load_engine
 from agent.policies.stacked import policy_for
 from agent.sessions.evaluation import evaluate_policy
+from agent.sessions.opening import nearest_hold_ticks
 from training.collecting.courses import find_trained_game
+from training.fitting.folder import copy_files
 from training.live.config import LiveSettings
 from training.live.handover import check_probe, newest, read_handover
-from training.live.trainer import ignore_interrupts
+from training.live.keeper import kept_going
 
 BEST = "best"
 """In a run's folder: the model that drove best."""
@@ -60,21 +57,12 @@ class Judged:
 
 def run_evaluator(link: "Connection[Any, Any]", settings: LiveSettings) -> None:
     """Drive the newest weights, again and again, until the other end of the pipe is closed; sends :class:`Judged`."""
-    ignore_interrupts()
-    logging.basicConfig(level=logging.WARNING)
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(settings.nice)
-    try:
+    with kept_going(link, settings.nice):
         evaluator = Evaluator(settings)
         while not link.poll(_WAITING_S):
             judged = evaluator.drive_newest()
             if judged is not None:
                 link.send(judged)
-    except (BrokenPipeError, EOFError, ConnectionResetError):
-        return
-    except (AgentError, OSError, MemoryError) as exc:
-        with contextlib.suppress(OSError):
-            link.send(f"{exc}")
 
 
 class Evaluator:
@@ -101,24 +89,23 @@ class Evaluator:
         started_s = time.monotonic()
         copy = self._folder / _JUDGED
         try:
-            replace_folder(copy, partial(_copy, found))
+            replace_folder(copy, partial(copy_files, found))
         except OSError:  # deleted at this moment, as newer ones came
             return None
         handover = read_handover(copy)
         game = find_trained_game(self._settings.game)
         with closing(policy_for(load_engine("openvino", copy, 1))) as policy:
             check_probe(copy, policy)
-            maker = game.simulator_maker()
-            tick_s = _tick_s(maker)
-            hold_ticks = max(1, round(1.0 / (policy.spec.rate_hz * tick_s)))
-            report = evaluate_policy(maker, policy, self._settings.driven_tracks, hold_ticks)
+            simulator = game.simulator_maker()()
+            hold_ticks = nearest_hold_ticks(policy.spec.rate_hz, simulator)
+            report = evaluate_policy(lambda: simulator, policy, self._settings.driven_tracks, hold_ticks)
         returns = tuple(track.episode_return for track in report.tracks)
         best = max((each.mean for each in self._drives), default=-math.inf)
         seconds = time.monotonic() - started_s
         is_best = sum(returns) / len(returns) > best
         judged = Judged(handover.round, handover.steps, handover.samples, returns, seconds, is_best)
         if judged.is_best:
-            replace_folder(self._folder / BEST, partial(_copy, copy))
+            replace_folder(self._folder / BEST, partial(copy_files, copy))
         self._drives.append(judged)
         replace_file(self._folder / DRIVES, json.dumps([asdict(each) for each in self._drives]))
         return judged
@@ -131,13 +118,3 @@ def read_drives(folder: Path) -> list[Judged]:
         return [Judged(**each | {"returns": tuple(each["returns"])}) for each in told]
     except (OSError, ValueError, KeyError, TypeError):
         return []
-
-
-def _copy(source: Path, target: Path) -> None:
-    for path in source.iterdir():
-        shutil.copyfile(path, target / path.name)
-
-
-def _tick_s(maker: Any) -> float:
-    with closing(maker()) as simulator:
-        return float(simulator.tick_s)

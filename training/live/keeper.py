@@ -1,11 +1,16 @@
 """A part of a live training that runs in a process of its own, and is started again if something ends it."""
 
+import contextlib
 import logging
+import os
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from typing import Any
 
-from agent.contract.errors import TrainingError
+from agent.contract.errors import AgentError, TrainingError
 from agent.system.child import Child, start_child
 
 _log = logging.getLogger(__name__)
@@ -15,6 +20,30 @@ _FAILURES = 3
 """Failures in a row, none of which was later than some seconds after the start or did anything before."""
 _REST_S = 30.0
 """How long a part that worked before and fails again and again is left alone, as on a full disk."""
+
+
+@contextmanager
+def kept_going(link: "Connection[Any, Any]", nice: int) -> Iterator[None]:
+    """What a kept process does around its work: it yields to the drive, and says why it ends, if an error ends it.
+
+    Ctrl-C is left to the process that keeps it; started from a thread, this one would get it, too. The block ends
+    quietly when the other end of the pipe is gone.
+
+    Args:
+        link: Its end of the pipe.
+        nice: What is added to its nice value.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=logging.WARNING)
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(nice)
+    try:
+        yield
+    except (BrokenPipeError, EOFError, ConnectionResetError):
+        return  # the drive has ended
+    except (AgentError, OSError, MemoryError) as exc:
+        with contextlib.suppress(OSError):
+            link.send(f"{exc}")
 
 
 class Keeper:

@@ -1,16 +1,13 @@
 """The trainer of a live training: a process of its own, killed and started again without loss."""
 
-import contextlib
-import logging
 import os
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.contract.errors import AgentError, TrainingError
 from agent.contract.profile import Rectangle
@@ -19,10 +16,8 @@ from training.data.buffers import EncodedSample
 from training.live.arrivals import Arrivals
 from training.live.config import LiveSettings
 from training.live.handover import Handover, hand_over
+from training.live.keeper import kept_going
 from training.live.stock import CHUNK_SAMPLES, Stock
-
-if TYPE_CHECKING:
-    pass
 
 EPISODES = "episodes"
 """In a run's folder: everything that was driven."""
@@ -270,29 +265,15 @@ def run_trainer(
     :class:`RoundEnd` a round; its last word is an error's text, if one ends it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    ignore_interrupts()
-    logging.basicConfig(level=logging.WARNING)
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(settings.nice)
-    from training.network.keras_start import start_keras
+    with kept_going(link, settings.nice):
+        from training.network.keras_start import start_keras
 
-    started_s = time.monotonic()
-    try:
+        started_s = time.monotonic()
         start_keras()
         notes: list[str] = []
         trainer = Trainer(settings, spec, mirrored, notes.append)
         notes.append(f"the trainer is ready after {time.monotonic() - started_s:.1f} s")
         _Loop(link, trainer, notes).run()
-    except (BrokenPipeError, EOFError, ConnectionResetError):
-        return  # the drive has ended
-    except (AgentError, OSError, MemoryError) as exc:
-        with contextlib.suppress(OSError):
-            link.send(f"{exc}")
-
-
-def ignore_interrupts() -> None:
-    """Leave Ctrl-C to the process that keeps this one; started from a thread, this one would get it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Loop:

@@ -98,12 +98,13 @@ def closed_loop(make_simulator: "Callable[[], Simulator]", tracks: range, note: 
     from agent.engines.registry import load_engine
     from agent.policies.stacked import policy_for
     from agent.sessions.evaluation import evaluate_policy
+    from agent.sessions.opening import nearest_hold_ticks
 
     def drive(folder: Path) -> float:
         policy = policy_for(load_engine("openvino", folder))
         try:
             simulator = make_simulator()
-            hold_ticks = max(1, round(1.0 / (policy.spec.rate_hz * simulator.tick_s)))
+            hold_ticks = nearest_hold_ticks(policy.spec.rate_hz, simulator)
             report = evaluate_policy(lambda: simulator, policy, tracks, hold_ticks)
         finally:
             policy.close()
