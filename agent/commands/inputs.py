@@ -140,10 +140,10 @@ def _when_ready(what: str, joystick: Any, may_skip: bool = False) -> Any:
 @contextmanager
 def _devices() -> Iterator[list[tuple[Any, bool]]]:
     """Open every device that is plugged in, with whether SDL knows it as a gamepad."""
-    from agent.inputs.gamepad import GamepadInput, plugged_in
+    from agent.inputs.gamepad import GamepadInput
 
-    with GamepadInput():
-        yield plugged_in()
+    with GamepadInput() as hands:
+        yield hands.devices()
 
 
 COMMAND = Command(

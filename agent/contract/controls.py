@@ -204,6 +204,9 @@ def _not_finite(name: str, value: float) -> ControlsError:
 AXES: tuple[Axis, ...] = tuple(Axis(entry.name, **entry.metadata) for entry in fields(Controls))
 """The table: one row for each field of :class:`Controls`, in the order of the fields."""
 
+STRAIGHT = 0.05
+"""Steering that deflects less than this is straight on; more is a bend."""
+
 AXIS_BY_NAME: dict[str, Axis] = {axis.name: axis for axis in AXES}
 
 AXIS_NAMES: tuple[str, ...] = tuple(axis.name for axis in AXES)

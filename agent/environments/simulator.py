@@ -13,6 +13,7 @@ from agent.contract.errors import GameError
 from agent.contract.observation import Frame, Observation
 from agent.environments.spaces import Action, View, to_rgb
 from agent.games.registry import find_game
+from agent.sessions.opening import nearest_hold_ticks
 
 TRACKS = 1_000_000
 """Tracks are drawn from the seeds below this; those from it on are kept for judging."""
@@ -53,7 +54,7 @@ class SimulatorEnv(gymnasium.Env[Observation, Action]):
             raise GameError(f"{game} does not wait for its driver, expected a simulator. Use hoodcam/Window-v0 for it.")
         self._simulator = found.make_simulator()
         self._view = View(found.profile, width_px, height_px, outputs)
-        self._hold_ticks = max(1, round(1.0 / ((rate_hz or found.profile.rate_hz) * self._simulator.tick_s)))
+        self._hold_ticks = nearest_hold_ticks(rate_hz or found.profile.rate_hz, self._simulator)
         self._return = 0.0
         self._frame: Frame | None = None
         self.observation_space, self.action_space = self._view.observation_space, self._view.action_space

@@ -40,7 +40,7 @@ from platformdirs import user_config_path
 from agent.contract.controls import AXIS_BY_NAME, AXIS_NAMES, MIRRORED_AXES, Controls
 from agent.contract.durable import replace_file
 from agent.contract.errors import ControllerError
-from agent.contract.untrusted import printable
+from agent.contract.untrusted import printable, read_plain_file
 
 DEAD_ZONE = 0.02
 """Share of the way from the centre that counts as straight: a wheel at rest trembles by less."""
@@ -228,10 +228,7 @@ def load_map(path: Path) -> DeviceMap:
         ControllerError: If it cannot be read or is faulty; the message names the file.
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(_MAX_BYTES + 1)
-        if len(text) > _MAX_BYTES:
-            raise ControllerError(f"it is longer than {_MAX_BYTES} bytes.")
+        text = read_plain_file(path, _MAX_BYTES)
         table = tomllib.loads(text.decode("utf-8-sig"))
         return _parse(table)
     except (OSError, ValueError, RecursionError) as exc:

@@ -114,6 +114,10 @@ class GamepadInput:
         """Return the names of the pads, wheels and joysticks that are plugged in now, in the order of SDL."""
         return [str(joystick.get_name()) for _, joystick in self._plugged_in().values()]
 
+    def devices(self) -> list[tuple[Any, bool]]:
+        """Return every device that is plugged in now, open, and whether SDL knows it as a gamepad."""
+        return [(stick, bool(_controllers().is_controller(index))) for index, stick in self._plugged_in().values()]
+
     def keep_to_those_here(self) -> None:
         """Read only the pads that are plugged in now. A pad that is unplugged may be replaced by one of the same model.
 
@@ -239,18 +243,6 @@ class GamepadInput:
                     self._others_there.append(joystick.get_name())
         if self._pad is None:
             self._pad = next(iter(self._open.values()), None)
-
-
-def plugged_in() -> list[tuple[Any, bool]]:
-    """Return every device that is plugged in, open, and whether SDL knows it as a gamepad. SDL must be running."""
-    import pygame
-
-    pygame.event.pump()
-    devices = []
-    for index in range(pygame.joystick.get_count()):
-        with suppress(pygame.error):  # unplugged meanwhile
-            devices.append((pygame.joystick.Joystick(index), bool(_controllers().is_controller(index))))
-    return devices
 
 
 def _map_of(joystick: Any) -> DeviceMap | None:

@@ -65,8 +65,12 @@ def find_weights(name: str) -> Path | None:
 
     The first of: ``model_weights`` in the current folder, in the checkout, in the installed package; the user's own.
     """
-    places = (Path("model_weights"), _PACKAGE.parent / "model_weights", _PACKAGE / "model_weights", fetched_folder())
-    return next((place / name for place in places if (place / name / SPEC_FILE).exists()), None)
+    return next((place / name for place in _places() if (place / name / SPEC_FILE).exists()), None)
+
+
+def _places() -> tuple[Path, ...]:
+    """Return where a model's folder may be, the first choice first."""
+    return Path("model_weights"), _PACKAGE.parent / "model_weights", _PACKAGE / "model_weights", fetched_folder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +88,7 @@ class Known:
 
 def known_weights() -> list[Known]:
     """Return the models that came with the program, were fetched, or are published."""
-    places = (Path("model_weights"), _PACKAGE.parent / "model_weights", _PACKAGE / "model_weights", fetched_folder())
-    names = {path.parent.name for place in places for path in place.glob(f"*/{SPEC_FILE}")} | set(PUBLISHED)
+    names = {path.parent.name for place in _places() for path in place.glob(f"*/{SPEC_FILE}")} | set(PUBLISHED)
     return [Known(name, find_weights(name)) for name in sorted(names)]
 
 

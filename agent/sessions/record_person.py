@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from agent.capture.base import FrameSource
-from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.controls import NEUTRAL, STRAIGHT, Controls
 from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
 from agent.contract.errors import BlindError
 from agent.contract.observation import Frame
@@ -24,7 +24,6 @@ _log = logging.getLogger(__name__)
 DISCARDED_S = 5.0
 """How much the discard key deletes: after a crash, a person needs about this long to reach the key."""
 _ALIKE = 0.05  # controls that differ by less are the same
-_STRAIGHT = 0.05  # a steering below this counts as straight on
 
 
 @dataclass(slots=True)
@@ -244,7 +243,7 @@ class Demonstration:
         self.counts.size_bytes = self._finished_bytes + recorder.size_bytes
 
     def _count_steering(self, steering: float, by: int) -> None:
-        name = "straight" if abs(steering) < _STRAIGHT else "left" if steering < 0 else "right"
+        name = "straight" if abs(steering) < STRAIGHT else "left" if steering < 0 else "right"
         setattr(self.counts, name, getattr(self.counts, name) + by)
 
     def _start(self) -> None:

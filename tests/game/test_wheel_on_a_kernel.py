@@ -95,10 +95,8 @@ def teach(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def has_device() -> bool:
-    from agent.inputs.gamepad import plugged_in as devices
-
-    with GamepadInput():
-        return bool(devices())
+    with GamepadInput() as hands:
+        return bool(hands.devices())
 
 
 def controls_of(hands: GamepadInput, wanted: Controls) -> bool:

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from agent.contract.controls import STRAIGHT
 from training.data.augment import ANTISYMMETRIC_OUTPUTS
 from training.data.samples import Samples
 
 LEAST_S = 20.0
 """Less driving than this holds too few bends to learn from."""
-BEND = 0.05
-"""Steering beyond this is a bend; the same limit tells straights from bends in ``record``."""
 LEAST_SHARE = 0.02
 """A direction that is steered in less of the time than this was hardly shown."""
 STILL_S = 3.0
@@ -82,7 +81,7 @@ def _one_sided(name: str, labels: npt.NDArray[np.float32], is_mirrored: bool) ->
         ]
     if name not in ANTISYMMETRIC_OUTPUTS or is_mirrored:
         return []
-    left, right = float((labels < -BEND).mean()), float((labels > BEND).mean())
+    left, right = float((labels < -STRAIGHT).mean()), float((labels > STRAIGHT).mean())
     return [
         f"there are hardly any {side} bends ({share:.1%} of the time): drive some, or the same road the other way round"
         for side, share in (("left", left), ("right", right))

@@ -27,11 +27,10 @@ def settle(config: FitConfig, paths: Sequence[Path], report: Callable[[str], Non
     Raises:
         TrainingError: If the folder holds another run, or what is written down of it cannot be read.
     """
-    path = config.out / SETTINGS
     ours = json.loads(config.to_json()) | {EPISODES: [[each.name, each.stat().st_size] for each in paths]}
-    if find_folder(config.out / CHECKPOINT) is not None and path.exists():
-        _compare(config, ours, _read(path), report)
-    replace_file(path, json.dumps(ours, indent=2, sort_keys=True) + "\n")
+    if (theirs := recorded_settings(config.out)) is not None:
+        _compare(config, ours, theirs, report)
+    replace_file(config.out / SETTINGS, json.dumps(ours, indent=2, sort_keys=True) + "\n")
 
 
 def copy_files(source: Path, target: Path) -> None:
@@ -40,7 +39,15 @@ def copy_files(source: Path, target: Path) -> None:
         shutil.copyfile(path, target / path.name)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def recorded_settings(folder: Path) -> dict[str, Any] | None:
+    """Return the settings of the run in a folder; None if there is none that has a checkpoint.
+
+    Raises:
+        TrainingError: If they cannot be read.
+    """
+    path = folder / SETTINGS
+    if find_folder(folder / CHECKPOINT) is None or not path.exists():
+        return None
     # A run begun by an earlier version did without the settings added since: what their defaults do.
     added = {entry.name: entry.default for entry in fields(FitConfig) if entry.default is not MISSING}
     try:

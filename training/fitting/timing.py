@@ -9,21 +9,19 @@
       before every round:   stop if there is no time for most of it                      Deadline
 """
 
-import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from agent.contract.durable import find_folder
 from agent.contract.errors import TrainingError
-from training.fitting.config import SETTINGS, FitConfig
-from training.fitting.folder import CHECKPOINT
+from training.fitting.config import FitConfig
+from training.fitting.folder import recorded_settings
 
 if TYPE_CHECKING:
-    from training.fitting.run import Row, Run
+    from training.fitting.run import Run
 
 ROUNDS = 10
 """Rounds of a run that is planned by time, at most. The first is kept after a tenth of it."""
@@ -85,19 +83,17 @@ def plan(
     return replace(config, steps=each * rounds, steps_per_round=each, warmup_steps=min(config.warmup_steps, each))
 
 
-def recorded(config: FitConfig, history: Sequence["Row"] | None = None) -> FitConfig | None:
+def recorded(config: FitConfig) -> FitConfig | None:
     """Return the settings with the steps that the run in ``config.out`` has; None if there is no such run.
 
     If it was planned for fewer minutes, it gets as many more rounds as fit into the further ones.
     """
-    path = config.out / SETTINGS
-    if find_folder(config.out / CHECKPOINT) is None or not path.is_file():
-        return None
     try:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
+        if (theirs := recorded_settings(config.out)) is None:
+            return None
         minutes, steps, each = float(theirs["minutes"]), int(theirs["steps"]), int(theirs["steps_per_round"])
         warmup_steps = int(theirs["warmup_steps"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (TrainingError, OSError, ValueError, KeyError, TypeError):
         return None  # told by the comparison of the settings
     if not minutes or each < 1:
         return None
