@@ -28,6 +28,7 @@ from agent.contract.controls import Controls
 from agent.contract.observation import Frame, Pixels
 from agent.driving.rate import warm_up
 from agent.games.registry import find_game
+from agent.inputs.intention import Intention
 from agent.policies.base import untimed
 from agent.sessions.opening import open_policy
 from agent.sessions.record_person import Demonstration
@@ -36,7 +37,7 @@ from agent.settings.checks import at_least_one, at_least_zero, not_negative, pat
 from agent.settings.shared import EngineSettings
 from agent.system.pacing import clock_ns
 from training.collecting.experts.torcs import Disturbances, Player
-from training.collecting.in_window import Intention, pressed_keys, record_in_window
+from training.collecting.in_window import pressed_keys, record_in_window
 
 RESCUE_S = 3.0
 """How long the program drives once the network has left the road."""

@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_model
+from fake_game import FakeGame
 
 from agent.capture.base import FrameSource
 from agent.capture.screen import ScreenSource
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.episodes.reading import Episode
 from agent.contract.observation import Observation, Pixels
-from agent.contract.profile import Capture, GameProfile, PadMap, Region
+from agent.contract.profile import Capture, PadMap, Region
 from agent.contract.spec import ModelSpec, Stack
 from agent.controllers import gamepad
 from agent.controllers.base import Controller
@@ -29,7 +30,6 @@ from agent.controllers.memory import MemoryController
 from agent.controllers.pad import STICK_MAX, TRIGGER_MAX
 from agent.engines.base import Engine, Prediction
 from agent.engines.constant import ConstantEngine
-from agent.games.base import DriveState
 from agent.games.lockstep import Lockstep
 from agent.policies.base import Policy
 from agent.policies.expert import ExpertPolicy
@@ -55,32 +55,6 @@ class FakeScreen:
     def grab(self, region: Region) -> Pixels:
         self._pixels = np.roll(self._pixels, 1)
         return self._pixels.copy()
-
-    def close(self) -> None:
-        pass
-
-
-class FakeGame:
-    """A simulator that counts its ticks and paints the count."""
-
-    profile = GameProfile("fake", "Fake", 30.0)
-    tick_s = 1 / 60
-
-    def __init__(self) -> None:
-        self.ticks = 0
-
-    @property
-    def state(self) -> DriveState:
-        return DriveState(self.ticks * self.tick_s, 0.0, 0.0, "driving", 0.0)
-
-    def reset(self, seed: int) -> None:
-        self.ticks = 0
-
-    def advance(self, controls: Controls, ticks: int = 1) -> None:
-        self.ticks += ticks
-
-    def render(self) -> Pixels:
-        return np.full((2, 3, 3), self.ticks, np.uint8)
 
     def close(self) -> None:
         pass

@@ -4,25 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from road_game.lockstep import Desk, let_drive, record
+from road_game.lockstep import ROAD, Desk, let_drive, record
 
 from agent.contract.controls import Controls
 from agent.contract.episodes.reading import Episode
-from agent.contract.profile import Capture, GameProfile
 from agent.contract.spec import ModelSpec
 from agent.engines.constant import ConstantEngine
 from agent.policies.network import NetworkPolicy
-
-ROAD = GameProfile(
-    name="my-road",
-    title="Road",
-    rate_hz=20.0,
-    masks=(),
-    mirrored=(),
-    notes="of the tests",
-    capture=Capture(window="Road Game"),
-    controller="keyboard",
-)
 
 
 def test_the_person_is_recorded_as_in_the_window(tmp_path: Path) -> None:

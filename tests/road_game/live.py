@@ -18,7 +18,6 @@ from typing import Any, Self
 
 from agent.contract.controls import with_standard_axes
 from agent.contract.episodes.columns import EpisodeHeader
-from agent.contract.profile import Capture, GameProfile
 from agent.driving.loop import drive
 from agent.engines.registry import load_engine
 from agent.observers.base import TickRecord
@@ -35,18 +34,7 @@ from training.live.unattended import live_spec
 
 from .driver import Manner
 from .figures import Spell, figures
-from .lockstep import Desk, TwoHands
-
-ROAD = GameProfile(
-    name="my-road",
-    title="Road",
-    rate_hz=20.0,
-    masks=(),
-    mirrored=(),
-    notes="a live training on a virtual clock",
-    capture=Capture(window="Road Game"),
-    controller="keyboard",
-)
+from .lockstep import ROAD, Desk, TwoHands
 
 
 class Beside:

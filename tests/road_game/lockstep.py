@@ -25,7 +25,7 @@ import pygame
 from agent.contract.controls import Controls
 from agent.contract.episodes.columns import EpisodeHeader
 from agent.contract.observation import Frame
-from agent.contract.profile import GameProfile, KeyMap
+from agent.contract.profile import Capture, GameProfile, KeyMap
 from agent.controllers.keyboard import Keyboard
 from agent.driving.loop import drive
 from agent.driving.takeover import Takeover
@@ -51,6 +51,17 @@ _PICTURE_NS = round(1e9 / PICTURES_PER_S)
 _LATENCY_NS = 15_000_000  # from a picture to the keys, as of a small network on a machine that has time for it
 _SIZE = (640, 360)
 Keys = frozenset[str]
+
+ROAD = GameProfile(
+    name="my-road",
+    title="Road",
+    rate_hz=20.0,
+    masks=(),
+    mirrored=(),
+    notes="the road game on a virtual clock",
+    capture=Capture(window="Road Game"),
+    controller="keyboard",
+)
 
 
 class Desk:

@@ -1,44 +1,13 @@
 """What a simulator in lockstep does beyond every controller's behaviour, which ``test_behaviour.py`` tests."""
 
-import numpy as np
 import pytest
+from fake_game import FakeGame
 
 from agent.contract.controls import Controls
-from agent.contract.observation import Pixels
-from agent.contract.profile import GameProfile
-from agent.games.base import DriveState
 from agent.games.lockstep import Lockstep
 from agent.system.pacing import Pacer, VirtualClock
 
 LEFT = Controls(-0.5, 0.25, 0.0)
-
-
-class FakeGame:
-    """Counts physics ticks and paints the count."""
-
-    profile = GameProfile("fake", "Fake", 30.0)
-    tick_s = 1 / 60
-
-    def __init__(self) -> None:
-        self.commands: list[tuple[Controls, int]] = []
-        self.ticks = 0
-
-    @property
-    def state(self) -> DriveState:
-        return DriveState(self.ticks * self.tick_s, 0.0, 0.0, "driving", 0.0)
-
-    def reset(self, seed: int) -> None:
-        self.ticks = 0
-
-    def advance(self, controls: Controls, ticks: int = 1) -> None:
-        self.commands.append((controls, ticks))
-        self.ticks += ticks
-
-    def render(self) -> Pixels:
-        return np.full((2, 3, 3), self.ticks, np.uint8)
-
-    def close(self) -> None:
-        pass
 
 
 def test_lockstep_holds_each_decision_and_time_passes_with_it() -> None:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from agent.capture.screen import ScreenSource
-from agent.contract.controls import NEUTRAL, Controls
+from agent.contract.controls import Controls
 from agent.contract.episodes.columns import EpisodeHeader
 from agent.contract.errors import BlindError, TrainingError
 from agent.contract.observation import Pixels
@@ -26,30 +26,6 @@ from agent.system.pacing import Pacer
 
 Play = Callable[[Pixels, Demonstration], Controls]
 """Gets a picture of the window and returns what to press. It may pause the recording."""
-
-
-class Intention:
-    """An input device without keys: what a program would do, which need not be what is pressed.
-
-    Attributes:
-        controls: What it would do now.
-    """
-
-    controls = NEUTRAL
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
-
-    def unheard(self) -> str | None:
-        """It is always heard."""
-        return None
-
-    def read(self) -> Controls:
-        """Return what it would do now."""
-        return self.controls
 
 
 def pressed_keys(game: str) -> InputDevice:

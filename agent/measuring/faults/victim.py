@@ -26,6 +26,7 @@ from agent.controllers.guard.client import GuardedController
 from agent.driving.loop import drive
 from agent.driving.takeover import Takeover
 from agent.engines.base import Prediction
+from agent.inputs.intention import Intention
 from agent.inputs.keyboard import Hotkeys
 from agent.measuring.faults.catalogue import NUMBERS, PERSONS, RATE_HZ
 from agent.policies.network import NetworkPolicy
@@ -145,7 +146,7 @@ class _Person:
     def __init__(self, harm: Harm) -> None:
         self._harm = harm
         self._holds = False
-        self._takeover = Takeover(pad=_SleepyPad(harm), keys=_KeysAtRest())
+        self._takeover = Takeover(pad=_SleepyPad(harm), keys=Intention())
         self._hotkeys = Hotkeys({"f8": self._takeover.change_hands})
 
     def __enter__(self) -> Self:
@@ -169,22 +170,6 @@ class _Person:
             self._hotkeys.release("f8")
             self._takeover.give_back()
         return self._takeover()
-
-
-class _KeysAtRest:
-    """The driving keys; none of them is pressed."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
-
-    def unheard(self) -> str | None:
-        return None
-
-    def read(self) -> Controls:
-        return NEUTRAL
 
 
 class _SleepyPad:
