@@ -29,7 +29,7 @@ from training.fitting.config import FitConfig
 if TYPE_CHECKING:
     from training.fitting.run import FitResult
 
-module = Deferred("training.fitting.run")
+keras_parts = Deferred("training.fitting.keras_parts")
 fit = Deferred("training.fitting.fit:fit")
 
 # Small buffers: a resumed run starts in the middle of an epoch of each of v3's three feeds.
@@ -41,7 +41,7 @@ import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 from agent.games.carracing import PROFILE
-from training.fitting import run as module
+from training.fitting import keras_parts, run as module
 from training.fitting.config import FitConfig
 from training.fitting.fit import fit
 
@@ -52,13 +52,13 @@ class Timer(module.StepTimer):
 
 module.StepTimer = Timer
 data, out, kill = sys.argv[1:]
-save_file = module.save_file
+save_file = keras_parts.save_file
 def save_half(tensors, path):
     save_file(tensors, path)
     os.truncate(path, path.stat().st_size // 2)
     os.kill(os.getpid(), signal.SIGKILL)
 if kill == "in the checkpoint":
-    module.save_file = save_half
+    keras_parts.save_file = save_half
 config = replace(FitConfig.debug((Path(data),), Path(out)), **{SETTINGS!r})
 fit(config, PROFILE, report=lambda line: print(line, flush=True), verbose=0)
 """
@@ -147,7 +147,7 @@ def assert_same(resumed: "FitResult", out: Path, whole: tuple[FitConfig, "FitRes
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_file, saved = module.save_file, []
+    save_file, saved = keras_parts.save_file, []
 
     def fill_up(tensors: Any, path: Path) -> None:
         saved.append(path)
@@ -156,7 +156,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(data: Path, tmp_path: Path, monke
             raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
         save_file(tensors, path)
 
-    monkeypatch.setattr(module, "save_file", fill_up)
+    monkeypatch.setattr(keras_parts, "save_file", fill_up)
     with pytest.raises(TrainingError, match=r"checkpoint of round 2 could not .*No space left.*before it is kept"):
         fit(make_config(data, tmp_path), PROFILE, report=silently, verbose=0)
     assert not list(tmp_path.glob("*.partial")), "what is half written is given back to the disk"
