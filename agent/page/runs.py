@@ -15,7 +15,11 @@ LOG, SETTINGS = "log.csv", "config.json"
 _MOST_BYTES = 20_000_000
 _MOST_RUNS = 500
 _DEPTH = 3
-_SHOWN_SETTINGS = ("game", "backbone", "balance", "batch_size", "learning_rate", "epochs", "width", "height")
+SHOWN_SETTINGS = (
+    *("name", "backbone", "init", "width_px", "height_px", "balance"),
+    *("batch_size", "steps", "minutes", "learning_rate"),
+)
+"""Settings that ``training fit`` writes down, and that are worth comparing."""
 
 
 class Runs:
@@ -68,7 +72,7 @@ def _settings(folder: Path) -> dict[str, Any]:
         return {}
     if not isinstance(raw, dict):
         return {}
-    return {name: raw[name] for name in _SHOWN_SETTINGS if isinstance(raw.get(name), str | int | float)}
+    return {name: raw[name] for name in SHOWN_SETTINGS if isinstance(raw.get(name), str | int | float)}
 
 
 def _number(text: str | None) -> float | None:

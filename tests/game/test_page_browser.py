@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from agent.contract.episodes.edits import read_edits
 from agent.contract.episodes.reading import Episode
 from agent.contract.observation import Frame
 from agent.observers.base import BlindTick, DrivenTick, LateTick
-from agent.page.feed import Address, Page
+from agent.page.feed import Address, Page, page_of_folder
 from agent.page.records import Facts
 from agent.system.pacing import TickStats, clock_ns
 from training.data.balance_report import read_labels
+from training.fitting.config import LOG, SETTINGS, FitConfig
 
 pytestmark = pytest.mark.game
 
@@ -314,3 +316,16 @@ def test_a_span_marked_on_the_shelf_is_left_out_of_training(model: Path, tab: An
         page.terminate()
         page.wait(30)
         page.stderr.close()
+
+
+def test_trainings_lie_over_each_other_with_the_settings_that_differ(tab: Any, tmp_path: Path) -> None:
+    for name, balance in (("one", "none"), ("two", "v3")):
+        config = replace(FitConfig.debug((tmp_path,), tmp_path / name), balance=balance)
+        config.out.mkdir()
+        (config.out / SETTINGS).write_text(config.to_json())
+        (config.out / LOG).write_text("step,loss\n1,0.5\n2,0.4\n")
+    with page_of_folder(tmp_path, Address()) as url:
+        tab.goto(url)
+        tab.locator("#logs figcaption", has_text="loss").first.wait_for()
+        labels = [label.inner_text() for label in tab.locator("#runs label").all()]
+        assert [" ".join(text.split()) for text in labels] == ["one balance none", "two balance v3"]

@@ -22,10 +22,11 @@ from agent.contract.spec import ModelSpec
 from agent.engines.constant import ConstantEngine
 from agent.page.feed import Address
 from agent.page.folder import serve_folder
-from agent.page.runs import Runs
+from agent.page.runs import SHOWN_SETTINGS, Runs
 from agent.page.shelf import DELETED, Opinion, Shelf, form_opinion
 from agent.policies.base import Policy
 from agent.policies.network import NetworkPolicy
+from training.fitting.config import FitConfig
 
 ROWS = 6
 
@@ -135,6 +136,14 @@ def test_a_training_s_log_is_read_while_it_grows(tmp_path: Path) -> None:
     assert Runs(tmp_path / "one").scan()[0]["key"] == "one"
     with pytest.raises(TrainingError, match="no such run"):
         runs.log("../one")
+
+
+def test_the_shown_settings_are_those_that_fit_writes_down(tmp_path: Path) -> None:
+    config = FitConfig.debug((tmp_path,), tmp_path)
+    (tmp_path / "config.json").write_text(config.to_json())
+    (run,) = Runs(tmp_path).scan()
+    assert run["settings"].keys() == set(SHOWN_SETTINGS)
+    assert (run["settings"]["width_px"], run["settings"]["height_px"], run["settings"]["steps"]) == (120, 68, 2)
 
 
 def visit(folder: Path, what: Callable[[str, ClientSession], Awaitable[None]]) -> None:

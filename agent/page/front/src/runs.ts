@@ -3,6 +3,11 @@
 import { ask } from "./ask";
 import { type Line, drawLines } from "./lines";
 
+export interface Run {
+  key: string;
+  settings: Record<string, unknown>;
+}
+
 type Log = Record<string, (number | null)[]>;
 
 const COLOURS = ["#1f77b4", "#d95f02", "#1b9e77", "#e7298a", "#7570b3", "#a6761d", "#66a61e", "#666666"];
@@ -14,17 +19,27 @@ const shown = new Set<string>();
 let known: string[] = [];
 let drawn = "";
 
-export async function showRuns(keys: string[], say: (text: string) => void): Promise<void> {
+/** Settings of a run in words: those that all runs have alike tell nothing, unless there is only one run. */
+function describe(run: Run, runs: Run[]): string {
+  const telling = Object.entries(run.settings).filter(
+    ([name, value]) => runs.length === 1 || runs.some((other) => other.settings[name] !== value),
+  );
+  return telling.map(([name, value]) => `${name.replace(/_px$/, "").replaceAll("_", " ")} ${value}`).join(", ");
+}
+
+export async function showRuns(runs: Run[], say: (text: string) => void): Promise<void> {
   const section = document.getElementById("trainings");
   const choices = document.getElementById("runs");
-  if (!section || !choices || !keys.length) return;
+  if (!section || !choices || !runs.length) return;
+  const keys = runs.map(({ key }) => key);
   section.hidden = false;
   const first = known.length === 0;
   for (const key of keys) if (!known.includes(key) && (first ? keys.indexOf(key) < COLOURS.length : true)) shown.add(key);
   known = keys;
   choices.replaceChildren(
     choices.querySelector("legend") ?? "",
-    ...keys.map((key, place) => {
+    ...runs.map((run, place) => {
+      const { key } = run;
       const label = document.createElement("label");
       const box = document.createElement("input");
       box.type = "checkbox";
@@ -38,7 +53,10 @@ export async function showRuns(keys: string[], say: (text: string) => void): Pro
       name.className = "key";
       name.style.setProperty("--key", COLOURS[place % COLOURS.length] ?? "");
       name.textContent = key;
-      label.append(box, name);
+      const settings = document.createElement("span");
+      settings.className = "small";
+      settings.textContent = describe(run, runs);
+      label.append(box, name, " ", settings);
       return label;
     }),
   );

@@ -2,7 +2,7 @@
 
 import { ask, tell } from "./ask";
 import { EpisodeView } from "./episode";
-import { showRuns } from "./runs";
+import { type Run, showRuns } from "./runs";
 
 export interface Entry {
   key: string;
@@ -22,7 +22,7 @@ export interface Entry {
 interface Shelf {
   folder: string;
   episodes: Entry[];
-  runs: { key: string; settings: Record<string, unknown> }[];
+  runs: Run[];
   opinion: boolean;
 }
 
@@ -70,7 +70,7 @@ class App {
       const folder = document.getElementById("folder");
       if (folder) folder.textContent = shelf.folder;
       this.showEpisodes(shelf);
-      await showRuns(shelf.runs.map(({ key }) => key), say);
+      await showRuns(shelf.runs, say);
       // A training that has just begun has written nothing yet.
       if (!shelf.runs.length && !shelf.episodes.length) setTimeout(() => void this.load(), 5000);
     } catch (problem) {
