@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from waiting import Environment
 from x11_client import Client
 
 from agent.contract.errors import CaptureError
 from agent.controllers.gamepad import UINPUT
 from agent.games.virtual_desktop import virtual_desktop
+from tests.waiting import Environment
 
 HERE = Path(__file__).parent
 PAD_LIBRARY = "libumockdev-preload.so.0"

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from waiting import Environment
 from x11_client import Client
 
 from agent.capture.desktop_x11 import X11Desktop
+from tests.waiting import Environment
 
 pytestmark = pytest.mark.game
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from road_game.driver import Manner
 from road_game.person import Patience, person_at
-from waiting import Environment, wait_for
 
 from agent.contract.episodes.reading import Episode
 from agent.games.virtual_desktop import joined
+from tests.waiting import Environment, wait_for
 
 pytestmark = [pytest.mark.game, pytest.mark.slow]  # minutes of driving and training
 

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from waiting import wait_for
 
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.profile import Button, PadMap
 from agent.controllers.gamepad import Gamepad
 from agent.controllers.pad import STICK_MAX, TRIGGER_MAX
+from tests.waiting import wait_for
 
 evdev = pytest.importorskip("evdev")
 codes = evdev.ecodes

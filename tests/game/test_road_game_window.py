@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from road_game.driver import Manner
 from road_game.person import Keyboard, person_at
-from waiting import Environment, wait_for
 
 from agent.capture.desktop import open_desktop
 from agent.capture.desktop_base import Window
 from agent.games.virtual_desktop import joined
+from tests.waiting import Environment, wait_for
 
 pytestmark = pytest.mark.game
 

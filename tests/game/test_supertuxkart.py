@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-from waiting import Environment, wait_for
 
 from agent.capture.desktop import open_desktop
 from agent.capture.screen import ScreenSource
@@ -23,6 +22,7 @@ from agent.controllers.keyboard import Keyboard
 from agent.games.registry import find_game
 from agent.games.supertuxkart.window import race_in_window
 from agent.games.virtual_desktop import joined
+from tests.waiting import Environment, wait_for
 
 pytestmark = [pytest.mark.game, pytest.mark.slow]
 

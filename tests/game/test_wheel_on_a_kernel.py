@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import wait_for
 
 from agent.commands import inputs
 from agent.commands.options import Invocation
@@ -17,6 +16,7 @@ from agent.contract.controls import NEUTRAL, Controls
 from agent.driving.takeover import Takeover
 from agent.inputs.gamepad import GamepadInput
 from agent.settings.inputs import LearnInputSettings
+from tests.waiting import wait_for
 
 evdev = pytest.importorskip("evdev")
 codes = evdev.ecodes

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-from waiting import Environment, wait_for
 
 from agent.capture.desktop import open_desktop
 from agent.capture.desktop_base import Window
@@ -24,6 +23,7 @@ from agent.contract.errors import BlindError, CaptureError
 from agent.contract.profile import Capture
 from agent.games.carracing import CarRacing
 from agent.games.virtual_desktop import joined, virtual_desktop
+from tests.waiting import Environment, agent, finding, wait_for
 
 pytestmark = pytest.mark.game
 
@@ -31,10 +31,6 @@ TITLE = "Hoodcam CarRacing"
 SEED = 500000
 EV_ABS, ABS_X, ABS_Z, ABS_RZ = 3, 0, 2, 5  # linux/input-event-codes.h
 Play = Callable[..., subprocess.Popen[str]]
-
-
-def agent(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "agent", *arguments]
 
 
 def windows() -> list[Window]:
@@ -98,14 +94,6 @@ def test_the_window_shows_what_the_embedded_game_would_and_is_followed(play: Pla
 
         xdotool(display, "windowmove", str(window.handle), "900", "60")
         wait_for("the window to stick out", lambda: "partly outside" in finding(source))
-
-
-def finding(source: ScreenSource) -> str:
-    try:
-        source.read()
-    except BlindError as blind:
-        return "" if "not changed" in str(blind) else str(blind)  # the game is at rest
-    return ""
 
 
 def test_a_closed_window_is_told(play: Play) -> None:

@@ -4,6 +4,7 @@
 # A folder that is complete is left as it is: delete it to fetch a newer kernel.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/../.." && pwd)
+. "$repository/tests/provisioning.sh"
 folder=${1:-$repository/.cache/uinput-vm}
 
 # The ordinary kernel: the -cloud- one has no uinput.
@@ -11,22 +12,9 @@ newest=linux-image-amd64
 # What a virtual gamepad and this machine's files need, with what that needs. Kernels differ in what is built in.
 modules=(virtio virtio_ring virtio_pci virtio_pci_legacy_dev virtio_pci_modern_dev 9p 9pnet 9pnet_virtio netfs fscache
     overlay evdev joydev uinput)
-packages=(qemu-system-x86 busybox-static libevdev2)
 
-fail() {
-    echo "provision.sh: $*" >&2
-    exit 1
-}
-
-for program in apt-get apt-cache dpkg-deb dpkg-query; do
-    command -v "$program" >/dev/null || fail "$program is missing, expected Debian or a system derived from it."
-done
-missing=()
-for package in "${packages[@]}"; do
-    status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null) || status=missing
-    [ "$status" = installed ] || missing+=("$package")
-done
-[ ${#missing[@]} -eq 0 ] || fail "needs \`apt-get install --no-install-recommends ${missing[*]}\`, then start again."
+need_programs apt-get apt-cache dpkg-deb dpkg-query
+need_packages qemu-system-x86 busybox-static libevdev2
 
 if [ -e "$folder/vmlinuz" ]; then
     echo "$folder is complete: $(cat "$folder/version")"

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from on_windows import TITLE, Play, agent, wait_for
+from on_windows import TITLE, Play
+
+from tests.waiting import agent, wait_for
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

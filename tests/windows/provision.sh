@@ -4,27 +4,15 @@
 # A folder that is complete and made by this very script is left as it is.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../provisioning.sh"
 folder=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/hoodcam/wine}
 
-packages=(wine wine64 gcc-mingw-w64-x86-64 xvfb)
 mingw=x86_64-w64-mingw32
 vgamepad=vgamepad-0.2.0
 vgamepad_sha256=6ac247e6441e194a0277b46f6f9abc02d7995de5ed8dc495b67eddd214364a88
 
-fail() {
-    echo "provision.sh: $*" >&2
-    exit 1
-}
-
-for program in dpkg-query python3.11; do
-    command -v "$program" >/dev/null || fail "$program is missing, expected Debian 12 or a system derived from it."
-done
-missing=()
-for package in "${packages[@]}"; do
-    status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null) || status=missing
-    [ "$status" = installed ] || missing+=("$package")
-done
-[ ${#missing[@]} -eq 0 ] || fail "needs \`apt-get install --no-install-recommends ${missing[*]}\`, then start again."
+need_programs dpkg-query python3.11
+need_packages wine wine64 gcc-mingw-w64-x86-64 xvfb
 
 version=$(cat "$here/provision.sh" "$here/requirements.txt" | sha256sum | cut -d' ' -f1)-$(wine --version 2>/dev/null)
 if [ "$(cat "$folder/version" 2>/dev/null)" = "$version" ]; then

@@ -7,10 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from on_windows import agent, report_of
+from on_windows import report_of
 
 from agent.contract.episodes.reading import Episode
 from agent.games.profile_files import load_profile
+from tests.waiting import agent
 
 pytestmark = pytest.mark.windows
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from on_windows import IS_WINE, agent, wait_for
+from on_windows import IS_WINE
 
 from agent.contract.episodes.reading import Episode
+from tests.waiting import agent, wait_for
 
 pytestmark = pytest.mark.windows
 

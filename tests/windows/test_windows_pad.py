@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from on_windows import agent, wait_for
+
+from tests.waiting import agent, wait_for
 
 pytestmark = pytest.mark.windows
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from on_windows import TITLE, Play, agent, report_of, wait_for
+from on_windows import TITLE, Play, report_of
 
 from agent.capture.desktop import find_window, open_desktop
 from agent.capture.registry import open_grabber
@@ -18,6 +18,7 @@ from agent.capture.screen import ScreenSource
 from agent.contract.episodes.reading import Episode
 from agent.contract.errors import BlindError
 from agent.contract.profile import Capture
+from tests.waiting import agent, finding, wait_for
 
 pytestmark = pytest.mark.windows
 
@@ -28,14 +29,6 @@ SW_MINIMIZE, SW_RESTORE = 6, 9
 def key(code: int, up: bool = False) -> None:
     """Press or release a key as a person does: through the system, not the window."""
     ctypes.windll.user32.keybd_event(code, 0, 2 * up, 0)
-
-
-def finding(source: ScreenSource) -> str:
-    try:
-        source.read()
-    except BlindError as blind:
-        return "" if "not changed" in str(blind) else str(blind)  # the game is at rest
-    return ""
 
 
 def test_the_window_is_captured_exactly_and_followed(play: Play, tmp_path: Path) -> None:
