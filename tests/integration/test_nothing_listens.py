@@ -8,6 +8,8 @@ from pathlib import Path
 import psutil
 
 REPOSITORY = Path(__file__).parents[2]
+START_S = 300.0
+"""How long the start may take: 30 s were too few at a load of 36. The end of the drive itself is noticed at once."""
 
 
 def test_no_process_of_a_drive_listens(tmp_path: Path) -> None:
@@ -16,7 +18,7 @@ def test_no_process_of_a_drive_listens(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "agent", "drive", "--engine", "constant", "--seconds", "30", *outputs]
     drive = psutil.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + START_S
         while not seen.exists():  # written at the first tick
             assert time.monotonic() < deadline
             assert drive.poll() is None
@@ -26,4 +28,4 @@ def test_no_process_of_a_drive_listens(tmp_path: Path) -> None:
         assert [process.net_connections(kind="inet") for process in processes] == [[]] * len(processes)
     finally:
         drive.terminate()
-        drive.wait(20)
+        drive.wait(120)
