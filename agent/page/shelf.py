@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from agent.contract.controls import Controls
 from agent.contract.durable import sync_folder
-from agent.contract.episodes.columns import SEALED_SUFFIX
+from agent.contract.episodes.columns import is_sealed
 from agent.contract.episodes.edits import edits_path, read_edits, write_edits
 from agent.contract.episodes.reading import Episode
 from agent.contract.errors import AgentError, EpisodeError
@@ -145,7 +145,7 @@ class Shelf:
             depth = len(Path(place).relative_to(self._folder).parts)
             folders[:] = sorted(each for each in folders if each == DELETED or (depth < _DEPTH and each[0] != "."))
             for name in sorted(names):
-                if name.endswith(SEALED_SUFFIX) and not name.startswith("."):
+                if is_sealed(Path(name)) and not name.startswith("."):
                     path = Path(place) / name
                     yield path.relative_to(self._folder).as_posix(), path
                     count += 1

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from agent.contract.controls import AXIS_BY_NAME
-from agent.contract.episodes.columns import RECORDING_SUFFIX, SEALED_SUFFIX, SEALING_SUFFIX
+from agent.contract.episodes.columns import RECORDING_SUFFIX, SEALED_SUFFIX, SEALING_SUFFIX, is_recording, is_sealed
 from agent.contract.episodes.reading import Episode
 from agent.contract.episodes.sealing import recover, salvage
 from agent.contract.errors import AgentError, EpisodeError, ForeignEpisodeError
@@ -83,10 +83,10 @@ def find_episodes(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += [each for each in sorted(path.rglob("*")) if each.suffix in (SEALED_SUFFIX, RECORDING_SUFFIX)]
+            found += [each for each in sorted(path.rglob("*")) if _is_ours(each) and not each.name.startswith(".")]
         elif not path.exists():
             raise EpisodeError(f"{path} does not exist, expected an episode or a folder of them. Check the path.")
-        elif path.suffix not in (SEALED_SUFFIX, RECORDING_SUFFIX):
+        elif not _is_ours(path):
             raise EpisodeError(
                 f"{path} is not an episode by its name, expected a file ending in {SEALED_SUFFIX} or "
                 f"{RECORDING_SUFFIX}, or a folder of them."
@@ -94,6 +94,10 @@ def find_episodes(paths: Iterable[Path]) -> list[Path]:
         else:
             found.append(path)
     return list(dict.fromkeys(found))
+
+
+def _is_ours(path: Path) -> bool:
+    return is_sealed(path) or is_recording(path)
 
 
 def examine(path: Path, thorough: bool, advance: Callable[[int], None] = lambda rows: None) -> Examination:
@@ -105,7 +109,7 @@ def examine(path: Path, thorough: bool, advance: Callable[[int], None] = lambda 
         advance: Called with the number of rows whose pictures have been checked.
     """
     size_bytes = path.stat().st_size if path.exists() else 0
-    written = path.suffix == RECORDING_SUFFIX and _is_being_written(path)
+    written = is_recording(path) and _is_being_written(path)
     try:
         episode = Episode.open(path)
         first = episode.frame(0)
@@ -120,7 +124,7 @@ def examine(path: Path, thorough: bool, advance: Callable[[int], None] = lambda 
         verdict = "damaged"
     elif written:
         verdict = "being recorded"
-    elif path.suffix == RECORDING_SUFFIX:
+    elif is_recording(path):
         verdict = "cut off"
         oddities.append(episode.recovered or "")
     elif oddities:
@@ -156,10 +160,10 @@ def repair(path: Path) -> Repair:
     """
     try:
         with ExitStack() as held:
-            for each in (path.with_suffix(RECORDING_SUFFIX), path.with_suffix(SEALED_SUFFIX)):
+            for each in (path, path.with_suffix(SEALED_SUFFIX if is_recording(path) else RECORDING_SUFFIX)):
                 if each.exists() and not held.enter_context(claimed(each)):
                     return Repair(path, "is being recorded, or repaired by another program: left alone")
-            return _repair_recording(path) if path.suffix == RECORDING_SUFFIX else _repair_sealed(path)
+            return _repair_recording(path) if is_recording(path) else _repair_sealed(path)
     except PermissionError as exc:
         return Repair(
             path,

@@ -494,3 +494,21 @@ def test_repairing_again_changes_nothing_for_any_flipped_bit(tmp_path: Path, suf
         for path in find_episodes([folder]):
             repair(path)
         assert contents(folder) == after
+
+
+def test_names_in_upper_case_are_looked_at_and_repaired_like_any(tmp_path: Path) -> None:
+    record(tmp_path / "1.parquet").rename(tmp_path / "1.PARQUET")
+    kill(tmp_path / "2.parquet").rename(tmp_path / "2.RECORDING")
+    damage(record(tmp_path / "3.parquet"), 12).rename(tmp_path / "3.PARQUET")
+    found = find_episodes([tmp_path])
+    assert [path.name for path in found] == ["1.PARQUET", "2.RECORDING", "3.PARQUET"]
+    assert [bool(repair(path).deed) for path in found] == [False, True, True]
+    assert len(Episode.open(tmp_path / "2.parquet")) == 20
+    assert main(["episodes", "verify", str(tmp_path)]) == 0
+
+
+def test_hidden_files_are_nobodys_episodes(tmp_path: Path) -> None:
+    record(tmp_path / "1.parquet")
+    (tmp_path / "._1.parquet").write_bytes(b"what macOS leaves on a foreign disk")
+    assert main(["episodes", "repair", str(tmp_path)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["._1.parquet", "1.parquet"]

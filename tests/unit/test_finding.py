@@ -71,3 +71,12 @@ def test_what_holds_no_episodes_is_told_with_what_it_is(tmp_path: Path, entry: s
     (tmp_path / "empty").mkdir()
     with pytest.raises(TrainingError, match=message):
         find_episodes([tmp_path / entry], game="karts")
+
+
+def test_names_in_upper_case_are_names_like_any(tmp_path: Path) -> None:
+    make(tmp_path, "1.PARQUET", "2.parquet", "3.Recording")
+    names, notes = found(tmp_path)
+    assert names == ["1.PARQUET", "2.parquet"]
+    assert len(notes) == 1
+    assert "3.Recording was never sealed" in notes[0]
+    assert found(tmp_path / "1.PARQUET") == (["1.PARQUET"], [])

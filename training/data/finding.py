@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from agent.contract.episodes.columns import RECORDING_SUFFIX, REPAIR, SEALED_SUFFIX
+from agent.contract.episodes.columns import REPAIR, SEALED_SUFFIX, is_recording, is_sealed
 from agent.contract.errors import TrainingError
 from agent.contract.locks import is_claimed
 
@@ -43,16 +43,16 @@ def _episodes_of(entry: Path, note: Note, record: str) -> list[Path]:
     if not entry.exists():
         raise TrainingError(f"{entry} does not exist, expected a folder with episodes, or an episode. Check the path.")
     if not entry.is_dir():
-        if entry.suffix == RECORDING_SUFFIX:
+        if is_recording(entry):
             raise TrainingError(f"{entry} was never sealed as an episode. {REPAIR}, then name what it has made.")
-        if entry.suffix != SEALED_SUFFIX:
+        if not is_sealed(entry):
             raise TrainingError(
                 f"{entry} is no episode, expected a file ending in {SEALED_SUFFIX}, or a folder with such files."
             )
         return [entry]
-    found = _visible(entry, SEALED_SUFFIX)
+    found = _visible(entry, is_sealed)
     sealed = {path.stem for path in found}
-    unsealed = [path for path in _visible(entry, RECORDING_SUFFIX) if path.stem not in sealed]
+    unsealed = [path for path in _visible(entry, is_recording) if path.stem not in sealed]
     if not found:
         raise TrainingError(_why_none(entry, unsealed, record))
     for path in unsealed:
@@ -68,7 +68,7 @@ def _why_none(folder: Path, unsealed: Sequence[Path], record: str) -> str:
     if unsealed:
         return f"{nothing}, but {_counted(unsealed)} never sealed as one. {REPAIR}."
     below = [each for each in sorted(folder.iterdir()) if each.is_dir() and not each.name.startswith(".")]
-    below = [each for each in below if _visible(each, SEALED_SUFFIX)]
+    below = [each for each in below if _visible(each, is_sealed)]
     if below:
         names = " ".join(str(each) for each in below[:_NAMED]) + (" ..." if len(below) > _NAMED else "")
         return f"{nothing}, but {_counted(below)} with some. Name those that are meant: `--data {names}`."
@@ -81,8 +81,9 @@ def _counted(paths: Sequence[Path]) -> str:
     return f"{len(paths)} {kind}{'s' if len(paths) > 1 else ''} ({names}{', ...' if len(paths) > _NAMED else ''})"
 
 
-def _visible(folder: Path, suffix: str) -> list[Path]:
-    return sorted(path for path in folder.glob(f"*{suffix}") if not path.name.startswith(".") and not path.is_dir())
+def _visible(folder: Path, is_meant: Callable[[Path], bool]) -> list[Path]:
+    visible = (path for path in folder.iterdir() if is_meant(path) and not path.name.startswith("."))
+    return sorted(path for path in visible if not path.is_dir())
 
 
 def _is_being_recorded(path: Path) -> bool:

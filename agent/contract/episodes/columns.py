@@ -294,6 +294,16 @@ class ArrowFile(io.FileIO):
         self.close()
 
 
+def is_sealed(path: Path) -> bool:
+    """Return whether a file is an episode by its name; a disk or a camera's software may have made it upper case."""
+    return path.suffix.lower() == SEALED_SUFFIX
+
+
+def is_recording(path: Path) -> bool:
+    """Return whether a file is a recording by its name, in upper case too."""
+    return path.suffix.lower() == RECORDING_SUFFIX
+
+
 def refuse_existing(path: Path) -> None:
     if path.exists():
         raise EpisodeError(f"{path} exists, and a recording is never overwritten. Move it away or choose another name.")

@@ -56,7 +56,6 @@ from agent.contract.episodes.columns import (
     BATCH_CHECKSUM_KEY,
     FRAME_TYPE,
     READ_ERRORS,
-    RECORDING_SUFFIX,
     SECOND_NS,
     ArrowFile,
     Floats,
@@ -68,6 +67,7 @@ from agent.contract.episodes.columns import (
     damaged_episode,
     executed_columns,
     floats_of,
+    is_recording,
     one_line,
     parse_metadata,
 )
@@ -137,7 +137,7 @@ class Episode:
         Raises:
             EpisodeError: If the file is missing, empty, cut short, damaged, foreign, or of another format version.
         """
-        return cls._open_recording(path) if path.suffix == RECORDING_SUFFIX else cls._open_sealed(path)
+        return cls._open_recording(path) if is_recording(path) else cls._open_sealed(path)
 
     @classmethod
     def _open_sealed(cls, path: Path) -> Self:

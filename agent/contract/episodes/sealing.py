@@ -19,6 +19,7 @@ from agent.contract.episodes.columns import (
     check_columns,
     check_readable,
     damaged_episode,
+    is_recording,
     one_line,
     parse_metadata,
     refuse_existing,
@@ -39,7 +40,7 @@ def recover(path: Path) -> Episode:
     Raises:
         EpisodeError: If there is nothing to recover, or if ``NAME.parquet`` exists or cannot be written.
     """
-    if path.suffix != RECORDING_SUFFIX:
+    if not is_recording(path):
         raise ValueError(f"expected a path that ends in {RECORDING_SUFFIX}, not {path}")
     remains = Episode.open(path)
     summary = remains.recovered
