@@ -15,6 +15,7 @@ from agent.contract.controls import NEUTRAL, STRAIGHT, Controls
 from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
 from agent.contract.errors import BlindError
 from agent.contract.observation import Frame
+from agent.inputs.resting import RestWatch
 from agent.inputs.sampling import ControlTrack
 from agent.observers.episode_writer import EpisodeRecorder
 from agent.system.pacing import Pacer, clock_ns
@@ -104,6 +105,7 @@ class Demonstration:
         self._averaged_s = averaged_s
         self._wanted = started
         self._recorder: EpisodeRecorder | None = None
+        self._rest = RestWatch()
         self._pending: deque[Frame] = deque()
         self._last: tuple[int, Controls] | None = None  # the newest row's picture and controls
         self._discard_since_ns: int | None = None
@@ -224,6 +226,8 @@ class Demonstration:
             controls = self._track.mean(frame.captured_ns, self._averaged_s)
         else:
             controls = self._track.at(frame.captured_ns)
+        for line in self._rest.look(controls, frame.captured_ns):
+            _log.warning("%s", line)
         # A repeated picture matters only if the person's controls have changed, as when driving off from a standstill.
         if self._last is not None and self._last[0] == frame.index and _alike(self._last[1], controls):
             self.counts.repeated += 1
@@ -254,6 +258,7 @@ class Demonstration:
             path, number = path.with_name(f"{self._header.game}-{stamp}-{number}.parquet"), number + 1
         self._recorder = EpisodeRecorder(path, self._header, blocking=self._blocking).__enter__()
         self._was_moved = False
+        self._rest = RestWatch()
         self.files.append(path)
 
     def _stop(self) -> None:

@@ -17,6 +17,7 @@ from agent.contract.observation import Frame
 from agent.contract.profile import GameProfile, KeyMap, SteeringRamp
 from agent.controllers.key_pulses import KeyPulse
 from agent.inputs.keyboard import KeyboardInput
+from agent.inputs.resting import RestWatch
 from agent.inputs.sampling import KEYS_AVERAGED_S, ControlTrack, Sampler
 from agent.inputs.wheels import GameWheel, KeySteering
 from agent.sessions.person_recording import choose_input
@@ -403,6 +404,39 @@ def test_an_episode_in_which_nothing_was_pressed_is_told(tmp_path: Path, caplog:
     caplog.clear()
     Session(tmp_path / "driven").run({}, 10)
     assert not caplog.messages
+
+
+def test_nothing_pressed_is_told_early_and_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    session = Session(tmp_path)
+    session.steering = lambda seconds: 0.0
+    session.run({}, round(30 * RATE_HZ))
+    early = [line for line in caplog.messages if line.startswith("nothing was pressed or turned for 10 s")]
+    assert len(early) == 1
+    assert caplog.messages[0] == early[0], "before the episode ends"
+
+
+def test_a_stick_that_rests_beside_the_middle_is_told_and_a_driven_one_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    worn = Session(tmp_path / "worn")
+    worn.steering = lambda seconds: 0.4 + 0.005 * np.sin(9 * seconds)
+    worn.run({}, round(30 * RATE_HZ))
+    assert [line.partition(",")[0] for line in caplog.messages] == ["steering has rested at 0.40 for 10 s"]
+    caplog.clear()
+    Session(tmp_path / "driven").run({}, round(30 * RATE_HZ))
+    paused = Session(tmp_path / "paused")
+    paused.steering = lambda seconds: 0.4 if seconds > 2 else float(np.sin(seconds))
+    paused.run({140: "pause_or_go_on", 180: "pause_or_go_on"}, 300)  # 5 s, a pause of 2 s, 6 s
+    assert not caplog.messages
+
+
+def test_full_throttle_and_hands_off_are_no_fault() -> None:
+    watch = RestWatch()
+    driven = [watch.look(Controls(0.0, 1.0 if k > 5 else 0.3), k * S // 10) for k in range(600)]
+    assert not any(driven)
+    silent = [watch.look(Controls(0.0, 0.5), k * S // 10) for k in range(600, 900)]
+    (line,) = [line for lines in silent for line in lines]
+    assert line.startswith("throttle has rested at 0.50")
 
 
 def test_the_first_episode_is_open_before_the_time_runs(tmp_path: Path) -> None:
