@@ -75,7 +75,7 @@ def test_a_car_is_driven_by_keys(play: Play, tmp_path: Path) -> None:
     assert lap["progress"] > 0.005
 
 
-@pytest.mark.slow  # and not seen to pass yet: the network needs a core of its own
+@pytest.mark.slow  # the network needs a core of its own
 def test_the_network_drives_what_it_sees_by_keys(play: Play, tmp_path: Path) -> None:
     laps = tmp_path / "lap.jsonl"
     play("--laps", "1", "--report", str(laps))
