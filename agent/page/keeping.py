@@ -10,7 +10,7 @@ import numpy as np
 
 from agent.contract.controls import AXIS_NAMES, Controls
 from agent.contract.durable import sync_folder
-from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow, unused_path
 from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import EpisodeError
 from agent.contract.observation import Frame, newest_picture
@@ -55,7 +55,7 @@ def keep(facts: Facts, seed: int | None, remembered: Sequence[Remembered]) -> Ke
     if len(ticks) < LEAST_ROWS:
         raise EpisodeError("there is nothing to keep yet, expected some ticks whose decision was sent. Wait a moment.")
     track = "" if seed is None else f"-{seed}"
-    path = Path(facts.keep) / f"{facts.game}{track}-{time.strftime('%Y%m%d-%H%M%S')}-kept.parquet"
+    path = unused_path(Path(facts.keep), f"{facts.game}{track}-{time.strftime('%Y%m%d-%H%M%S')}-kept")
     film = path.with_suffix(".mp4")
     header = EpisodeHeader(facts.game, facts.driver, facts.rate_hz, seed, axes=facts.axes)
     with EpisodeWriter(path, header) as episode, FilmFile(film, facts.rate_hz) as movie:

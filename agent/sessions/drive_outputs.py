@@ -48,7 +48,7 @@ def output_observers(
     """
     observers: list[TickObserver] = []
     if settings.record is not None:
-        from agent.contract.episodes.columns import EpisodeHeader
+        from agent.contract.episodes.columns import EpisodeHeader, unused_path
         from agent.observers.episode_writer import EpisodeRecorder
 
         def telemetry() -> tuple[float | None, dict[str, float]]:
@@ -59,7 +59,7 @@ def output_observers(
 
         # The name has the time of day, because two drives on one track are two recordings.
         track = "" if seed is None else f"-{seed}"
-        path = settings.record / f"{game}{track}-{time.strftime('%Y%m%d-%H%M%S')}.parquet"
+        path = unused_path(settings.record, f"{game}{track}-{time.strftime('%Y%m%d-%H%M%S')}")
         header = EpisodeHeader(game, policy.driver, rate_hz, seed, axes=with_standard_axes(axes))
         observers.append(EpisodeRecorder(path, header, telemetry))
         files.append(path)

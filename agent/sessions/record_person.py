@@ -12,7 +12,7 @@ import numpy as np
 
 from agent.capture.base import FrameSource
 from agent.contract.controls import NEUTRAL, STRAIGHT, Controls
-from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow, unused_path
 from agent.contract.errors import BlindError
 from agent.contract.observation import Frame
 from agent.inputs.resting import RestWatch
@@ -252,10 +252,7 @@ class Demonstration:
 
     def _start(self) -> None:
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        path = self._folder / f"{self._header.game}-{stamp}.parquet"
-        number = 2
-        while path.exists() or path.with_suffix(".recording").exists():
-            path, number = path.with_name(f"{self._header.game}-{stamp}-{number}.parquet"), number + 1
+        path = unused_path(self._folder, f"{self._header.game}-{stamp}")
         self._recorder = EpisodeRecorder(path, self._header, blocking=self._blocking).__enter__()
         self._was_moved = False
         self._rest = RestWatch()

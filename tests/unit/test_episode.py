@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from agent.contract.controls import AXIS_NAMES, STANDARD_AXES, Controls, with_standard_axes
-from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow, unused_path
 from agent.contract.episodes.reading import Episode
 from agent.contract.episodes.sealing import recover
 from agent.contract.episodes.writing import EpisodeWriter, encode_row
@@ -637,3 +637,10 @@ def test_an_episodes_names_are_on_the_disk_as_soon_as_it_has_them(
         assert held == [{"race.recording"}]
         writer.write(make_row(0))
     assert "race.parquet" in held[1]
+
+
+def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
+    assert unused_path(tmp_path, "a").name == "a.parquet"
+    (tmp_path / "a.parquet").touch()
+    (tmp_path / "a-2.recording").touch()
+    assert unused_path(tmp_path, "a").name == "a-3.parquet"

@@ -304,6 +304,14 @@ def is_recording(path: Path) -> bool:
     return path.suffix.lower() == RECORDING_SUFFIX
 
 
+def unused_path(folder: Path, name: str) -> Path:
+    """Return where an episode of this name goes; numbered where there is one, as after a clock was set back."""
+    path, number = folder / f"{name}{SEALED_SUFFIX}", 2
+    while path.exists() or path.with_suffix(RECORDING_SUFFIX).exists():
+        path, number = folder / f"{name}-{number}{SEALED_SUFFIX}", number + 1
+    return path
+
+
 def refuse_existing(path: Path) -> None:
     if path.exists():
         raise EpisodeError(f"{path} exists, and a recording is never overwritten. Move it away or choose another name.")
