@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Generator
+from typing import Any
 
 import hypothesis
 import pytest
@@ -45,6 +46,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-game", action="store_true", help="also run tests that need a running game")
     parser.addoption("--run-wine", action="store_true", help="also run the tests on Windows inside of Wine")
     parser.addoption("--fail-on-skip", action="store_true", help="a test that lacks what it needs has failed")
+
+
+@pytest.fixture
+def eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Keras compute step by step: to trace a network takes several times as long as a few steps of a small one."""
+    import keras
+
+    compile_traced = keras.Model.compile
+
+    def compile_eager(model: Any, *arguments: Any, **named: Any) -> None:
+        compile_traced(model, *arguments, run_eagerly=True, **named)
+
+    monkeypatch.setattr(keras.Model, "compile", compile_eager)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -97,6 +97,7 @@ def test_an_output_that_hardly_ever_changes_does_not_outweigh_the_others() -> No
     assert 1.0 / throttle < 100 / steering, "one moment in 300 is not to be all that a step learns from"
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_an_output_counts_for_what_it_is_said_to(episodes: Path, tmp_path: Path) -> None:
     plain = FitConfig.debug((episodes,), tmp_path / "plain")
     named = replace(plain, out=tmp_path / "named", importance=(("throttle", 0.0), ("steering", 2.0)))
@@ -116,6 +117,7 @@ def test_an_output_counts_for_what_it_is_said_to(episodes: Path, tmp_path: Path)
         fit(replace(plain, out=tmp_path / "typo", importance=(("gas", 1.0),)), PROFILE, report=silently, verbose=0)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_frozen_layers_stay_as_they_were_and_the_others_learn(episodes: Path, tmp_path: Path) -> None:
     plain = FitConfig.debug((episodes,), tmp_path / "plain")
     fit(plain, PROFILE, report=silently, verbose=0)
@@ -164,6 +166,32 @@ def test_samples_are_what_driving_sees_at_the_trained_size(episodes: Path, width
     bar = picture[round(height_px * 0.9) :]
     assert bar[:, round(16 * unit) : round(24 * unit)].max() == 0, "the steering bar is masked"
     assert bar[:, round(5 * unit) : round(6 * unit)].max() > 200, "the speed bar is not"
+
+
+def test_several_processes_make_the_same_of_larger_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [write_episode(tmp_path / f"{index}.parquet", varied=True) for index in range(3)]
+    alone = load(paths, make_spec())
+    caches = [module._cache_path(path, make_spec()) for path in paths]
+    for cache in caches:
+        cache.unlink()
+    monkeypatch.setattr(module, "WORTH_PROCESSES_BYTES", 0)
+    monkeypatch.setattr(module, "_preprocess_episode", Other(os.getpid()))
+    steps: list[tuple[int, int]] = []
+    together = load(paths, make_spec(), progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert together.pictures == alone.pictures
+    assert np.array_equal(together.labels, alone.labels)
+
+
+class Other:
+    """Preprocesses, but not in this process; an object, so that another process finds it by name."""
+
+    def __init__(self, forbidden: int) -> None:
+        self._forbidden = forbidden
+
+    def __call__(self, path: Path, spec: ModelSpec, cache: Path) -> None:
+        assert os.getpid() != self._forbidden
+        module._preprocess_episode(path, spec, cache)
 
 
 @pytest.mark.parametrize(
@@ -411,6 +439,7 @@ def test_balanced_runs_go_on_as_if_they_never_stopped(episodes: Path, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eagerly")
 def test_a_run_stops_when_driving_gets_no_better(tmp_path: Path) -> None:
     for index, telemetry in enumerate(({"zeal": 1.0}, {"zeal": 1.0}, {"zest": 1.0})):  # none that all have
         write_episode(tmp_path / f"{index}.parquet", seed=index, varied=True, **telemetry)

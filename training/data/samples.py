@@ -38,6 +38,9 @@ AUXILIARY_SCALE = {
 }
 """Divisors that bring telemetry near [-1, 1]; angles in radians need none."""
 
+WORTH_PROCESSES_BYTES = 4 << 20
+"""Size of the episodes from which on several processes preprocess them: each takes a second or two to start."""
+
 SAME_SHAPE = 0.02
 """Relative difference of two ratios of width to height that comes of rounding and is let pass."""
 
@@ -114,13 +117,24 @@ def preprocess_episodes(
         _check_shapes(paths)
         if progress is not None:
             progress(0, len(missing))
-        with worker_pool(workers, "a smaller --width and --height, shorter episodes,") as pool:
-            futures = [pool.submit(_preprocess_episode, path, spec, cache) for path, cache in missing]
-            for done, future in enumerate(as_completed(futures), 1):
-                future.result()
-                if progress is not None:
-                    progress(done, len(missing))
+        for done, _ in enumerate(_make_caches(missing, spec, workers), 1):
+            if progress is not None:
+                progress(done, len(missing))
     return caches
+
+
+def _make_caches(missing: Sequence[tuple[Path, Path]], spec: ModelSpec, workers: int) -> Iterator[Path]:
+    """Yield each cache as it is made, in processes if there is enough to do."""
+    if sum(path.stat().st_size for path, _ in missing) < WORTH_PROCESSES_BYTES:
+        for path, cache in missing:
+            _preprocess_episode(path, spec, cache)
+            yield cache
+        return
+    with worker_pool(workers, "a smaller --width and --height, shorter episodes,") as pool:
+        futures = {pool.submit(_preprocess_episode, path, spec, cache): cache for path, cache in missing}
+        for future in as_completed(futures):
+            future.result()
+            yield futures[future]
 
 
 def load_samples(caches: Sequence[Path], spec: ModelSpec, rows: Sequence[Rows] | None = None) -> Samples:

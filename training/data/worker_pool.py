@@ -40,7 +40,8 @@ def worker_pool(workers: int, remedy: str = "fewer --workers") -> Iterator[Proce
         if isinstance(exc, BrokenProcessPool):
             raise TrainingError(
                 f"a worker process died unexpectedly, most often for want of memory. Repeat the command with {remedy} "
-                "or on a machine with more memory; what was finished is kept."
+                "or on a machine with more memory; what was finished is kept. A program of your own must start its "
+                'work below `if __name__ == "__main__":`, because each worker imports it.'
             ) from exc
         raise
     pool.shutdown()
