@@ -1,11 +1,11 @@
 """A drive of a game in a window: captured from the screen, moved by a gamepad or keys through a guard process."""
 
-import functools
 import logging
 import math
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +107,7 @@ def drive_window(
     """
     profile = find_game(settings.game).profile
     claim_priority(settings, note)  # the guard inherits it
-    health = health_log(settings)
-    files: list[Path] = []
+    health, files = health_log(settings), list[Path]()
     with ExitStack() as stack:
         # Before the network is loaded: so a fault of the window or pad shows at once, and the game sees the pad early.
         source = stack.enter_context(ScreenSource(settings.where_to_look(profile)))
@@ -118,18 +117,18 @@ def drive_window(
         policy = stack.enter_context(closing(make(profile)))
         rate_hz, inference_s = settle_rate(settings.rate, policy, note)
         page = stack.enter_context(page_of_drive(settings, settings, profile, policy, rate_hz, settings.record, note))
-        pacer = Pacer(1.0 / rate_hz)
+        pacer, first = Pacer(1.0 / rate_hz), FirstDecision()
         takeover, stuck = _takeover_and_stuck(controller, profile, pacer.period_s)
-        first, summary = FirstDecision(), DriveSummary(pacer.stats)
+        summary = DriveSummary(pacer.stats)
         outputs = output_observers(settings, profile.name, profile.axes, policy, rate_hz, None, files)
         if health is not None:
             outputs.append(health.of(pacer.stats))
         if page is not None:
-            outputs.append(page.of(pacer.stats, swaps=lambda: policy.swaps if isinstance(policy, HotSwapPolicy) else 0))
+            outputs.append(page.of(pacer.stats, swaps=partial(_swaps_of, policy)))
         watchers = [first, *watch(pacer.stats), *outputs]
         note(f"driving {profile.title} at {rate_hz:g} Hz; Ctrl-C ends it, controls neutral")
-        loop = functools.partial(drive, source, controller, policy, pacer, watchers, over_after(settings.seconds))
-        end = end_of(functools.partial(loop, summary, takeover, stuck), summary)
+        loop = partial(drive, source, controller, policy, pacer, watchers, over_after(settings.seconds))
+        end = end_of(partial(loop, summary, takeover, stuck), summary)
     return WindowDrive(
         game=profile.name,
         model=policy.spec.name,
@@ -145,6 +144,11 @@ def drive_window(
         files=tuple(path for path in files if path.exists()),
         health=describe_health(health),
     )
+
+
+def _swaps_of(policy: Policy) -> int:
+    """Return how often the weights were swapped."""
+    return policy.swaps if isinstance(policy, HotSwapPolicy) else 0
 
 
 def over_after(seconds: float | None, clock: Callable[[], int] = clock_ns) -> Callable[[], bool]:
