@@ -201,7 +201,10 @@ from pathlib import Path
 from agent.sessions.opening import open_engine
 from agent.settings.shared import EngineSettings
 
-print(open_engine(EngineSettings(threads=1, weights=Path(sys.argv[1])), "carracing").name)
+def tell(line):
+    print(line, file=sys.stderr)
+
+print(open_engine(EngineSettings(threads=1, weights=Path(sys.argv[1])), "carracing", tell).name)
 """
 
 
