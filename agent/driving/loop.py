@@ -1,4 +1,4 @@
-"""The drive: a picture captured, a decision made, controls sent; again at the next deadline."""
+"""The drive: capture a picture, decide, send controls; repeat at the next deadline."""
 
 import gc
 import logging
@@ -28,9 +28,9 @@ STALE_S = 0.2
 a pass takes on a machine that is fast enough to drive."""
 
 LONGEST_STALE_S = 1.0
-"""The oldest picture at any rate: one period of the slowest loop."""
+"""The upper limit for slow loops: one period of the slowest loop."""
 
-_STALE_PERIODS = 2.0  # below 10 decisions a second, the picture of a timely decision may be older than that
+_STALE_PERIODS = 2.0  # below 10 decisions a second, the picture of a timely decision may be older than STALE_S
 
 
 def drive(
@@ -59,7 +59,7 @@ def drive(
             while driving is dropped and named in ``summary.problems``; one that cannot be opened prevents the drive.
         until: Asked before every tick; true ends the drive.
         takeover: Asked after every decision. If it returns a person's controls, they are sent instead of the policy's,
-            on ticks without a picture too.
+            also on ticks without a picture.
         stuck: Watches for a stuck car; its controls are sent while it frees the car.
         summary: Filled in while driving. Pass one to have it after an exception or Ctrl-C too.
 
@@ -174,7 +174,8 @@ class _Driver:
             age_s = tick.age_s(frame.captured_ns)
             if age_s > self._limit_s:
                 self._summary.come_too_late(age_s, self._limit_s)
-                # The car may stand because nobody drives it. One late tick now and then does not hide that it is stuck.
+                # After late ticks in a row, the car may stand because nobody drives it. A single late tick does not
+                # hide that it is stuck.
                 if self._stuck is not None and self._summary.late_in_a_row > 1:
                     self._stuck.look_away()
                 controls, is_by_hand = self._send_neutral()
@@ -241,7 +242,7 @@ class _Driver:
 
 
 def stale_after(period_s: float) -> float:
-    """Return how old the picture behind controls may be, in seconds: 0.2; two periods of a slow loop, 1 at most."""
+    """Return how old the picture behind controls may be, in seconds: two periods, but at least 0.2 and at most 1."""
     return min(LONGEST_STALE_S, max(STALE_S, _STALE_PERIODS * period_s))
 
 

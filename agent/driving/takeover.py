@@ -1,4 +1,7 @@
-"""A person takes the wheel while the agent drives, and gives it back."""
+"""A person takes the wheel while the agent drives, and gives it back.
+
+The game's profile says which key that is: ``takeover`` in its ``[hotkeys]``.
+"""
 
 import logging
 from collections.abc import Callable, Iterator

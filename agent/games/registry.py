@@ -1,5 +1,7 @@
 """The games, and the experts that can drive them, by the names that the command line uses.
 
+A game in a window needs no code, only a profile in ``agent/games/profiles/``.
+
 Another package adds a game by an entry point of the group ``hoodcam.games``. The entry point has the game's name and
 refers to a :class:`Game` in a module that does not import the game's library::
 

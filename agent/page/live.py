@@ -1,4 +1,7 @@
-"""The page's process during a drive: reads the shared memory, and makes pictures of it only while somebody looks."""
+"""The page's process during a drive: reads the shared memory, and makes pictures of it only while somebody looks.
+
+What a drive writes into that memory is in ``agent.page.records``.
+"""
 
 import functools
 import json

@@ -1,4 +1,7 @@
-"""The contents of an episode's file: its columns, its header, and the checks for foreign and damaged files."""
+"""The contents of an episode's file: its columns, its header, and the checks for foreign and damaged files.
+
+How a picture is compressed is in ``agent.contract.picture``.
+"""
 
 import io
 import json

@@ -32,21 +32,23 @@ _WHY_SILENT: dict[str | None, str] = {
     "D": "it waits for the disk",
 }
 _QUIET_S = 0.2
-"""After how long without a message the guard is asked whether it is there. A loop of 5 Hz and more is never so quiet.
-At 1 Hz, a guard that hangs would hold the controls for a second more."""
-_READY_TIMEOUT_S = 60.0  # a second or two; many times that where all cores are busy
+"""After this long without a message, the agent asks the guard whether it is there. A loop of 5 Hz or more never waits
+so long. Without the question, a guard that hangs would hold the controls for a second more at 1 Hz."""
+_READY_TIMEOUT_S = 60.0  # it takes a second or two; many times that if all cores are busy
 _CLOSE_TIMEOUT_S = 2.0
 
 
 class GuardedController:
-    """Passes controls to a controller in another process; neutral however its block is left or this process ends.
+    """Passes controls to a controller in another process.
+
+    The controls become neutral however the ``with`` block is left, and however this process ends.
 
     Args:
         make_controller: Builds the controller; called in the guard's process, so it must be a module-level function or
             class, or a ``functools.partial`` of one.
         make_hands: Opens the devices that a person may take over with; called in the guard's process too, before
             ``make_controller``.
-        let_go: Called in this process if the guard ends too early; releases what the system does not release then.
+        let_go: Called in this process if the guard ends too early; releases what the operating system does not.
 
     Attributes:
         expiry_s: How long controls hold without new ones; may be changed between two calls of :meth:`send`.
@@ -171,7 +173,7 @@ class GuardedController:
             return self._by_hand
 
     def _keep_asking(self) -> None:
-        """Ask the guard whether it is there when nothing else was said for a while: what a thread of its own does."""
+        """Ask the guard whether it is there when it got no message for a while; runs in a thread of its own."""
         while not self._is_over.wait(_QUIET_S / 2):
             try:
                 with self._lock:
@@ -182,7 +184,7 @@ class GuardedController:
                         self._listen()
                         self._check_on_guard()
             except ControllerError as exc:
-                self._found_by_watch = exc  # told with the next controls
+                self._found_by_watch = exc  # raised by the next message to the guard
                 return
 
     def _tell(self, what: bytes, details: bytes = b"") -> None:
@@ -261,7 +263,7 @@ class GuardedController:
     def _hear(self, what: str, details: Any = None) -> None:
         self._reports += 1
         if what == "failed":
-            self._is_neutral = True  # it has left its blocks
+            self._is_neutral = True  # its `with` blocks have ended
             raise ControllerError(details)
         elif what == "ready" and details is not None:
             _log.debug("the guard of the controls: %s", details)

@@ -1,4 +1,7 @@
-"""The balancing rules but for their parts: what is fed to which output, how often, and with what weight."""
+"""The balancing rules: which samples are fed to which output, how often, and with what weight.
+
+The modules beside this one have what rules are made of. To add a rule, also name it in ``registry.py``.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,7 +20,7 @@ ALL = "all"
 
 
 class Unbalanced:
-    """``none``: samples as they come, each once an epoch; the one rule that takes an output which never varies."""
+    """``none``: each sample once an epoch, unweighted. Only this rule accepts an output that never varies."""
 
     name = "none"
 
@@ -27,7 +30,7 @@ class Unbalanced:
 
 
 class JointCells:
-    """``v1``: one sample of every joint cell of all outputs (5 x 5 x 9 for the standard three) in a set."""
+    """``v1``: each set has one sample of every joint cell that has any (5 x 5 x 9 cells for the standard three)."""
 
     name = "v1"
 
@@ -71,7 +74,7 @@ class AllLabels:
 
 
 class EvenedOthers:
-    """``v4``: v3, and each bin is filled with the samples that even out the other outputs' histograms."""
+    """``v4``: balanced as v3, but each bin is filled with samples that even out the other outputs' histograms."""
 
     name = "v4"
 
