@@ -18,6 +18,7 @@ from agent.inputs.keyboard import Hotkeys, KeyboardInput
 from agent.inputs.sampling import KEYS_AVERAGED_S, ControlTrack, Sampler
 from agent.inputs.wheels import GameWheel
 from agent.sessions.opening import Note, ignore
+from agent.sessions.pages import page_of_person
 from agent.sessions.record_person import Demonstration, DemonstrationCounts
 from agent.settings.record import RecordSettings
 from agent.system.pacing import Pacer, Timing, clock_ns
@@ -57,11 +58,6 @@ def record_person(
     Raises:
         AgentError: If it could not begin: no such game or window, no device to drive with, no writable folder.
     """
-    if settings.has_page:
-        raise AgentError(
-            "--page shows what a network or an expert drives, not a person's recording. Leave --page out, and look at "
-            "the recording afterwards with `python -m agent page FOLDER`."
-        )
     profile = find_game(settings.game).profile
     track = ControlTrack()
     header = EpisodeHeader(
@@ -76,9 +72,14 @@ def record_person(
             source = stack.enter_context(ScreenSource(settings.where_to_look(profile), frozen_s=math.inf))
             hands, averaged_s = choose_input(settings.input, profile, note)
             sampler = stack.enter_context(Sampler(hands, track))
+            page = stack.enter_context(page_of_person(settings, profile, profile.rate_hz, settings.out, note))
             opened = stack.enter_context(
-                Demonstration(source, track, header, settings.out, started=not settings.wait, averaged_s=averaged_s)
+                Demonstration(
+                    source, track, header, settings.out, started=not settings.wait, averaged_s=averaged_s, page=page
+                )
             )
+            if page is not None:
+                stack.enter_context(page.lap(pacer.stats))
             stack.enter_context(_hotkeys(opened, profile.hotkeys, settings.wait, note))
             # Time counts from the moment when recording is possible, however long the opening took.
             stop_ns = math.inf if settings.seconds is None else clock_ns() + settings.seconds * 1e9

@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,14 @@ import pygame
 
 from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import GameError
+from agent.contract.observation import Frame
 from agent.games.base import DriveState, Simulator
 from agent.inputs.gamepad import GamepadInput
 from agent.inputs.wheels import KeySteering
+from agent.sessions.opening import Note, ignore
+from agent.sessions.pages import PersonOnPage, page_of_person
 from agent.settings.play import PlaySettings
-from agent.system.pacing import Pacer
+from agent.system.pacing import Pacer, clock_ns
 
 TITLE = "Hoodcam CarRacing"
 """The beginning of the window's title; messages follow it. Nothing is written into the picture."""
@@ -121,7 +124,11 @@ class GameWindow:
 
 
 def play(
-    simulator: Simulator, window: GameWindow, seeds: Iterable[int], report: Path | None = None
+    simulator: Simulator,
+    window: GameWindow,
+    seeds: Iterable[int],
+    report: Path | None = None,
+    page: PersonOnPage | None = None,
 ) -> Iterable[tuple[int, DriveState]]:
     """Drive one lap for each seed; yield the result of each.
 
@@ -133,9 +140,10 @@ def play(
         window: Where it is shown.
         seeds: Seeds of the tracks.
         report: Receives one line of JSON for each lap.
+        page: Shows it.
     """
     for seed in seeds:
-        state, late = _lap(simulator, window, seed)
+        state, late = _lap(simulator, window, seed, page)
         if window.closed:
             return
         if report is not None:
@@ -144,43 +152,63 @@ def play(
         yield seed, state
 
 
-def _lap(simulator: Simulator, window: GameWindow, seed: int) -> tuple[DriveState, int]:
-    """Drive one lap; return how it ended and how many ticks came more than a tick late."""
+def _lap(simulator: Simulator, window: GameWindow, seed: int, page: PersonOnPage | None) -> tuple[DriveState, int]:
+    """Drive one lap, as often as it is started again; return its end and how many ticks came more than a tick late."""
+    while True:
+        pacer = Pacer(simulator.tick_s)
+        with nullcontext() if page is None else page.lap(pacer.stats, seed, lambda: simulator.state):
+            is_over = _drive_lap(simulator, window, seed, pacer, page)
+        if is_over:
+            return simulator.state, pacer.stats.missed
+
+
+def _drive_lap(simulator: Simulator, window: GameWindow, seed: int, pacer: Pacer, page: PersonOnPage | None) -> bool:
+    """Drive a lap; return whether it is over, or the person wants to start it again."""
     simulator.reset(seed)
-    window.show(simulator.render())
+    frame = Frame(simulator.render(), clock_ns())
+    window.show(frame.pixels)
     window.say(f"track {seed}, waiting for the first throttle")
     started, ended_s = False, 0.0
-    pacer = Pacer(simulator.tick_s)
     for _ in pacer.ticks():
         controls = window.read(simulator.tick_s).arbitrate()
         if window.closed:
             break
         if window.skip:
-            return _lap(simulator, window, seed)
+            return False
         if not started and max(abs(controls.steering), controls.throttle) > _STARTS:
             started = True
             window.say(f"track {seed}")
         if started and simulator.state.outcome == "driving":
             simulator.advance(controls)
-            window.show(simulator.render())  # at rest nothing changes, and the zoomed-out start is slow to draw
+            frame = Frame(simulator.render(), clock_ns(), frame.index + 1)
+            window.show(frame.pixels)  # at rest nothing changes, and the zoomed-out start is slow to draw
         elif started:
             window.say(f"track {seed}: {simulator.state.outcome}, return {simulator.state.episode_return:.0f}")
             ended_s += simulator.tick_s
             if ended_s >= _PAUSE_S:
                 break
-    return simulator.state, pacer.stats.missed
+        if page is not None:
+            page.drove(frame, controls)
+    return True
 
 
-def play_carracing(settings: PlaySettings) -> Iterator[tuple[int, DriveState]]:
+def play_carracing(settings: PlaySettings, note: Note = ignore) -> Iterator[tuple[int, DriveState]]:
     """Play, as ``python -m agent play`` does: yield each lap's track and result, until the window is closed.
 
+    Args:
+        settings: Which tracks, in what window.
+        note: Called with notes for the user, one line at a time.
+
     Raises:
-        GameError: If no window can be opened.
+        AgentError: If no window can be opened, or the page cannot be served.
     """
     width_px, height_px = round(1000 * settings.scale), round(800 * settings.scale)
     with GameWindow(width_px, height_px) as window:
         from agent.games.carracing import EPISODE_TICKS, CarRacing  # needs no display of its own once there is a window
 
-        with closing(CarRacing(EPISODE_TICKS if settings.limit else None)) as simulator:
+        with (
+            closing(CarRacing(EPISODE_TICKS if settings.limit else None)) as simulator,
+            page_of_person(settings, simulator.profile, 1.0 / simulator.tick_s, None, note) as page,
+        ):
             seeds = itertools.islice(itertools.count(settings.seed), settings.laps)
-            yield from play(simulator, window, seeds, settings.report)
+            yield from play(simulator, window, seeds, settings.report, page)

@@ -18,6 +18,7 @@ from agent.contract.observation import Frame
 from agent.inputs.resting import RestWatch
 from agent.inputs.sampling import ControlTrack
 from agent.observers.episode_writer import EpisodeRecorder
+from agent.sessions.pages import PersonOnPage
 from agent.system.pacing import Pacer, clock_ns
 
 _log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Demonstration:
         blocking: Wait for the disk instead of dropping frames; for games that wait.
         averaged_s: A picture's controls are the mean over this many seconds after it. An episode's last pictures, which
             have less time after them, are left out. 0 takes the controls at the moment of the picture.
+        page: Shows what is recorded.
 
     Attributes:
         counts: The counts so far.
@@ -92,6 +94,7 @@ class Demonstration:
         clock: Callable[[], int] = clock_ns,
         blocking: bool = False,
         averaged_s: float = 0.0,
+        page: PersonOnPage | None = None,
     ) -> None:
         self.counts = DemonstrationCounts()
         self.paused = False
@@ -103,6 +106,7 @@ class Demonstration:
         self._clock = clock
         self._blocking = blocking
         self._averaged_s = averaged_s
+        self._page = page
         self._wanted = started
         self._recorder: EpisodeRecorder | None = None
         self._rest = RestWatch()
@@ -202,6 +206,8 @@ class Demonstration:
         except BlindError as blind:
             self.counts.blind += 1
             self._tell(f"blind: {blind}")
+            if self._page is not None:
+                self._page.saw_nothing(str(blind))
             return
         self._tell(None)
         self._pending.append(frame)
@@ -234,6 +240,8 @@ class Demonstration:
             return
         self._last = (frame.index, controls)
         self._was_moved |= not _alike(controls, NEUTRAL)
+        if self._page is not None:
+            self._page.drove(frame, controls)
         seen_until_ns = self._pending[0].captured_ns if self._pending else self._clock()
         mark = self._mark_ns is not None and self._mark_ns <= seen_until_ns
         if mark:

@@ -4,7 +4,8 @@ import hashlib
 import json
 import math
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agent.contract.controls import Controls
+from agent.contract.controls import AXIS_NAMES, Controls
 from agent.contract.durable import replace_file
 from agent.contract.episodes.reading import Episode
 from agent.contract.errors import EngineError, EpisodeError
+from agent.contract.observation import Frame
 from agent.contract.spec import WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Engine
 from agent.engines.registry import Precision, find_engine
-from agent.policies.base import untimed
+from agent.games.registry import find_game
+from agent.observers.base import DrivenTick
+from agent.policies.base import Decision, untimed
 from agent.policies.stacked import policy_for
 from agent.sessions.opening import Note, ignore, open_engine
+from agent.sessions.pages import page_of_drive
 from agent.settings.replay import ReplaySettings
-from agent.system.pacing import Tick, clock_ns
+from agent.system.pacing import Tick, TickStats, clock_ns
 
 STAGES = ("decode", "preprocess", "infer")
 
@@ -44,6 +49,14 @@ def tolerance_of(engine: str) -> float:
         return TOLERANCES[find_engine(engine).precision]
     except EngineError:
         return TOLERANCES["f32"]
+
+
+Watch = Callable[[int, Frame, Decision, dict[str, float]], None]
+"""Told of every row, its picture, the decision, and the seconds of the stages."""
+
+
+def watch_nothing(row: int, frame: Frame, decision: Decision, sections_s: dict[str, float]) -> None:
+    """Watch nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +169,13 @@ class ReferenceComparison:
         )
 
 
-def replay(episode: Episode, engine: Engine) -> ReplayReport:
+def replay(episode: Episode, engine: Engine, watch: Watch = watch_nothing) -> ReplayReport:
     """Run preprocessing and network over every frame of an episode.
 
     Args:
         episode: The recording.
         engine: Runs the network.
+        watch: Called with every row, its picture, the decision, and the seconds of the stages.
 
     Returns:
         Errors against the recorded label, stage times, and the predictions.
@@ -185,12 +199,14 @@ def replay(episode: Episode, engine: Engine) -> ReplayReport:
         frame = episode.frame(row)
         stages_s[row, 0] = time.perf_counter() - started_s
         decided = Tick(row, 0, 0, clock_ns)
-        prediction, _ = policy.decide(frame, decided.section)
+        decision = policy.decide(frame, decided.section)
+        prediction = decision.prediction
         stages_s[row, 1:] = [decided.sections_s[name] for name in STAGES[1:]]
         clipped[row] = Controls.from_prediction(prediction, outputs).clip().to_array(outputs)
         predictions[row] = prediction
         pixels_sum.update(repr(frame.pixels.shape).encode())
         pixels_sum.update(frame.pixels.tobytes())
+        watch(row, frame, decision, decided.sections_s)
     stages_ms = stages_s * 1e3
     return ReplayReport(
         episode=episode.path.name,
@@ -342,10 +358,39 @@ def replay_recording(settings: ReplaySettings, note: Note = ignore) -> tuple[Rep
     if episode.recovered:
         note(episode.recovered)
     with closing(open_engine(settings, episode.header.game, note)) as engine:
-        report = replay(episode, engine)
+        with _on_page(settings, episode, engine, note) as watch:
+            report = replay(episode, engine, watch)
         spec = engine.spec
     if settings.write_reference is not None:
         save_reference(settings.write_reference, report, spec)
     if settings.reference is None:
         return report, None
     return report, compare_with_reference(settings.reference, report, settings.tolerance)
+
+
+@contextmanager
+def _on_page(settings: ReplaySettings, episode: Episode, engine: Engine, note: Note) -> Iterator[Watch]:
+    """Give what shows the rows on a page, at the recording's own pace; shows nothing if no page is wanted."""
+    if not settings.has_page:
+        yield watch_nothing
+        return
+    header = episode.header
+    axes = [axis for axis in header.axes if axis in AXIS_NAMES]
+    labels, outputs = episode.labels(axes), engine.spec.output_names
+    profile, title = find_game(header.game).profile, f"recording {episode.path.stem}"
+    with page_of_drive(settings, settings, profile, policy_for(engine), header.rate_hz, None, note, title) as page:
+        assert page is not None
+        with page.of(TickStats(1.0 / header.rate_hz), header.seed) as observer:
+            first_ns = clock_ns()
+
+            def watch(row: int, frame: Frame, decision: Decision, sections_s: dict[str, float]) -> None:
+                due_ns = first_ns + int(episode.captured_ns[row] - episode.captured_ns[0])
+                time.sleep(max(0, due_ns - clock_ns()) / 1e9)
+                label = Controls.from_prediction(labels[row], axes)
+                took_s, by_hand = sum(sections_s.values()), bool(episode.intervention[row])
+                said = decision.observation, decision.prediction
+                observer.on_tick(
+                    DrivenTick(row, frame, *said, label, took_s, sections_s, due_ns, by_hand, None, outputs)
+                )
+
+            yield watch

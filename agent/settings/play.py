@@ -3,12 +3,13 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.settings.base import Settings, option
+from agent.settings.base import option
 from agent.settings.checks import at_least_one, path, positive, track_seed
+from agent.settings.shared import PageSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlaySettings(Settings):
+class PlaySettings(PageSettings):
     """Which tracks, in what window."""
 
     game: str = field(default="carracing", metadata=option("what to play", choices=("carracing",), positional=True))

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from agent.settings.base import option
 from agent.settings.checks import not_negative, path
-from agent.settings.shared import EngineSettings
+from agent.settings.shared import EngineSettings, PageSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplaySettings(EngineSettings):
+class ReplaySettings(EngineSettings, PageSettings):
     """Which recording, and what to compare the predictions with."""
 
     episode: Path = field(

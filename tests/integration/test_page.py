@@ -19,6 +19,7 @@ import pytest
 from aiohttp import ClientError, ClientSession, WSMsgType
 
 from agent.contract.controls import Controls
+from agent.contract.episodes.reading import Episode
 from agent.contract.observation import Frame
 from agent.observers.base import DrivenTick
 from agent.page.feed import Address, Page, page_of_folder
@@ -192,6 +193,67 @@ def test_a_drive_s_page_listens_on_the_loopback_address_alone_and_shows_what_the
     assert sum(row["kind"] == 2 for row in shown) == sum(lap["blind_ticks"] for lap in report["laps"])
     for row in (each for each in shown if each["kind"] == 0):
         assert (row["raw_throttle"], row["sent_steering"]) == (pytest.approx(0.1), 0)
+
+
+def rows_shown_by(command: list[str], **environment: str) -> tuple[list[dict[str, Any]], str]:
+    """Run a command with a page until it ends; return the ticks that a viewer saw, by column, and what it printed."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "agent", *command],
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        url = next(line for line in process.stderr if line.startswith("the page: ")).removeprefix("the page: ").strip()
+        rows: list[Any] = []
+        asyncio.run(look(url, rows))
+        output, _ = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            process.kill()
+    assert process.returncode == 0
+    names = () if command[0] == "play" else ("steering", "throttle", "brake")
+    columns = Facts(*("", "", "", "", "", 1.0, names), ("steering", "throttle", "brake"), (1, 1, 3)).columns
+    return [dict(zip(columns, row, strict=True)) for row in rows], output
+
+
+def test_a_replay_shows_the_networks_opinion_beside_the_label() -> None:
+    recording = REPOSITORY / "tests" / "data" / "carracing-0031000.parquet"
+    shown, output = rows_shown_by(["replay", str(recording), "--engine", "constant", "--page", "--json"])
+    episode = Episode.open(recording)
+    assert json.loads(output)["frames"] == len(episode)
+    assert [row["kind"] for row in shown] == [0] * len(episode)
+    assert {round(row["raw_throttle"], 3) for row in shown} == {0.1}, "the network's"
+    assert [row["sent_steering"] for row in shown] == pytest.approx(episode.labels(["steering"])[:, 0], abs=1e-5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="SDL's window that nobody sees")
+def test_a_persons_game_is_shown_and_no_network_beside_it(tmp_path: Path) -> None:
+    report = tmp_path / "laps.jsonl"
+    script = tmp_path / "sitecustomize.py"  # a person who presses Escape after a second
+    script.write_text(
+        "import threading, time\n"
+        "def leave():\n"
+        "    import pygame\n"
+        "    while not pygame.display.get_init() or pygame.display.get_surface() is None: time.sleep(0.05)\n"
+        "    time.sleep(3)\n"
+        "    pygame.event.post(pygame.event.Event(pygame.QUIT))\n"
+        "import sys\n"
+        "if 'play' in sys.orig_argv:\n"
+        "    threading.Thread(target=leave, daemon=True).start()\n"
+    )
+    shown, _ = rows_shown_by(
+        ["play", "carracing", "--seed", "3", "--page", "--report", str(report)],
+        SDL_VIDEODRIVER="dummy",
+        PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
+    )
+    assert len(shown) > 20
+    assert {row["kind"] for row in shown} == {0}
+    assert {row["sent_throttle"] for row in shown} == {0.0}
+    assert not any(name.startswith("raw_") for name in shown[0])
 
 
 def test_the_page_of_a_training_shows_its_rounds_as_they_come(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -95,6 +95,31 @@ def test_frames_are_paired_with_the_controls_of_their_moment(tmp_path: Path) -> 
     assert episode.controls[:, 0] == pytest.approx(np.sin(episode.captured_ns / S), abs=0.001)
     assert np.array_equal(np.diff(episode.tick), np.ones(49))
     assert (episode.header.driver, episode.intervention.any()) == ("human", False)
+
+
+class FakePage:
+    """Keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.driven: list[tuple[int, Controls]] = []
+        self.reasons: list[str] = []
+
+    def drove(self, frame: Frame, controls: Controls) -> None:
+        self.driven.append((frame.index, controls))
+
+    def saw_nothing(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+
+def test_a_page_is_shown_each_picture_with_what_the_person_did_and_each_tick_without_one(tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    page: Any = FakePage()
+    session.demonstration._page = page
+    session.run({20: "blind", 25: "-blind"}, 50)
+    (episode,) = session.episodes()
+    assert page.reasons == ["black"] * 5
+    assert len(page.driven) == len(episode) == 45
+    assert [controls.steering for _, controls in page.driven] == pytest.approx(episode.controls[:, 0], abs=1e-6)
 
 
 def test_a_moment_between_two_samples_lies_on_their_line() -> None:

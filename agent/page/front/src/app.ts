@@ -86,7 +86,7 @@ class App {
     this.instruments = new Instruments(element("instruments"), facts);
     document.title = `${facts.title} – Hoodcam`;
     element("title").textContent = facts.title;
-    element("model").textContent = `${facts.model} on ${facts.engine}, ${facts.rate_hz} Hz`;
+    element("model").textContent = `${facts.model}${facts.engine && ` on ${facts.engine}`}, ${facts.rate_hz} Hz`;
     const [height, width, channels] = facts.observation_shape;
     const several = channels > 3 ? `, ${channels / 3} pictures, the newest on the right` : "";
     element("input-size").textContent = `${width} × ${height} px${several}`;

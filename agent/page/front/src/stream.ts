@@ -70,7 +70,7 @@ class Stream {
     this.instruments = new Instruments(element("instruments"), facts);
     element("title").textContent = facts.title;
     const age = facts.made_s ? `, ${ageOf(facts.made_s)}` : "";
-    element("model").textContent = `${facts.model}${age} · ${facts.engine} · ${facts.rate_hz} Hz`;
+    element("model").textContent = [`${facts.model}${age}`, facts.engine, `${facts.rate_hz} Hz`].filter(Boolean).join(" · ");
     const place = element("charts");
     place.replaceChildren();
     const curves = facts.axes.flatMap((axis) => controlCurves(axis));
