@@ -220,14 +220,19 @@ def rows_shown_by(command: list[str], **environment: str) -> tuple[list[dict[str
     return [dict(zip(columns, row, strict=True)) for row in rows], output
 
 
-def test_a_replay_shows_the_networks_opinion_beside_the_label() -> None:
+def test_a_replay_shows_the_networks_opinion_beside_the_label_at_the_recordings_own_pace() -> None:
     recording = REPOSITORY / "tests" / "data" / "carracing-0031000.parquet"
+    started_s = time.monotonic()
     shown, output = rows_shown_by(["replay", str(recording), "--engine", "constant", "--page", "--json"])
+    took_s = time.monotonic() - started_s
     episode = Episode.open(recording)
     assert json.loads(output)["frames"] == len(episode)
     assert [row["kind"] for row in shown] == [0] * len(episode)
     assert {round(row["raw_throttle"], 3) for row in shown} == {0.1}, "the network's"
     assert [row["sent_steering"] for row in shown] == pytest.approx(episode.labels(["steering"])[:, 0], abs=1e-5)
+    times_s = [row["started_s"] - shown[0]["started_s"] for row in shown]
+    assert times_s == pytest.approx((episode.captured_ns - episode.captured_ns[0]) / 1e9, abs=1e-3)
+    assert took_s > episode.duration_s
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="SDL's window that nobody sees")
