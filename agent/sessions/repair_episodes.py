@@ -83,7 +83,7 @@ def find_episodes(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += [each for each in sorted(path.rglob("*")) if _is_ours(each) and not each.name.startswith(".")]
+            found += [each for each in sorted(path.rglob("*")) if _is_ours(each) and not _is_hidden(each, path)]
         elif not path.exists():
             raise EpisodeError(f"{path} does not exist, expected an episode or a folder of them. Check the path.")
         elif not _is_ours(path):
@@ -98,6 +98,11 @@ def find_episodes(paths: Iterable[Path]) -> list[Path]:
 
 def _is_ours(path: Path) -> bool:
     return is_sealed(path) or is_recording(path)
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    """Return whether a file, or a folder on the way to it, is hidden, such as the one for what was deleted."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def examine(path: Path, thorough: bool, advance: Callable[[int], None] = lambda rows: None) -> Examination:

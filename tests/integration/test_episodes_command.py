@@ -512,3 +512,9 @@ def test_hidden_files_are_nobodys_episodes(tmp_path: Path) -> None:
     (tmp_path / "._1.parquet").write_bytes(b"what macOS leaves on a foreign disk")
     assert main(["episodes", "repair", str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["._1.parquet", "1.parquet"]
+
+
+def test_what_was_deleted_on_the_shelf_is_not_looked_at(tmp_path: Path) -> None:
+    kept, gone = record(tmp_path / ".day" / "kept.parquet"), record(tmp_path / ".day" / ".deleted" / "gone.parquet")
+    assert find_episodes([tmp_path / ".day"]) == [kept]
+    assert find_episodes([gone]) == [gone], "it was named"
