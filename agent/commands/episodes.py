@@ -1,4 +1,4 @@
-"""``episodes``: lists recordings, checks them and repairs them."""
+"""``episodes``: lists recordings, checks them, repairs them, and takes out what is marked as bad."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,9 @@ from agent.contract.untrusted import printable
 from agent.settings.episodes import EpisodesSettings
 
 if TYPE_CHECKING:
-    from agent.sessions.repair_episodes import Examination
+    from agent.sessions.repair_episodes import Examination, Repair
+
+    ChangeAll = Callable[[EpisodesSettings, Callable[[int], None]], list[Repair]]
 
 _COLOURS = {
     "sound": "green",
@@ -38,16 +40,32 @@ def _verify(settings: EpisodesSettings, invocation: Invocation) -> int:
 def _repair(settings: EpisodesSettings, invocation: Invocation) -> int:
     from agent.sessions.repair_episodes import repair_all
 
+    return _change(settings, invocation, repair_all, "repairs")
+
+
+def _apply(settings: EpisodesSettings, invocation: Invocation) -> int:
+    from agent.sessions.apply_edits import apply_all
+
+    return _change(settings, invocation, apply_all, "edits")
+
+
+def _drop(settings: EpisodesSettings, invocation: Invocation) -> int:
+    from agent.sessions.apply_edits import drop_all
+
+    return _change(settings, invocation, drop_all, "edits")
+
+
+def _change(settings: EpisodesSettings, invocation: Invocation, change_all: "ChangeAll", what: str) -> int:
     with _counted() as progress:
-        repairs = repair_all(settings, progress)
-    done = [each for each in repairs if each.deed]
+        changes = change_all(settings, progress)
+    done = [each for each in changes if each.deed]
     if invocation.json:
-        say_json({"files": len(repairs), "repairs": [{**asdict(each), "path": str(each.path)} for each in done]})
+        say_json({"files": len(changes), what: [{**asdict(each), "path": str(each.path)} for each in done]})
     else:
         for each in done:
             say(f"{each.path}: {each.deed}")
-        say(f"{len(repairs)} files, {len(repairs) - len(done)} of them as they should be")
-    return EXIT_ERROR if any(each.failed for each in repairs) else EXIT_DONE
+        say(f"{len(changes)} files, {len(changes) - len(done)} of them as they should be")
+    return EXIT_ERROR if any(each.failed for each in changes) else EXIT_DONE
 
 
 def _examine(settings: EpisodesSettings, thorough: bool) -> "list[Examination]":
@@ -148,6 +166,32 @@ COMMAND = Command(
                     "exit code: 0 if all is in order afterwards, 1 if something could not be repaired."
                 ),
                 example="python -m agent episodes repair episodes",
+                json=JSON,
+            ),
+        ),
+        Entry(
+            "apply",
+            "take out the rows that were marked as bad on the page",
+            Command(
+                settings=EpisodesSettings,
+                run=_apply,
+                notes=(
+                    "Training leaves these rows out in any case. The whole recording and its marks move into the\n"
+                    "folder .deleted beside it; nothing is lost.\n"
+                    "exit code: 0 if all is in order afterwards, 1 if some marks could not be applied."
+                ),
+                example="python -m agent episodes apply episodes",
+                json=JSON,
+            ),
+        ),
+        Entry(
+            "drop",
+            "forget what was marked as bad on the page",
+            Command(
+                settings=EpisodesSettings,
+                run=_drop,
+                notes="The recordings stay as they are; training uses all of their rows again.",
+                example="python -m agent episodes drop episodes",
                 json=JSON,
             ),
         ),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from agent.contract.controls import Controls
 from agent.contract.durable import sync_folder
 from agent.contract.episodes.columns import is_sealed
-from agent.contract.episodes.edits import edits_path, read_edits, write_edits
+from agent.contract.episodes.edits import DELETED, edits_path, read_edits, write_edits
 from agent.contract.episodes.reading import Episode
 from agent.contract.errors import AgentError, EpisodeError
 from agent.page.live import encode
@@ -22,8 +22,6 @@ from agent.policies.base import Policy, untimed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DELETED = ".deleted"
-"""Folder beside an episode that deleted ones are moved to."""
 _MOST_EPISODES = 5000
 _DEPTH = 3  # folders below the one that is shown
 _BINS = 21

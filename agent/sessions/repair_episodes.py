@@ -339,7 +339,7 @@ def examine_all(
     Raises:
         EpisodeError: If a path does not exist, or is a file of another kind.
     """
-    return _each(settings, lambda path: examine(path, thorough), progress)
+    return do_each(settings, lambda path: examine(path, thorough), progress)
 
 
 def repair_all(settings: EpisodesSettings, progress: Callable[[int], None] = lambda files: None) -> list[Repair]:
@@ -348,10 +348,15 @@ def repair_all(settings: EpisodesSettings, progress: Callable[[int], None] = lam
     Raises:
         EpisodeError: If a path does not exist, or is a file of another kind.
     """
-    return _each(settings, repair, progress)
+    return do_each(settings, repair, progress)
 
 
-def _each(settings: EpisodesSettings, do: Callable[[Path], _Done], progress: Callable[[int], None]) -> list[_Done]:
+def do_each(settings: EpisodesSettings, do: Callable[[Path], _Done], progress: Callable[[int], None]) -> list[_Done]:
+    """Do something with every file that the settings name; after each, ``progress`` gets the number of all files.
+
+    Raises:
+        EpisodeError: If a path does not exist, or is a file of another kind.
+    """
     paths = find_episodes(settings.paths)
     done = []
     for path in paths:

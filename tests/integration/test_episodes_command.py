@@ -18,6 +18,7 @@ import pytest
 from agent.cli import main
 from agent.contract.controls import Controls
 from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.edits import edits_path, read_edits, write_edits
 from agent.contract.episodes.reading import Episode
 from agent.contract.episodes.sealing import recover
 from agent.contract.episodes.writing import EpisodeWriter, encode_row
@@ -72,7 +73,8 @@ def assert_holds(path: Path, indices: list[int]) -> None:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, dict[str, Any]]:
@@ -518,3 +520,80 @@ def test_what_was_deleted_on_the_shelf_is_not_looked_at(tmp_path: Path) -> None:
     kept, gone = record(tmp_path / ".day" / "kept.parquet"), record(tmp_path / ".day" / ".deleted" / "gone.parquet")
     assert find_episodes([tmp_path / ".day"]) == [kept]
     assert find_episodes([gone]) == [gone], "it was named"
+
+
+def test_applied_edits_take_the_bad_rows_out_and_the_whole_episode_is_kept(tmp_path: Path) -> None:
+    path, other = record(tmp_path / "a.parquet"), record(tmp_path / "b.parquet")
+    write_edits(path, [(3, 12), (22, 22)], 23)
+    before = contents(tmp_path)
+    assert main(["episodes", "apply", str(tmp_path)]) == 0
+    assert_holds(path, [0, 1, 2, *range(13, 22)])
+    assert Episode.open(path).header == Episode.open(other).header
+    after = contents(tmp_path)
+    assert after.keys() == {"a.parquet", "b.parquet", ".deleted/a.parquet", ".deleted/a.edits.json"}
+    for name in ("a.parquet", "a.edits.json"):
+        assert after[f".deleted/{name}"] == before[name]
+    assert after["b.parquet"] == before["b.parquet"]
+    assert main(["episodes", "apply", str(tmp_path)]) == 0
+    assert contents(tmp_path) == after
+    assert main(["episodes", "verify", str(tmp_path)]) == 0
+
+
+def test_dropped_edits_are_gone_and_the_episode_stays(tmp_path: Path) -> None:
+    path = record(tmp_path / "a.parquet")
+    before = contents(tmp_path)
+    write_edits(path, [(3, 12)], 23)
+    assert main(["episodes", "drop", str(tmp_path)]) == 0
+    assert contents(tmp_path) == before
+    edits_path(path).write_text("[")
+    assert main(["episodes", "drop", str(tmp_path)]) == 0
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("why", ["all rows are bad", "one was deleted before", "the list is damaged"])
+def test_edits_that_cannot_be_applied_change_nothing(tmp_path: Path, why: str) -> None:
+    path = record(tmp_path / "a.parquet")
+    write_edits(path, [(0, 22 if why == "all rows are bad" else 3)], 23)
+    if why == "one was deleted before":
+        record(tmp_path / ".deleted" / "a.parquet", 5)
+    if why == "the list is damaged":
+        edits_path(path).write_text("[")
+    before = contents(tmp_path)
+    assert main(["episodes", "apply", str(tmp_path)]) == 1
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("step", ["cut", "_copy", "os.rename", "os.replace"])
+def test_wherever_applying_is_interrupted_the_whole_episode_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    path = record(tmp_path / "a.parquet")
+    write_edits(path, [(3, 12)], 23)
+
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left", str(path))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(f"agent.sessions.apply_edits.{step}", fail)
+        assert main(["episodes", "apply", str(path)]) == 1
+    assert_holds(path, list(range(23)))
+    assert read_edits(path, 23) == ((3, 12),)
+    assert not any(name.startswith(".a") for name in contents(tmp_path))
+    assert main(["episodes", "apply", str(path)]) == 0
+    assert_holds(path, [0, 1, 2, *range(13, 23)])
+    assert_holds(tmp_path / ".deleted" / "a.parquet", list(range(23)))
+
+
+def test_where_a_disk_has_no_second_names_the_whole_episode_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = record(tmp_path / "a.parquet")
+    write_edits(path, [(3, 12)], 23)
+
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.EPERM, "no second names")
+
+    monkeypatch.setattr("os.link", refuse)
+    assert main(["episodes", "apply", str(path)]) == 0
+    assert_holds(tmp_path / ".deleted" / "a.parquet", list(range(23)))
+    assert len(Episode.open(path)) == 13

@@ -14,7 +14,7 @@ from aiohttp import ClientSession
 
 from agent.contract.controls import Controls
 from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
-from agent.contract.episodes.edits import edits_path, read_edits
+from agent.contract.episodes.edits import DELETED, edits_path, read_edits
 from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import AgentError, EpisodeError, TrainingError
 from agent.contract.observation import Frame
@@ -23,7 +23,7 @@ from agent.engines.constant import ConstantEngine
 from agent.page.feed import Address
 from agent.page.folder import serve_folder
 from agent.page.runs import SHOWN_SETTINGS, Runs
-from agent.page.shelf import DELETED, Opinion, Shelf, form_opinion
+from agent.page.shelf import Opinion, Shelf, form_opinion
 from agent.policies.base import Policy
 from agent.policies.network import NetworkPolicy
 from training.fitting.config import FitConfig

@@ -19,6 +19,8 @@ from agent.contract.errors import EpisodeError
 from agent.contract.untrusted import read_plain_file
 
 EDITS_SUFFIX = ".edits.json"
+DELETED = ".deleted"
+"""Folder beside an episode for what was deleted, and for whole episodes whose bad rows were taken out."""
 _FORMAT = "hoodcam-edits/1"
 _MOST_BYTES = 1_000_000
 _MOST_SPANS = 10_000

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -88,6 +90,34 @@ def salvage(damaged: Path, sealed: Path) -> tuple[int, int]:
     kept = sum(file.metadata.row_group(index).num_rows for index in whole)
     _write_sealed(sealed, schema, batches(), f"{damaged.name} is left as it is")
     return kept, rows - kept
+
+
+def cut(whole: Path, sealed: Path, good: npt.NDArray[np.bool_]) -> None:
+    """Write some rows of a sealed episode, as they are, as a new episode.
+
+    Args:
+        whole: A sealed episode.
+        sealed: The file to write; must not exist.
+        good: Which rows: bool, shape (rows,), at least one of them true.
+
+    Raises:
+        EpisodeError: If it is damaged, or the new episode cannot be written.
+    """
+    check_readable(whole)
+    try:
+        file = open_parquet(whole)
+    except READ_ERRORS as exc:
+        raise damaged_episode(whole, f"reading it as Parquet failed: {one_line(exc)}") from exc
+
+    def batches() -> Iterator[Any]:
+        start = 0
+        for index in range(file.num_row_groups):
+            table = file.read_row_group(index, use_threads=False)
+            chosen = table.filter(pa.array(good[start : start + table.num_rows]))
+            start += table.num_rows
+            yield from (each for each in chosen.combine_chunks().to_batches() if each.num_rows)
+
+    _write_sealed(sealed, file.schema_arrow, batches(), f"{whole.name} is left as it is")
 
 
 def _is_whole(path: Path, file: Any, index: int) -> bool:
