@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -142,8 +143,11 @@ def test_a_recording_of_nothing_is_set_aside(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_kill_between_sealing_and_tidying_up_leaves_one_episode(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Both are one recording, which began at one moment; a file's header has its second.
+    began = time.gmtime()
+    monkeypatch.setattr("agent.contract.episodes.columns.time.gmtime", lambda: began)
     kill(tmp_path / "a.parquet")
     record(tmp_path / "whole" / "a.parquet", 20)
     shutil.move(tmp_path / "whole" / "a.parquet", tmp_path / "a.parquet")
