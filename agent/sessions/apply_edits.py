@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.contract.durable import sync_folder
+from agent.contract.durable import replacing, sync_folder
 from agent.contract.episodes.columns import is_sealed
 from agent.contract.episodes.edits import DELETED, edits_path, good_rows, read_edits, write_edits
 from agent.contract.episodes.reading import Episode
@@ -106,9 +106,8 @@ def _copy(path: Path, target: Path) -> None:
     try:
         os.link(path, target)
     except OSError:
-        partial = target.with_name(f".{target.name}")
-        shutil.copy2(path, partial)
-        os.replace(partial, target)
+        with replacing(target) as partial:
+            shutil.copy2(path, partial)
 
 
 def _drop(path: Path) -> str:
