@@ -123,18 +123,18 @@ def preprocess_episodes(
     return caches
 
 
-def _make_caches(missing: Sequence[tuple[Path, Path]], spec: ModelSpec, workers: int) -> Iterator[Path]:
-    """Yield each cache as it is made, in processes if there is enough to do."""
+def _make_caches(missing: Sequence[tuple[Path, Path]], spec: ModelSpec, workers: int) -> Iterator[None]:
+    """Make the caches, in processes if there is enough to do; yield after each."""
     if sum(path.stat().st_size for path, _ in missing) < WORTH_PROCESSES_BYTES:
         for path, cache in missing:
             _preprocess_episode(path, spec, cache)
-            yield cache
+            yield
         return
     with worker_pool(workers, "a smaller --width and --height, shorter episodes,") as pool:
-        futures = {pool.submit(_preprocess_episode, path, spec, cache): cache for path, cache in missing}
+        futures = [pool.submit(_preprocess_episode, path, spec, cache) for path, cache in missing]
         for future in as_completed(futures):
             future.result()
-            yield futures[future]
+            yield
 
 
 def load_samples(caches: Sequence[Path], spec: ModelSpec, rows: Sequence[Rows] | None = None) -> Samples:
