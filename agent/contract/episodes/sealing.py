@@ -70,16 +70,9 @@ def salvage(damaged: Path, sealed: Path) -> tuple[int, int]:
     Raises:
         EpisodeError: If nothing can be read, or the new episode cannot be written.
     """
-    check_readable(damaged)
-    try:
-        file = open_parquet(damaged)
-        schema = file.schema_arrow
-        parse_metadata(damaged, schema)
-        groups = file.num_row_groups
-        rows = int(file.metadata.num_rows)
-    except READ_ERRORS as exc:
-        raise damaged_episode(damaged, f"reading it as Parquet failed: {one_line(exc)}") from exc
-    whole = [index for index in range(groups) if _is_whole(damaged, file, index)]
+    file = _open_sealed(damaged)
+    rows = int(file.metadata.num_rows)
+    whole = [index for index in range(file.num_row_groups) if _is_whole(damaged, file, index)]
     if not whole:
         raise damaged_episode(damaged, "no part of it can be read")
 
@@ -88,7 +81,7 @@ def salvage(damaged: Path, sealed: Path) -> tuple[int, int]:
             yield from file.read_row_group(index, use_threads=False).combine_chunks().to_batches()
 
     kept = sum(file.metadata.row_group(index).num_rows for index in whole)
-    _write_sealed(sealed, schema, batches(), f"{damaged.name} is left as it is")
+    _write_sealed(sealed, file.schema_arrow, batches(), f"{damaged.name} is left as it is")
     return kept, rows - kept
 
 
@@ -103,11 +96,7 @@ def cut(whole: Path, sealed: Path, good: npt.NDArray[np.bool_]) -> None:
     Raises:
         EpisodeError: If it is damaged, or the new episode cannot be written.
     """
-    check_readable(whole)
-    try:
-        file = open_parquet(whole)
-    except READ_ERRORS as exc:
-        raise damaged_episode(whole, f"reading it as Parquet failed: {one_line(exc)}") from exc
+    file = _open_sealed(whole)
 
     def batches() -> Iterator[Any]:
         start = 0
@@ -118,6 +107,17 @@ def cut(whole: Path, sealed: Path, good: npt.NDArray[np.bool_]) -> None:
             yield from (each for each in chosen.combine_chunks().to_batches() if each.num_rows)
 
     _write_sealed(sealed, file.schema_arrow, batches(), f"{whole.name} is left as it is")
+
+
+def _open_sealed(path: Path) -> Any:
+    """Open a sealed episode's file; what is in its row groups may still be damaged."""
+    check_readable(path)
+    try:
+        file = open_parquet(path)
+        parse_metadata(path, file.schema_arrow)
+    except READ_ERRORS as exc:
+        raise damaged_episode(path, f"reading it as Parquet failed: {one_line(exc)}") from exc
+    return file
 
 
 def _is_whole(path: Path, file: Any, index: int) -> bool:
