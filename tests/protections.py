@@ -311,8 +311,8 @@ PROTECTIONS = (
     Protection(
         "damage costs its half second alone",
         "salvage",
-        "whole = [index for index in range(groups) if _is_whole(damaged, file, index)]",
-        "whole = list(range(groups)) if all(_is_whole(damaged, file, index) for index in range(groups)) else []",
+        "whole = [index for index in range(file.num_row_groups) if _is_whole(damaged, file, index)]",
+        "whole = list(range(rows)) if all(_is_whole(damaged, file, i) for i in range(file.num_row_groups)) else []",
         "tests/integration/test_episodes_command.py -k costs_the_half_second",
     ),
     Protection(

@@ -67,6 +67,23 @@ def test_a_part_that_fails_again_and_again_is_an_error_in_its_own_words() -> Non
     assert keeper.restarts == 2
 
 
+def work_and_end(link: "Connection[Any, Any]") -> None:
+    """Work, and say at once why that was the end of it."""
+    link.send(1)
+    link.send("no space left on the device")
+
+
+def test_what_a_part_did_counts_though_its_end_is_found_in_the_same_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.live.keeper._FAILURES", 1)
+    keeper = Keeper("worker", work_and_end, (), lambda line: None)
+    try:
+        keeper._child.process.join(TIMEOUT_S)  # so that all it said is there
+        assert keeper.hear() == [1]
+        assert keeper.restarts == 1
+    finally:
+        keeper.end()
+
+
 def work_once(link: "Connection[Any, Any]", folder: str) -> None:
     """Work the first time, and find the disk full ever after."""
     place = Path(folder) / "worked"

@@ -18,6 +18,8 @@ _log = logging.getLogger(__name__)
 _SOON_S = 5.0
 _FAILURES = 3
 """Failures in a row, none of which was later than some seconds after the start or did anything before."""
+_LAST_STEPS_S = 1.0
+"""How long a part whose end of the pipe is closed may take to end, so that its own exit code is told."""
 _REST_S = 30.0
 """How long a part that worked before and fails again and again is left alone, as on a full disk."""
 
@@ -103,13 +105,9 @@ class Keeper:
                     self._problem = word
                 else:
                     heard.append(word)
+                    self._count_as_working()  # at once: its end may be found before this loop is left
         except (EOFError, OSError):
             self._revive(self._problem)
-        if heard:
-            self._failures, self._has_worked = 0, True
-            if self._ended_s is not None:
-                self.back_s, self._ended_s = time.monotonic() - self._ended_s, None
-                self._note(f"the {self._name} is back after {self.back_s:.1f} s")
         return heard
 
     @property
@@ -136,8 +134,14 @@ class Keeper:
         """End it, and do not start it again."""
         self._child.end(patience_s)
 
+    def _count_as_working(self) -> None:
+        self._failures, self._has_worked = 0, True
+        if self._ended_s is not None:
+            self.back_s, self._ended_s = time.monotonic() - self._ended_s, None
+            self._note(f"the {self._name} is back after {self.back_s:.1f} s")
+
     def _revive(self, problem: str) -> None:
-        self._child.end()
+        self._child.end(_LAST_STEPS_S)
         code = self._child.process.exitcode
         ended_soon = time.monotonic() - self._started_s < _SOON_S
         self._failures += bool(problem) or ended_soon
