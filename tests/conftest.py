@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Generator
 from typing import Any
 
@@ -68,6 +69,19 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped: {report.longrepr}"
     return report
+
+
+SLOW_TO_IMPORT = ("tensorflow", "keras", "jax", "torch", "ray", "matplotlib")
+"""What no test file may import at its top: every run would wait for it. Use ``tests.deferred`` or a fixture."""
+
+
+def pytest_collection_finish() -> None:
+    imported = [name for name in SLOW_TO_IMPORT if name in sys.modules]
+    if imported:
+        raise pytest.UsageError(
+            f"collecting the tests imported {', '.join(imported)}: expected only a test or a fixture to import it. "
+            "Name it by Deferred (tests/deferred.py) at the top of the file."
+        )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

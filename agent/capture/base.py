@@ -1,4 +1,7 @@
-"""The interface between the loop and whatever delivers frames."""
+"""The interface between the loop and whatever delivers frames.
+
+To add a grabber, write a module beside ``mss.py``, and add its name to ``registry.py``.
+"""
 
 from types import TracebackType
 from typing import Protocol, Self

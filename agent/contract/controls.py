@@ -3,7 +3,8 @@
 :class:`Controls` is the table. Each field is an axis and states its range, its neutral value and its relation to the
 other axes. Everything else is derived from it: clipping, arbitration, the guard's messages, the shared memory of a
 real-time game, an episode's columns, the bars in films, the status line, the training's labels, and the signs that a
-mirrored picture changes. To add an axis, add a field at the end. Nothing else has to change.
+mirrored picture changes. To add an axis, add a field at the end. No other code
+has to change; the profile of a game says what moves it there.
 
 A network need not have an output for every axis, and one output may drive two axes: see :data:`SIGNED_OUTPUTS`.
 """

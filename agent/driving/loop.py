@@ -24,11 +24,11 @@ from agent.system.priority import prompt_wakeups
 _log = logging.getLogger(__name__)
 
 STALE_S = 0.2
-"""The oldest picture whose controls are still sent. It is about a person's reaction time, and several times as long as
-a pass takes on a machine that is fast enough to drive."""
+"""How old a picture may be for the controls decided from it to be sent. It is about a person's reaction time, and
+several times as long as a pass takes on a machine that is fast enough to drive."""
 
 LONGEST_STALE_S = 1.0
-"""The upper limit for slow loops: one period of the slowest loop."""
+"""That limit at its highest, for slow loops: one period at one decision a second, the lowest rate allowed."""
 
 _STALE_PERIODS = 2.0  # below 10 decisions a second, the picture of a timely decision may be older than STALE_S
 
@@ -174,8 +174,8 @@ class _Driver:
             age_s = tick.age_s(frame.captured_ns)
             if age_s > self._limit_s:
                 self._summary.come_too_late(age_s, self._limit_s)
-                # After late ticks in a row, the car may stand because nobody drives it. A single late tick does not
-                # hide that it is stuck.
+                # After several late ticks in a row, the car may stand because nothing drove it: that time does not
+                # count as stuck. A single late tick is too short to matter.
                 if self._stuck is not None and self._summary.late_in_a_row > 1:
                     self._stuck.look_away()
                 controls, is_by_hand = self._send_neutral()

@@ -1,6 +1,7 @@
 """A person takes the wheel while the agent drives, and gives it back.
 
-The game's profile says which key that is: ``takeover`` in its ``[hotkeys]``.
+The game's profile says which key that is: ``takeover`` in its ``[hotkeys]``. The default is in ``HotkeyMap``
+(``agent.contract.profile``).
 """
 
 import logging

@@ -1,4 +1,7 @@
-"""The interface between the loop and whatever runs the network."""
+"""The interface between the loop and whatever runs the network.
+
+To add an engine, write a module beside ``openvino.py``, and add its entry to ``registry.py``.
+"""
 
 from typing import Protocol
 

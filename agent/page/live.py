@@ -1,6 +1,7 @@
 """The page's process during a drive: reads the shared memory, and makes pictures of it only while somebody looks.
 
-What a drive writes into that memory is in ``agent.page.records``.
+What a drive writes into that memory is in ``agent.page.records``. What the browser shows of it is in
+``agent/page/front/src``.
 """
 
 import functools

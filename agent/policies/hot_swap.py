@@ -4,15 +4,15 @@
 
     any thread                    a thread of its own              the loop's thread
     load(make)  ------------->    make(), checked, warmed up
-                                  "ready"            ------------>  swapped in before the next decision, or at swap()
+                                  waits until due    ------------>  swapped in before the next decision, or at swap()
     swap(), back()  ----------------------------------------------> before the next decision
 
 Each decision comes from one network, never from half of each. The loop takes no lock between swaps. The previous
 network stays loaded: :meth:`HotSwapPolicy.back` brings it back.
 
 Loading still costs the drive something: it takes processor time, and parts of it hold Python's global lock. Compiling,
-the longest part, does not hold it. Reading the graph and the weights does: up to 0.9 s at a time for the full network
-on OpenVINO, on two cores that twenty processes waited for; 0.05 s without loading.
+the longest part, does not hold it. Reading the graph and the weights does. While twenty processes competed for two
+cores, it held the drive up for as much as 0.9 s at a time (full network, OpenVINO); without it, the worst was 0.05 s.
 """
 
 import logging
@@ -33,8 +33,8 @@ from agent.policies.base import Decision, Policy, Section, untimed
 _log = logging.getLogger(__name__)
 
 When = Literal["ready", "reset", "asked"]
-"""When a loaded network takes over: at once, as the next episode begins, or when :meth:`HotSwapPolicy.swap` is called.
-``swap`` also works on a network that waits for the next episode."""
+"""When a loaded network takes over. ``ready``: at once. ``reset``: when the next episode begins. ``asked``: when
+:meth:`HotSwapPolicy.swap` is called. ``swap`` also works on a network that waits for the next episode."""
 
 WARM_UP_DECISIONS = 3
 """Decisions of a new policy before it drives: the first compiles, the second allocates, the third has full speed."""
@@ -44,9 +44,9 @@ class HotSwapPolicy:
     """Drives with a policy that can be replaced while it drives.
 
     A new policy is made and checked in a separate thread. Opening a model folder verifies its checksums and, for int8,
-    the network's answer to a known picture. Then the new policy must make a finite decision on the newest picture of
-    the drive. Only then is it ready. If it cannot be made, or fails a check, it is closed, a warning is logged, and the
-    old policy keeps driving.
+    the network's answer to a known picture. Then the new policy must decide a few times on the newest picture of the
+    drive: with finite results, the same outputs, and within ``limit_s``. Only then is it ready. If it cannot be made,
+    or fails a check, it is closed, a warning is logged, and the old policy keeps driving.
 
     ``load``, ``swap`` and ``back`` may be called from any thread; only the loop calls ``decide`` and ``reset``.
 
@@ -80,17 +80,17 @@ class HotSwapPolicy:
 
     @property
     def name(self) -> str:
-        """That of the policy that drives."""
+        """The name of the policy that is driving now."""
         return self._current.name
 
     @property
     def driver(self) -> str:
-        """That of the policy that drives."""
+        """What the policy that is driving now calls itself in recordings; see :attr:`Policy.driver`."""
         return self._current.driver
 
     @property
     def spec(self) -> ModelSpec:
-        """That of the policy that drives."""
+        """The description of the policy that is driving now."""
         return self._current.spec
 
     @property

@@ -1,4 +1,7 @@
-"""A network that sees several pictures at once, and so sees motion."""
+"""A network that sees several pictures at once, and so sees motion.
+
+``training fit`` does not train on stacks yet: a sample holds one picture. ``docs/architecture.md`` says where to begin.
+"""
 
 from collections import deque
 

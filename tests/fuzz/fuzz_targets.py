@@ -165,7 +165,7 @@ def _picture() -> tuple[Parser, tuple[type[Exception], ...]]:
     import numpy as np
 
     from agent.contract.errors import FrameError
-    from agent.contract.picture import MAX_PIXELS, decode_picture
+    from agent.contract.picture_codec import MAX_PIXELS, decode_picture
 
     def parse(data: bytes, folder: Path) -> None:
         pixels = decode_picture(data)
@@ -260,7 +260,7 @@ TARGETS = {
     for target in (
         Target("spec", _spec, ("agent.contract", "json"), 4_000, 1.0, 100, "spec"),
         Target("profile", _profile, ("agent.games", "agent.contract", "tomllib"), 4_000, 2.0, 100, "profile"),
-        Target("picture", _picture, ("agent.contract.picture",), 4_000, 2.0, 500, "picture"),
+        Target("picture", _picture, ("agent.contract.picture_codec",), 4_000, 2.0, 500, "picture"),
         Target("graph", _graph, ("agent.engines",), 8_000, 1.0, 200, "graph"),
         Target("model-folder", _model_folder, _FOLDER_MODULES, 12_000, 1.0, 200, "model-folder"),
         Target("engine", _engine, _FOLDER_MODULES, 12_000, 10.0, 4_000, "model-folder"),

@@ -22,10 +22,11 @@ from agent.policies.base import untimed
 from agent.policies.stacked import policy_for
 from agent.sessions.evaluation import evaluate_policy
 from agent.system.pacing import TickStats
-from training.engines.keras_network import TensorFlowEngine
-from training.exporting.export import export_model
-from training.network.build import build_network
+from tests.deferred import Deferred
 
+TensorFlowEngine = Deferred("training.engines.keras_network:TensorFlowEngine")
+export_model = Deferred("training.exporting.export:export_model")
+build_network = Deferred("training.network.build:build_network")
 SPEC = ModelSpec("tiny", "pilotnet", "carracing", width_px=97, height_px=54, rate_hz=25.0, stack=Stack(4, 2))
 
 

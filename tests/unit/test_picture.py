@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from agent.contract.errors import FrameError
-from agent.contract.picture import MAX_PIXELS, decode_picture
+from agent.contract.picture_codec import MAX_PIXELS, decode_picture
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (6, 9, 3), np.uint8)
 
@@ -66,7 +66,7 @@ def test_a_bomb_takes_no_memory() -> None:
     probe = (
         "import resource, sys\n"
         "from agent.contract.errors import FrameError\n"
-        "from agent.contract.picture import decode_picture\n"
+        "from agent.contract.picture_codec import decode_picture\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try: decode_picture(sys.stdin.buffer.read())\n"
         "except FrameError: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from agent.contract.durable import replace_folder
 from agent.contract.errors import EngineError, WeightsError
 from agent.contract.observation import Frame, Observation
-from agent.contract.picture import decode_picture
+from agent.contract.picture_codec import decode_picture
 from agent.policies.base import Policy, untimed
 
 WEIGHTS = "weights"

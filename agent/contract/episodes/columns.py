@@ -1,6 +1,6 @@
 """The contents of an episode's file: its columns, its header, and the checks for foreign and damaged files.
 
-How a picture is compressed is in ``agent.contract.picture``.
+How a picture is compressed is in ``agent.contract.picture_codec``.
 """
 
 import io

@@ -37,7 +37,7 @@ WebP, lossless                          8.5 KB   35.2 ms      2.7 ms
 
 Flat game graphics compress well without prediction between pixels. Encoding shares two cores with the network, and
 training decodes every frame. The reader accepts PNG with any of these settings, and no other format: see
-:mod:`agent.contract.picture`.
+:mod:`agent.contract.picture_codec`.
 """
 
 import struct
@@ -73,7 +73,7 @@ from agent.contract.episodes.columns import (
 )
 from agent.contract.errors import EpisodeError, FrameError
 from agent.contract.observation import Frame
-from agent.contract.picture import decode_picture
+from agent.contract.picture_codec import decode_picture
 
 _PICTURES_AT_ONCE = 16
 _BYTES_AROUND_A_PICTURE = 1000  # room for its path and offsets; the file needs less

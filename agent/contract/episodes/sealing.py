@@ -28,7 +28,7 @@ from agent.contract.episodes.columns import (
 )
 from agent.contract.episodes.reading import Episode, RecordingFile, open_parquet, read_pictures
 from agent.contract.errors import EpisodeError, FrameError
-from agent.contract.picture import decode_picture
+from agent.contract.picture_codec import decode_picture
 
 
 def recover(path: Path) -> Episode:

@@ -1,4 +1,7 @@
-"""Recording an episode: rows go to the disk every half second."""
+"""Recording an episode: rows go to the disk every half second.
+
+How a picture is compressed is in ``agent.contract.picture_codec``.
+"""
 
 import math
 import os
@@ -26,7 +29,7 @@ from agent.contract.episodes.columns import (
 from agent.contract.episodes.sealing import seal_recording
 from agent.contract.errors import EpisodeError
 from agent.contract.locks import claim
-from agent.contract.picture import encode_picture
+from agent.contract.picture_codec import encode_picture
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # Arrow IPC: continuation marker, empty message
 # How much of a drive goes to the disk at once. A kill loses this much, and the rows that came during the last write.

@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.contract.errors import EngineError, FrameError, WeightsError
 from agent.contract.observation import Observation
-from agent.contract.picture import decode_picture
+from agent.contract.picture_codec import decode_picture
 from agent.contract.spec import (
     GRAPH_FILE,
     INT8_GRAPH_FILE,

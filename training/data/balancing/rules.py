@@ -30,7 +30,11 @@ class Unbalanced:
 
 
 class JointCells:
-    """``v1``: each set has one sample of every joint cell that has any (5 x 5 x 9 cells for the standard three)."""
+    """``v1``: balanced over all outputs at once.
+
+    The bins of all outputs make a grid of cells: 9 x 5 x 5 for steering, throttle and brake. Each set has one sample of
+    every cell that is not empty.
+    """
 
     name = "v1"
 
@@ -45,7 +49,7 @@ class JointCells:
 
 
 class OwnLabel:
-    """``v2``: each output balanced on its own; its feed carries its label only."""
+    """``v2``: each output has a feed of its own, balanced by that output's label; the other labels have weight 0."""
 
     name = "v2"
 

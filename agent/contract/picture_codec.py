@@ -1,4 +1,6 @@
-"""Compressed pictures: only plain PNG, and none that unpacks to more than a screen.
+"""How pictures are compressed, in episodes and in model folders: only as plain PNG.
+
+No picture may unpack to more than a screen.
 
 The bytes are checked before OpenCV gets them. Its PNG reader (5.0.0) trusts the length that a chunk states: one flipped
 byte there took 4.2 GB and 12 s. OpenCV's readers for other formats never see the bytes.
