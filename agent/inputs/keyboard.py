@@ -108,7 +108,7 @@ class Hotkeys(_Listening):
     """
 
     def __init__(self, actions: dict[str, Callable[[], None]], clock: Callable[[], int] = clock_ns) -> None:
-        self._actions = actions
+        self._actions = {name.lower(): action for name, action in actions.items()}
         self._clock = clock
         self._down: set[str] = set()
         self._released_ns: dict[str, int] = {}

@@ -47,6 +47,12 @@ def test_every_press_acts() -> None:
     assert len(desk.actions) == 3
 
 
+def test_a_key_may_be_named_in_capitals() -> None:
+    pressed: list[bool] = []
+    Hotkeys({"F8": lambda: pressed.append(True)}).press(F8)
+    assert pressed == [True]
+
+
 def test_other_keys_do_nothing() -> None:
     desk = Desk()
     desk.hotkeys.press(SimpleNamespace(char="a"))
