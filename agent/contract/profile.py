@@ -251,6 +251,7 @@ class HotkeyMap:
         pause: Pauses and resumes a recording.
         discard: Deletes the last five seconds.
         mark: Marks a moment.
+        keep: Keeps the last 30 s of a drive that has a page.
     """
 
     takeover: str = "f8"
@@ -258,6 +259,7 @@ class HotkeyMap:
     pause: str = "f10"
     discard: str = "f11"
     mark: str = "f12"
+    keep: str = "insert"  # no browser and few games use it; Alt+F4 or F5 would have other effects as well
 
     def __post_init__(self) -> None:
         """Refuse a key that has two commands.

@@ -211,7 +211,7 @@ def _returns(table: "_Table") -> ReturnMarks:
 
 def _hotkeys(table: "_Table") -> HotkeyMap:
     defaults = HotkeyMap()
-    names = ("takeover", "start", "pause", "discard", "mark")
+    names = ("takeover", "start", "pause", "discard", "mark", "keep")
     try:
         return HotkeyMap(*(table.line(name, getattr(defaults, name)) for name in names))
     except GameError as exc:

@@ -75,6 +75,7 @@ class Facts:
         folder: The model's folder; empty if there is none.
         keep: Folder for episodes that are kept on demand.
         made_s: When the weights were written, in seconds since 1970; 0 if unknown.
+        keep_key: The hotkey that keeps the last 30 s, by pynput's name; empty for none.
     """
 
     title: str
@@ -89,6 +90,7 @@ class Facts:
     folder: str = ""
     keep: str = "episodes"
     made_s: float = 0.0
+    keep_key: str = ""
 
     @property
     def columns(self) -> tuple[str, ...]:

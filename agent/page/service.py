@@ -1,20 +1,22 @@
 """The page's process: ends with the program that started it, and yields the processor to it."""
 
 import asyncio
+import json
 import math
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
 import cv2
 
 from agent.contract.errors import AgentError
+from agent.inputs.keyboard import Hotkeys
 from agent.page.feed import Address
 from agent.page.insight import Insight
 from agent.page.keeping import keep
@@ -46,7 +48,7 @@ def serve_drive(link: "Connection[Any, Any]", facts: Facts, name: str, address: 
 async def _serve_drive(link: "Connection[Any, Any]", memory: PageMemory, address: Address) -> None:
     live = Live(memory)
     insight = Insight(memory.facts, live.observation)
-    keeper = _Keeper(live)
+    keeper = _Keeper(live, lambda: server.wake())
 
     def hello() -> dict[str, Any]:
         facts = memory.facts.to_dict()
@@ -60,10 +62,13 @@ async def _serve_drive(link: "Connection[Any, Any]", memory: PageMemory, address
             viewer.say({"type": "kept", "text": text, "failed": failed})
 
     server = Server(address, live.board, hello, answer)
-    async with serving(server), alongside(insight.serve(lambda: server.viewers)):
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(serving(server))
+        await stack.enter_async_context(alongside(insight.serve(lambda: server.viewers)))
         gone = until_closed(link)
         with suppress(OSError):
             link.send(("ready", server.url))
+        await stack.enter_async_context(alongside(keeper.hear()))
         if address.browser:
             open_browser(server.url)
         while not gone.is_set():
@@ -77,12 +82,50 @@ async def _serve_drive(link: "Connection[Any, Any]", memory: PageMemory, address
 
 
 class _Keeper:
-    """Keeps the last 30 s, one at a time, and not the same ticks again and again: that would fill the disk."""
+    """Keeps the last 30 s, one at a time, and not the same ticks again and again: that would fill the disk.
 
-    def __init__(self, live: Live) -> None:
+    Args:
+        live: The drive.
+        wake: Called when there is something new to say to the viewers.
+    """
+
+    def __init__(self, live: Live, wake: Callable[[], None]) -> None:
         self._live = live
+        self._wake = wake
         self._is_busy = False
         self._next_s = -math.inf
+
+    async def hear(self) -> None:
+        """Keep them whenever the hotkey is pressed, until cancelled; the page says what became of it.
+
+        It is this process that hears the key: the drive has nothing to do with it.
+        """
+        if not (key := self._live.facts.keep_key):
+            return
+        loop, pressed = asyncio.get_running_loop(), asyncio.Event()
+
+        def press() -> None:  # in the keyboard's thread
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(pressed.set)
+
+        hotkeys = Hotkeys({key: press})
+        try:
+            await asyncio.to_thread(hotkeys.__enter__)
+        except Exception as exc:  # the page's button is still there
+            self._tell(kind="hotkey", key="", text=f"no hotkey for the last 30 s: {exc}")
+            return
+        self._tell(kind="hotkey", key=key)
+        try:
+            while await pressed.wait():
+                pressed.clear()
+                text, failed = await self.keep()
+                self._tell(kind="kept", text=text, failed=failed)
+        finally:
+            hotkeys.__exit__()
+
+    def _tell(self, **note: Any) -> None:
+        self._live.board.notes.add(json.dumps(note))
+        self._wake()
 
     async def keep(self) -> tuple[str, bool]:
         """Return what became of it, and whether it failed."""

@@ -177,7 +177,7 @@ def drive_live(
         running.wait_until_ready()
         rate_hz, inference_s = settle_rate(settings.rate, policy, note)
         page = stack.enter_context(
-            page_of_drive(settings, settings, game.profile, policy, rate_hz, settings.record, note)
+            page_of_drive(settings, settings, game.profile, policy, rate_hz, settings.record, note, by_key=True)
         )
 
         def observers_for(seed: int, stats: TickStats) -> list[TickObserver]:

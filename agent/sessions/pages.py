@@ -41,6 +41,7 @@ def page_of_drive(
     keep: Path | None,
     note: Note,
     title: str = "",
+    by_key: bool = False,
 ) -> "Iterator[Page | None]":
     """Serve the page of a drive while the block runs; gives None if none is wanted.
 
@@ -53,6 +54,7 @@ def page_of_drive(
         keep: Folder for episodes that the user keeps; None for ``episodes``.
         note: Called with the page's address.
         title: What is driven; empty for the game's title.
+        by_key: Whether the profile's hotkey keeps the last 30 s, as the page's button does; for a drive in real time.
 
     Raises:
         AgentError: If the page cannot be served.
@@ -77,6 +79,7 @@ def page_of_drive(
         folder="" if folder is None else str(folder),
         keep=_folder_for(keep),
         made_s=0.0 if folder is None else _written_s(folder / WEIGHTS_FILE),
+        keep_key=profile.hotkeys.keep if by_key else "",
     )
     with _served(settings, facts, note) as page:
         yield page
@@ -123,6 +126,7 @@ def page_of_person(
         axes=with_standard_axes(profile.axes),
         observation_shape=spec.observation_shape,
         keep=_folder_for(keep),
+        keep_key=profile.hotkeys.keep,
     )
     with _served(settings, facts, note) as page:
         yield PersonOnPage(page, spec)

@@ -3,11 +3,11 @@
 import logging
 import math
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.capture.screen import CaptureCounts, ScreenSource
 from agent.contract.controls import Controls
@@ -27,6 +27,9 @@ from agent.sessions.pages import page_of_drive
 from agent.settings.drive import DriveSettings
 from agent.system.pacing import Pacer, clock_ns
 from agent.system.process import peak_memory_mb
+
+if TYPE_CHECKING:
+    from agent.page.feed import Page
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +119,7 @@ def drive_window(
         make = open_with or (lambda profile: open_policy(settings, profile.model_name, note, profile.axes))
         policy = stack.enter_context(closing(make(profile)))
         rate_hz, inference_s = settle_rate(settings.rate, policy, note)
-        page = stack.enter_context(page_of_drive(settings, settings, profile, policy, rate_hz, settings.record, note))
+        page = stack.enter_context(_page(settings, profile, policy, rate_hz, note))
         pacer, first = Pacer(1.0 / rate_hz), FirstDecision()
         takeover, stuck = _takeover_and_stuck(controller, profile, pacer.period_s)
         summary = DriveSummary(pacer.stats)
@@ -144,6 +147,12 @@ def drive_window(
         files=tuple(path for path in files if path.exists()),
         health=describe_health(health),
     )
+
+
+def _page(
+    settings: DriveSettings, profile: GameProfile, policy: Policy, rate_hz: float, note: Note
+) -> AbstractContextManager["Page | None"]:
+    return page_of_drive(settings, settings, profile, policy, rate_hz, settings.record, note, by_key=True)
 
 
 def _swaps_of(policy: Policy) -> int:

@@ -114,7 +114,8 @@ class PageSettings(Settings):
     page: int | None = field(
         default=None,
         metadata=option(
-            "serve the page on this machine alone, at this port (default: 8870, or the next one that is free)",
+            "serve the page on this machine alone, at this port (default: 8870, or the next one that is free); while "
+            "somebody drives, Insert (or the profile's own key) keeps the last 30 s, and does nothing without a page",
             port,
             metavar="PORT",
             bare=0,

@@ -113,13 +113,17 @@ class Drive:
 
 
 @pytest.fixture
-def drive(model: Path, tmp_path: Path) -> Iterator[tuple[Drive, Page]]:
-    facts = Facts(
+def facts(model: Path, tmp_path: Path) -> Facts:
+    return Facts(
         *("A road", "carracing", "small", "openvino", "policy:small", RATE_HZ, AXES, AXES, (8, 12, 3)),
         folder=str(model),
         keep=str(tmp_path / "kept"),
         made_s=time.time() - 7300,
     )
+
+
+@pytest.fixture
+def drive(facts: Facts) -> Iterator[tuple[Drive, Page]]:
     with Page(facts, Address()) as page, Drive(page) as drive:
         yield drive, page
 
@@ -201,6 +205,22 @@ def test_convcam_and_evidence_come_live_and_for_a_tick_that_was_stepped_to(
     until(tab, lambda: stamp(tab, "evidence") == stamp(tab, "maps") == at)
     tab.keyboard.press("k")
     tab.locator("#said", has_text="kept").wait_for()
+    (episode,) = (tmp_path / "kept").glob("*.parquet")
+    assert len(Episode.open(episode)) > 10
+    assert episode.with_suffix(".mp4").stat().st_size > 0
+
+
+def test_a_hotkey_pressed_in_any_window_keeps_once_and_the_page_says_so(
+    server: str, facts: Facts, tab: Any, tmp_path: Path
+) -> None:
+    with Page(replace(facts, keep_key="insert"), Address()) as page, Drive(page):
+        tab.goto(page.url)
+        tab.locator("#hotkey", has_text="Insert, in any window").wait_for()
+        tab.wait_for_timeout(1000)  # something to keep
+        subprocess.run(["xdotool", "keydown", "Insert", "sleep", "1.2", "keyup", "Insert"], check=True)  # it repeats
+        tab.locator("#said", has_text="kept").wait_for()
+        tab.locator("#events li", has_text="and its film").wait_for()
+        assert tab.locator("#events li", has_text="moments ago").count() == 0
     (episode,) = (tmp_path / "kept").glob("*.parquet")
     assert len(Episode.open(episode)) > 10
     assert episode.with_suffix(".mp4").stat().st_size > 0

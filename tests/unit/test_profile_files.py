@@ -105,6 +105,14 @@ poor = -5.5
     assert load_profile(write(tmp_path, LEAST)).returns is None
 
 
+def test_every_hotkey_can_be_another_one_but_not_one_of_the_others(tmp_path: Path) -> None:
+    path = write(tmp_path, LEAST + '\n[hotkeys]\nkeep = "pause"\n')
+    assert load_profile(path).hotkeys.keep == "pause"
+    path = write(tmp_path, LEAST + '\n[hotkeys]\nkeep = "F12"\n')
+    with pytest.raises(GameError, match="'f12' gives two orders"):
+        load_profile(path)
+
+
 def test_a_further_axis_is_mapped_and_so_is_among_what_the_car_can_do(tmp_path: Path) -> None:
     assert load_profile(write(tmp_path, LEAST)).axes == ("steering", "throttle", "brake")
     text = LEAST + '[pad]\nhandbrake = "left_shoulder"\n[keys]\nhandbrake = "space"'

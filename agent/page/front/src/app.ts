@@ -61,6 +61,8 @@ class App {
         for (const note of message.notes) {
           this.events.note(note);
           if (note.kind === "end") this.setState("ended");
+          if (note.kind === "kept") this.say(String(note["text"]));
+          if (note.kind === "hotkey") this.nameHotkey(String(note["key"]));
         }
         break;
       case "layers":
@@ -83,6 +85,7 @@ class App {
     this.facts = facts;
     this.history = new History(facts);
     this.pausedAt = null;
+    this.nameHotkey("");
     this.instruments = new Instruments(element("instruments"), facts);
     document.title = `${facts.title} – Hoodcam`;
     element("title").textContent = facts.title;
@@ -93,6 +96,13 @@ class App {
     this.offer("output", facts.outputs.map((name): [string, string] => [name, name]));
     this.offer("layer", [["the last two", ""]]);
     this.makeCharts(facts);
+  }
+
+  /** Name the key that keeps the last 30 s from any window; none if keys cannot be heard. */
+  private nameHotkey(key: string): void {
+    const name = key && key[0]!.toUpperCase() + key.slice(1);
+    element("hotkey").textContent = name && ` · ${name}, in any window: the same`;
+    element("keep").setAttribute("aria-keyshortcuts", name ? `k ${name}` : "k");
   }
 
   private makeCharts(facts: Facts): void {
