@@ -37,7 +37,7 @@ def apply_all(settings: EpisodesSettings, progress: Progress = lambda files: Non
     """Apply the edits of every file that the settings name; ``progress`` gets the number of all files after each.
 
     Raises:
-        EpisodeError: If a path does not exist, or is a file of another kind.
+        EpisodeError: If a path does not exist, is a file of another kind, or is a folder that holds none.
     """
     return do_each(settings, apply_edits, progress)
 
@@ -46,7 +46,7 @@ def drop_all(settings: EpisodesSettings, progress: Progress = lambda files: None
     """Drop the edits of every file that the settings name; ``progress`` gets the number of all files after each.
 
     Raises:
-        EpisodeError: If a path does not exist, or is a file of another kind.
+        EpisodeError: If a path does not exist, is a file of another kind, or is a folder that holds none.
     """
     return do_each(settings, drop_edits, progress)
 

@@ -78,12 +78,12 @@ def find_episodes(paths: Iterable[Path]) -> list[Path]:
     """Return the episodes and recordings among some paths and in their folders, in order.
 
     Raises:
-        EpisodeError: If a path does not exist, or is a file of another kind.
+        EpisodeError: If a path does not exist, is a file of another kind, or is a folder that holds none.
     """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += [each for each in sorted(path.rglob("*")) if _is_ours(each) and not _is_hidden(each, path)]
+            found += _find_in(path)
         elif not path.exists():
             raise EpisodeError(f"{path} does not exist, expected an episode or a folder of them. Check the path.")
         elif not _is_ours(path):
@@ -94,6 +94,18 @@ def find_episodes(paths: Iterable[Path]) -> list[Path]:
         else:
             found.append(path)
     return list(dict.fromkeys(found))
+
+
+def _find_in(folder: Path) -> list[Path]:
+    visible = [each for each in sorted(folder.rglob("*")) if not _is_hidden(each, folder)]
+    found = [each for each in visible if _is_ours(each)]
+    # Nothing is left to repair where all that was there has been set aside.
+    if not found and not any(each.suffix == DAMAGED_SUFFIX for each in visible):
+        raise EpisodeError(
+            f"{folder} holds no episodes ({SEALED_SUFFIX}) and no recordings ({RECORDING_SUFFIX}), also not in its "
+            "folders. Check the path."
+        )
+    return found
 
 
 def _is_ours(path: Path) -> bool:
@@ -337,7 +349,7 @@ def examine_all(
     """Check every file that the settings name; after each, ``progress`` is called with the number of all files.
 
     Raises:
-        EpisodeError: If a path does not exist, or is a file of another kind.
+        EpisodeError: If a path does not exist, is a file of another kind, or is a folder that holds none.
     """
     return do_each(settings, lambda path: examine(path, thorough), progress)
 
@@ -346,7 +358,7 @@ def repair_all(settings: EpisodesSettings, progress: Callable[[int], None] = lam
     """Repair every file that the settings name; after each, ``progress`` is called with the number of all files.
 
     Raises:
-        EpisodeError: If a path does not exist, or is a file of another kind.
+        EpisodeError: If a path does not exist, is a file of another kind, or is a folder that holds none.
     """
     return do_each(settings, repair, progress)
 
@@ -355,7 +367,7 @@ def do_each(settings: EpisodesSettings, do: Callable[[Path], _Done], progress: C
     """Do something with every file that the settings name; after each, ``progress`` gets the number of all files.
 
     Raises:
-        EpisodeError: If a path does not exist, or is a file of another kind.
+        EpisodeError: If a path does not exist, is a file of another kind, or is a folder that holds none.
     """
     paths = find_episodes(settings.paths)
     done = []

@@ -296,6 +296,20 @@ def test_paths_that_are_none(name: str, message: str, tmp_path: Path, capsys: py
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("action", ["info", "verify", "repair", "apply", "drop"])
+def test_a_folder_without_episodes_is_told(action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was a table of nothing and success, also for a folder that was meant otherwise."""
+    (tmp_path / "a.txt").touch()
+    (tmp_path / ".b.parquet").touch()
+    assert main(["episodes", action, str(tmp_path)]) == 1
+    output = capsys.readouterr()
+    assert output.err == (
+        f"error: {tmp_path} holds no episodes (.parquet) and no recordings (.recording), also not in its folders. "
+        "Check the path.\n"
+    )
+    assert not output.out
+
+
 def test_rows_behind_damage_are_never_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     writer = EpisodeWriter(tmp_path / "a.parquet", HEADER)
     for index in range(23):
