@@ -10,24 +10,33 @@ from pathlib import Path
 
 import pytest
 
+from training.cli import main
+from training.fitting.config import FitSettings
+from training.fitting.folder import settle
+
 REPOSITORY = Path(__file__).parents[2]
-FIT = ("fit", "--data", "nowhere", "--out", "nowhere")
+EPISODE = "made-up.parquet"
+FIT = ("fit", "--data", EPISODE, "--out", "nowhere")
+WEIGHTS = str(REPOSITORY / "model_weights" / "carracing")
 
 
-def run_training(*command: str, blocked: tuple[str, ...] = (), **environment: str) -> str:
-    """Run a command of the trainer that must fail with one line; return that line."""
+def run_training(folder: Path, *command: str, blocked: tuple[str, ...] = (), **environment: str) -> str:
+    """Run a command of the trainer beside what looks like an episode; it must fail with one line, which is returned."""
+    (folder / EPISODE).touch()
     program = f"""
 import sys
 sys.modules |= dict.fromkeys({blocked!r})
 from training.cli import main
+from training.fitting.config import FitSettings
+from training.fitting.folder import settle
 sys.exit(main({list(command)!r}))
 """
     run = subprocess.run(
         [sys.executable, "-c", program],
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | environment,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(REPOSITORY)} | environment,
         capture_output=True,
         text=True,
-        cwd=REPOSITORY,
+        cwd=folder,
     )
     lines = run.stderr.splitlines()
     assert (run.returncode, len(lines)) == (1, 1), run.stderr
@@ -39,11 +48,13 @@ sys.exit(main({list(command)!r}))
     [
         (FIT, "keras"),
         (("speed",), "tensorflow"),
-        (("export", "--weights", "nowhere", "--out", "new"), "keras"),
+        (("export", "--weights", WEIGHTS, "--out", "new"), "keras"),
     ],
 )
-def test_packages_of_training_that_are_missing_are_told_in_one_line(command: tuple[str, ...], missing: str) -> None:
-    line = run_training(*command, blocked=(missing,))
+def test_packages_of_training_that_are_missing_are_told_in_one_line(
+    command: tuple[str, ...], missing: str, tmp_path: Path
+) -> None:
+    line = run_training(tmp_path, *command, blocked=(missing,))
     assert line.startswith(f"error: {missing} is not installed")
     assert "pip install '.[training]'" in line
 
@@ -52,14 +63,89 @@ def test_packages_of_training_that_are_missing_are_told_in_one_line(command: tup
     ("backend", "reason"),
     [("openvino", "KERAS_BACKEND=openvino cannot train"), ("theano", "with KERAS_BACKEND=theano")],
 )
-def test_a_backend_that_cannot_train_is_refused_before_anything_is_read(backend: str, reason: str) -> None:
-    line = run_training(*FIT, KERAS_BACKEND=backend)
+def test_a_backend_that_cannot_train_is_refused_before_anything_is_read(
+    backend: str, reason: str, tmp_path: Path
+) -> None:
+    line = run_training(tmp_path, *FIT, KERAS_BACKEND=backend)
     assert reason in line
     assert "Unset KERAS_BACKEND" in line
 
 
-def test_a_backend_whose_package_is_missing_is_named() -> None:
-    assert "KERAS_BACKEND=torch needs torch" in run_training(*FIT, blocked=("torch",), KERAS_BACKEND="torch")
+def test_a_backend_whose_package_is_missing_is_named(tmp_path: Path) -> None:
+    assert "KERAS_BACKEND=torch needs torch" in run_training(tmp_path, *FIT, blocked=("torch",), KERAS_BACKEND="torch")
+
+
+def keras_is_started() -> None:
+    raise AssertionError("Keras takes 10 s to start, and more on a busy machine")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("nope", "nope does not exist"),
+        ("empty", "empty holds no episodes"),
+        ("above", "but 1 folder (day) with some"),
+        ("unsealed", "never sealed as one"),
+        ("unsealed/a.recording", "was never sealed as an episode"),
+        ("notes.txt", "notes.txt is no episode"),
+    ],
+)
+@pytest.mark.parametrize("command", [("fit",), ("export", "--weights", WEIGHTS, "--int8")])
+def test_data_that_are_none_are_told_before_keras_is_started(
+    data: str,
+    said: str,
+    command: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("empty/", "above/day/a.parquet", "unsealed/a.recording", "notes.txt"):
+        path = tmp_path / name
+        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            path.touch()
+    for module in ("sessions.fit", "commands.export"):
+        monkeypatch.setattr(f"training.{module}.start_keras", keras_is_started)
+    out = tmp_path / "run"
+    assert main([*command, "--data", str(tmp_path / data), "--out", str(out)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--init", "nothing"), "--init nothing holds no weights"),
+        (("--game", "nothing"), "nothing"),
+        (("--out", "run", "--width", "40"), "holds a run with other settings (width_px)"),
+    ],
+)
+def test_a_run_that_cannot_be_is_told_before_keras_is_started(
+    more: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(EPISODE).touch()
+    (tmp_path / "run" / "checkpoint").mkdir(parents=True)
+    config = FitSettings(data=(Path(EPISODE),), out=Path("run"), width_px=30).config()
+    settle(config, [Path(EPISODE)], print)
+    monkeypatch.setattr("training.sessions.fit.start_keras", keras_is_started)
+    assert main([*FIT, *more]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_weights_that_are_none_are_told_before_keras_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("training.commands.export.start_keras", keras_is_started)
+    assert main(["export", "--weights", str(tmp_path / "nothing"), "--out", str(tmp_path / "new")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "spec.json" in line
 
 
 def test_other_settings_of_keras_are_put_right(tmp_path: Path) -> None:

@@ -74,42 +74,49 @@ def one_error_line(captured: str) -> str:
     return lines[0]
 
 
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder with an episode by its name: whatever it holds, what is tested here does not read it."""
+    (tmp_path / "a.parquet").touch()
+    return tmp_path
+
+
 def test_the_line_a_fit_prints_holds_no_nan(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history = [{"step": 1.0, "return": math.nan, "co_pressed": 0.25}]
     monkeypatch.setattr(fit, "fit", lambda config, *_, **__: fit.FitResult(config.out / "best", history))
-    command = ["fit", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--balance", "v2", "--step", "helper"]
+    command = ["fit", "--data", str(data), "--out", str(tmp_path / "run"), "--balance", "v2", "--step", "helper"]
     assert main(command) == 0
     line = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert line == {"model": str(tmp_path / "run" / "best"), "last": {"step": 1.0, "co_pressed": 0.25}}
 
 
-def test_a_model_is_named_after_its_game(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_named_after_its_game(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configs = []
     monkeypatch.setattr(fit, "fit", lambda config, *_, **__: configs.append(config) or fit.FitResult(config.out, [{}]))
     for game in ("carracing", "supertuxkart"):
-        assert main(["fit", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--game", game]) == 0
+        assert main(["fit", "--data", str(data), "--out", str(tmp_path / "run"), "--game", game]) == 0
     assert [config.name for config in configs] == ["carracing", "supertuxkart"]
 
 
 def test_a_model_is_named_after_the_profile_not_after_the_way_to_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configs = []
     monkeypatch.setattr(fit, "fit", lambda config, *_, **__: configs.append(config) or fit.FitResult(config.out, [{}]))
     profile = tmp_path / "mine.toml"
     profile.write_text((PROFILES / "torcs.toml").read_text(encoding="utf-8"), encoding="utf-8")
-    assert main(["fit", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--game", str(profile)]) == 0
+    assert main(["fit", "--data", str(data), "--out", str(tmp_path / "run"), "--game", str(profile)]) == 0
     assert [config.name for config in configs] == ["mine"]
 
 
 def test_what_stands_at_the_end_is_the_best_rounds(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history = [{"validation_loss": loss, "score": -loss, "return": math.nan} for loss in (2.0, 1.0, 1.5)]
     monkeypatch.setattr(fit, "fit", lambda config, *_, **__: fit.FitResult(config.out / "best", history, 3.0))
-    assert main(["fit", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 0
+    assert main(["fit", "--data", str(data), "--out", str(tmp_path / "run")]) == 0
     captured = capsys.readouterr()
     figures = json.loads(captured.out)
     assert figures["best_round"] == 2
@@ -119,11 +126,11 @@ def test_what_stands_at_the_end_is_the_best_rounds(
 
 
 def test_body_and_size_come_with_the_weights_to_begin_from(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configs = []
     monkeypatch.setattr(fit, "fit", lambda config, *_, **__: configs.append(config) or fit.FitResult(config.out, [{}]))
-    command = ["fit", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--init", str(model)]
+    command = ["fit", "--data", str(data), "--out", str(tmp_path / "run"), "--init", str(model)]
     assert main(command) == 0
     assert [(each.backbone, each.width_px, each.height_px) for each in configs] == [("pilotnet", 60, 34)]
     assert main([*command, "--backbone", "xception"]) == 1
@@ -137,9 +144,11 @@ def test_collecting_up_to_the_held_out_tracks_is_refused(tmp_path: Path, capsys:
     assert not out.exists()
 
 
-def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("")
-    for command in (["fit", "--data", str(tmp_path), "--out"], ["collect", "--out"]):
+    for command in (["fit", "--data", str(data), "--out"], ["collect", "--out"]):
         assert main([*command, str(tmp_path / "file" / "run")]) == 1
         assert str(tmp_path / "file" / "run") in one_error_line(capsys.readouterr().err)
 

@@ -27,10 +27,23 @@ def settle(config: FitConfig, paths: Sequence[Path], report: Callable[[str], Non
     Raises:
         TrainingError: If the folder holds another run, or what is written down of it cannot be read.
     """
-    ours = json.loads(config.to_json()) | {EPISODES: [[each.name, each.stat().st_size] for each in paths]}
+    ours = refuse_other_run(config, paths, report)
+    replace_file(config.out / SETTINGS, json.dumps(ours, indent=2, sort_keys=True) + "\n")
+
+
+def refuse_other_run(
+    config: FitConfig, paths: Sequence[Path], report: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
+    """See to it that the run in the folder, if there is one, has the same settings; return what is written down of it.
+
+    Raises:
+        TrainingError: As :func:`settle` does.
+    """
+    settings: dict[str, Any] = json.loads(config.to_json())
+    ours = settings | {EPISODES: [[each.name, each.stat().st_size] for each in paths]}
     if (theirs := recorded_settings(config.out)) is not None:
         _compare(config, ours, theirs, report)
-    replace_file(config.out / SETTINGS, json.dumps(ours, indent=2, sort_keys=True) + "\n")
+    return ours
 
 
 def copy_files(source: Path, target: Path) -> None:

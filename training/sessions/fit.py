@@ -11,12 +11,16 @@ from agent.contract.errors import AgentError, TrainingError
 from agent.contract.spec import SPEC_FILE, ModelSpec
 from agent.sessions.pages import page_of_run
 from training.collecting.courses import find_trained_game
-from training.fitting.config import FitSettings
+from training.data.finding import find_episodes
+from training.fitting.config import FitConfig, FitSettings
+from training.fitting.folder import refuse_other_run
+from training.fitting.timing import recorded
 from training.in_use import refuse_in_use
 from training.network.keras_start import start_keras
 
 if TYPE_CHECKING:
     from agent.games.base import Simulator
+    from agent.games.registry import Game
     from training.fitting.run import FitResult
 
 Note = Callable[[str], None]
@@ -46,8 +50,10 @@ def train(
         TrainingError: If settings, data and game do not go together, or JAX is missing for several processes.
         AgentError: If the game, the weights to begin from or an episode cannot be read.
     """
+    # What can be said without Keras is said first: on a busy machine Keras takes 20 s to start.
     if not settings.worker:
-        refuse_in_use(settings.out)  # seconds before Keras is there
+        refuse_in_use(settings.out)
+    game, config = _run_of(settings)
     if settings.workers > 1:
         if find_spec("jax") is None:
             raise TrainingError("--workers needs JAX, which is not installed: `pip install '.[jax]'`.")
@@ -57,11 +63,6 @@ def train(
     from training.fitting.distribution import ALONE, Team, local_team
     from training.fitting.fit import fit
 
-    game = find_trained_game(settings.game)
-    if settings.tracks and game.make_simulator is None:
-        raise TrainingError(f"--tracks drives a game that waits, and {game.name} waits for nobody: leave it out.")
-    init = weights_file(settings.init)
-    config = settings.config(_spec_beside(init), init=init, name=game.profile.name)
     drive = closed_loop(game.simulator_maker(), config.driven_tracks, note) if config.tracks else None
     with ExitStack() as stack:
         if not settings.worker:
@@ -74,6 +75,23 @@ def train(
         if not team.is_first:
             return fit(config, game.profile, drive, lambda line: None, verbose, None, team)
         return fit(config, game.profile, drive, note, verbose, preprocessed, team)
+
+
+def _run_of(settings: FitSettings) -> "tuple[Game, FitConfig]":
+    """Return the game and what decides the run's outcome, once it is known that there can be such a run.
+
+    Raises:
+        TrainingError: If settings, data and game do not go together, or the run's folder holds another run.
+        AgentError: If the game or the weights to begin from cannot be read.
+    """
+    game = find_trained_game(settings.game)
+    if settings.tracks and game.make_simulator is None:
+        raise TrainingError(f"--tracks drives a game that waits, and {game.name} waits for nobody: leave it out.")
+    init = weights_file(settings.init)
+    config = settings.config(_spec_beside(init), init=init, name=game.profile.name)
+    paths = find_episodes(config.data, game=game.profile.name)
+    refuse_other_run((recorded(config) if config.minutes else None) or config, paths)
+    return game, config
 
 
 def weights_file(init: str) -> str:
