@@ -36,6 +36,8 @@ _MAX_DEPTH = 4  # the specification, a list in it, an entry of the list, and not
 _MAX_ENTRIES = 64  # outputs, or masks
 MAX_STACK = 16
 """The most pictures in one observation."""
+MAX_STACK_TICKS = 1000
+"""The most ticks between two of them."""
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 PREPROCESSING = "halve-area-then-linear/1"
 """Version of :func:`agent.contract.preprocess.preprocess`. Weights trained with another version are refused."""
@@ -145,7 +147,7 @@ class Stack:
     every_ticks: int = 1
 
     def __post_init__(self) -> None:
-        for name, least, most in (("pictures", 2, MAX_STACK), ("every_ticks", 1, 1000)):
+        for name, least, most in (("pictures", 2, MAX_STACK), ("every_ticks", 1, MAX_STACK_TICKS)):
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= most:
                 raise SpecError(f"stack.{name} is {shortened(value)}, expected a whole number from {least} to {most}.")
@@ -220,9 +222,14 @@ class ModelSpec:
         return tuple(output.name for output in self.outputs)
 
     @property
+    def pictures(self) -> int:
+        """How many pictures the network sees at once."""
+        return 1 if self.stack is None else self.stack.pictures
+
+    @property
     def observation_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of the network's input; three channels for each picture."""
-        return self.height_px, self.width_px, 3 * (1 if self.stack is None else self.stack.pictures)
+        return self.height_px, self.width_px, 3 * self.pictures
 
     def check_can_drive(self, axes: Sequence[str]) -> None:
         """Refuse a network with an output that is not an axis, or not an axis of the game.

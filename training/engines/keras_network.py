@@ -113,8 +113,7 @@ def _load(folder: Path, threads: int | None) -> tuple[ModelSpec, Any]:
     if threads is not None:
         _limit_threads(threads)
     try:
-        pictures = spec.observation_shape[2] // 3
-        model = build_network(spec.backbone, spec.height_px, spec.width_px, spec.outputs, pictures=pictures)
+        model = build_network(spec.backbone, spec.height_px, spec.width_px, spec.outputs, pictures=spec.pictures)
     except TrainingError as exc:
         raise EngineError(f"TensorFlow cannot run {folder}: {exc} Use --engine openvino.") from exc
     load_weights(model, folder / WEIGHTS_FILE, opened.weights)

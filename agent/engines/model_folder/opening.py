@@ -111,8 +111,8 @@ def check_probe(model: OpenModel, infer: Callable[[Observation], Prediction], en
         raise WeightsError(
             f"{path} is not a picture of {spec.width_px} x {spec.height_px} px, as {SPEC_FILE} says. {QUANTIZE}"
         )
-    pictures = spec.observation_shape[2] // 3  # a network for several gets the same one several times
-    predicted = infer(np.tile(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8), pictures))
+    # A network for several pictures gets the same one several times.
+    predicted = infer(np.tile(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8), spec.pictures))
     for name, value in zip(spec.output_names, predicted, strict=True):
         expected = spec.quantization.probe[name]
         if not abs(value - expected) <= PROBE_TOLERANCE:
