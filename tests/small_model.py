@@ -18,9 +18,9 @@ TYPES = {np.dtype("f2"): TensorProto.FLOAT16, np.dtype("f4"): TensorProto.FLOAT,
 Tensors = dict[str, npt.NDArray[Any]]
 
 
-def make_tensors() -> Tensors:
+def make_tensors(seed: int = 5) -> Tensors:
     """Return the weights; one is in float32 and one in int8, the others in float16."""
-    generator = np.random.default_rng(5)
+    generator = np.random.default_rng(seed)
     shapes = {"kernel": (4, 3, 3, 3), "depthwise": (4, 1, 3, 3), "offset": (4,), "dense": (4, 1), "bias": (1,)}
     tensors = {name: generator.normal(0, 0.2, shape).astype("f2") for name, shape in shapes.items()}
     tensors["scale"] = np.linspace(0.5, 1.5, 4, dtype="f4")
@@ -108,9 +108,9 @@ def seal(folder: Path, spec: ModelSpec = SPEC) -> Path:
     return folder
 
 
-def write_model(folder: Path) -> Path:
-    """Write the whole folder."""
-    tensors = make_tensors()
+def write_model(folder: Path, seed: int = 5) -> Path:
+    """Write the whole folder; another seed makes other weights."""
+    tensors = make_tensors(seed)
     offsets = write_weights(folder / WEIGHTS_FILE, tensors)
     (folder / GRAPH_FILE).write_bytes(make_graph(offsets, tensors).SerializeToString(deterministic=True))
     return seal(folder)

@@ -6,14 +6,14 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from agent.contract.errors import AgentError
 from agent.observers.base import TickRecord
-from agent.page.records import KINDS, STUCK_STATES, Facts, PageMemory, row_of
+from agent.page.records import KINDS, STUCK_STATES, Facts, PageMemory, Weights, row_of
 from agent.system.child import Child, start_child
 from agent.system.pacing import TickStats, clock_ns
 
@@ -123,6 +123,7 @@ class Page:
         state: "Callable[[], DriveState] | None" = None,
         swaps: Callable[[], int] = lambda: 0,
         clock: Callable[[], int] | None = None,
+        weights: Callable[[], Weights] = Weights,
     ) -> "PageObserver":
         """Return an observer of a drive, or of one lap.
 
@@ -132,13 +133,14 @@ class Page:
             state: Returns the state of the drive, for a game that reports it.
             swaps: Returns how often other weights have taken over.
             clock: The time that the page shows; for a drive on a virtual clock. None takes the ticks' own.
+            weights: Returns the weights that drive; asked after each swap.
 
         Raises:
             ValueError: If the block is not entered.
         """
         if self._memory is None:
             raise ValueError("the page is not open, expected to be used inside its `with` block")
-        return PageObserver(self._memory, stats, self._started_ns, seed, state, swaps, clock=clock)
+        return PageObserver(self._memory, stats, self._started_ns, seed, state, swaps, clock=clock, weights=weights)
 
 
 @contextmanager
@@ -200,6 +202,7 @@ class PageObserver:
         swaps: Returns how often other weights have taken over.
         frames_per_s: Pictures of the game a second, at most.
         clock: Monotonic time in nanoseconds; None takes the ticks' own.
+        weights: Returns the weights that drive; asked after each swap.
     """
 
     def __init__(
@@ -212,6 +215,7 @@ class PageObserver:
         swaps: Callable[[], int] = lambda: 0,
         frames_per_s: float = FRAMES_PER_S,
         clock: Callable[[], int] | None = None,
+        weights: Callable[[], Weights] = Weights,
     ) -> None:
         self._memory = memory
         self._stats = stats
@@ -219,6 +223,8 @@ class PageObserver:
         self._seed = seed
         self._state = state
         self._swaps = swaps
+        self._swapped = 0
+        self._weights = weights
         self._clock = clock
         # A tenth less, or pictures that are due a moment after a tick would come only every second or third tick.
         self._frame_period_ns = round(0.9e9 / frames_per_s)
@@ -237,6 +243,9 @@ class PageObserver:
     def on_tick(self, record: TickRecord) -> None:
         self._stamp += 1
         started_ns = record.started_ns if self._clock is None else self._clock()
+        if (swaps := self._swaps()) != self._swapped:  # this tick was the first one of other weights
+            self._swapped = swaps
+            self._memory.write_note("weights", tick=self._stamp, **asdict(self._weights()))
         raw, age_s, frame_index = None, math.nan, math.nan
         if record.kind != "blind":
             raw, frame_index = record.prediction, record.frame.index
@@ -253,7 +262,7 @@ class PageObserver:
         numbers = (self._stamp, KINDS.index(record.kind), (started_ns - self._started_ns) / 1e9, age_s)
         sections = (record.sections_s.get(name, math.nan) for name in ("capture", "preprocess", "infer", "send"))
         state = record.intervention, STUCK_STATES.index(record.stuck), frame_index
-        counts = self._stats.missed, self._stats.deadlines, self._swaps()
+        counts = self._stats.missed, self._stats.deadlines, swaps
         row = (*numbers, *sections, *state, *counts, *self._progress())
         outputs = len(self._memory.facts.outputs)
         self._memory.ticks.write(row_of(row, raw, outputs, record.controls.values), started_ns)

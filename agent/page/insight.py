@@ -8,6 +8,7 @@ import asyncio
 import logging
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +22,7 @@ from agent.contract.errors import AgentError
 from agent.contract.observation import Observation, Pixels, newest_picture
 from agent.engines.registry import find_engine
 from agent.page.live import encode
-from agent.page.records import Facts
+from agent.page.records import Facts, Weights
 from agent.page.viewers import EVIDENCE, MAPS, Viewer
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _REST = 2.0  # rests twice as long as it computed
 _QUALITY = 88
+_MOST_NETWORKS = 2
 _MOSAIC_PX = (1280, 720)
 _FOR, _AGAINST = (46, 87, 228), (222, 134, 46)  # BGR: for more, for less
 _log = logging.getLogger(__name__)
@@ -43,20 +45,22 @@ class Insight:
     Args:
         facts: The drive's facts.
         source: Where network inputs come from.
+        weights: Returns the weights that drove at a tick, or the newest ones (None).
     """
 
-    def __init__(self, facts: Facts, source: Source) -> None:
+    def __init__(self, facts: Facts, source: Source, weights: Callable[[int | None], Weights]) -> None:
         self._facts = facts
         self._source = source
-        self._network: InsideNetwork | None = None
-        self._problem = ""
+        self._weights = weights
+        self._networks: OrderedDict[Weights, InsideNetwork | str] = OrderedDict()  # or why there is none
         self._threads = ThreadPoolExecutor(1, "insight")
         self._shown: dict[Viewer, tuple[object, ...]] = {}
+        self._told: dict[Viewer, Weights] = {}
 
     @property
     def is_possible(self) -> bool:
         """Whether there is a network to look into."""
-        return bool(self._facts.folder)
+        return bool(self._facts.folder or self._weights(None).folder)
 
     async def serve(self, viewers: Callable[[], Iterable[Viewer]]) -> None:
         """Look whenever a viewer wants to, until cancelled."""
@@ -70,55 +74,54 @@ class Insight:
 
     async def _serve_once(self, viewers: Sequence[Viewer]) -> bool:
         self._shown = {viewer: key for viewer, key in self._shown.items() if viewer in viewers}
+        self._told = {viewer: weights for viewer, weights in self._told.items() if viewer in viewers}
         if not viewers or not self.is_possible:
             return False
-        loop = asyncio.get_running_loop()
-        if self._network is None and not self._problem:
-            await loop.run_in_executor(self._threads, self._open)
-        if self._network is None:
-            for viewer in viewers:
-                self._tell(viewer, ("problem",), {"type": "insight", "problem": self._problem})
+        return any([await self._serve_viewer(viewer) for viewer in viewers])
+
+    async def _serve_viewer(self, viewer: Viewer) -> bool:
+        found = self._source(viewer.at)
+        if found is None:
             return False
-        worked = False
-        for viewer in viewers:
-            if viewer not in self._shown:
-                viewer.say({"type": "layers", "names": self._network.layers, "outputs": self._facts.outputs})
-            found = self._source(viewer.at)
-            key = (found and found[0], viewer.output, viewer.layer, viewer.wants)
-            if found is None or self._shown.get(viewer) == key:
-                continue
-            self._shown[viewer] = key
-            stamp, observation = found
-            try:
-                pictures = await loop.run_in_executor(self._threads, self._look, viewer, observation)
-            except (AgentError, ValueError) as exc:
-                viewer.say({"type": "insight", "problem": str(exc)})
-                continue
-            for kind, picture in pictures.items():
-                viewer.show(kind, stamp, picture)
-            worked = True
-        return worked
-
-    def _tell(self, viewer: Viewer, key: tuple[object, ...], message: dict[str, object]) -> None:
-        if self._shown.get(viewer) != key:
-            self._shown[viewer] = key
-            viewer.say(message)
-
-    def _open(self) -> None:
-        from agent.engines.inside import InsideNetwork
-
+        stamp, observation = found
+        weights = self._weights(stamp)
+        key = (stamp, weights, viewer.output, viewer.layer, viewer.wants)
+        if self._shown.get(viewer) == key:
+            return False
+        loop = asyncio.get_running_loop()
+        network = await loop.run_in_executor(self._threads, self._open, weights)
+        if isinstance(network, str):
+            if self._told.get(viewer) != weights:
+                self._told[viewer] = weights
+                viewer.say({"type": "insight", "problem": network})
+            return False
+        self._shown[viewer] = key
         try:
-            precision = find_engine(self._facts.engine).precision
-            self._network = InsideNetwork(Path(self._facts.folder), precision)
-        except Exception as exc:  # the page goes on without it
-            self._problem = str(exc) if isinstance(exc, AgentError) else f"{type(exc).__name__}: {exc}"
-            _log.debug("no look into the network", exc_info=exc)
+            pictures = await loop.run_in_executor(self._threads, self._look, network, viewer, observation)
+        except (AgentError, ValueError) as exc:
+            viewer.say({"type": "insight", "problem": str(exc)})
+            return False
+        if self._told.get(viewer) != weights:
+            self._told[viewer] = weights
+            about = {"names": network.layers, "outputs": self._facts.outputs, "weights": weights.name}
+            viewer.say({"type": "layers", **about})
+        for kind, picture in pictures.items():
+            viewer.show(kind, stamp, picture)
+        return True
 
-    def _look(self, viewer: Viewer, observation: Observation) -> dict[int, bytes]:
-        assert self._network is not None
-        layers = [viewer.layer] if viewer.layer else self._network.layers[-2:]
+    def _open(self, weights: Weights) -> "InsideNetwork | str":
+        """Return the network, or why there is none; two stay loaded: those before and after a swap."""
+        if weights not in self._networks:
+            self._networks[weights] = _load(weights)
+        self._networks.move_to_end(weights)
+        while len(self._networks) > _MOST_NETWORKS:
+            self._networks.popitem(last=False)
+        return self._networks[weights]
+
+    def _look(self, network: "InsideNetwork", viewer: Viewer, observation: Observation) -> dict[int, bytes]:
+        layers = [viewer.layer] if viewer.layer else network.layers[-2:]
         output = viewer.output or self._facts.outputs[0]
-        look = self._network.look(
+        look = network.look(
             observation,
             layers if "maps" in viewer.wants else (),
             (output,) if "evidence" in viewer.wants else (),
@@ -129,6 +132,18 @@ class Insight:
         if look.maps:
             pictures[MAPS] = encode(mosaic(list(look.maps.values())), _QUALITY)
         return pictures
+
+
+def _load(weights: Weights) -> "InsideNetwork | str":
+    if not weights.folder:
+        return f"the folder of {weights.name or 'the weights that drive now'} is not known: what they see is not shown"
+    from agent.engines.inside import InsideNetwork
+
+    try:
+        return InsideNetwork(Path(weights.folder), find_engine(weights.engine).precision)
+    except Exception as exc:  # the page goes on without it
+        _log.debug("no look into the network", exc_info=exc)
+        return str(exc) if isinstance(exc, AgentError) else f"{type(exc).__name__}: {exc}"
 
 
 def _asks(viewer: Viewer) -> bool:

@@ -7,9 +7,11 @@ What a drive writes into that memory is in ``agent.page.records``. What the brow
 import functools
 import json
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -18,12 +20,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from agent.contract.observation import Observation, Pixels
-from agent.page.records import Facts, PageMemory, side_by_side
+from agent.contract.spec import WEIGHTS_FILE
+from agent.page.records import Facts, PageMemory, Weights, side_by_side
 from agent.page.viewers import GAME, INPUT, Board, Texts
 
 HISTORY_S = 30.0
 """How much of the drive the page remembers."""
 _WIDEST_PX = 1280
+_MOST_WEIGHTS = 100  # of which it is remembered when they drove
 _GAME_QUALITY, _INPUT_QUALITY = 80, 92
 
 
@@ -55,6 +59,8 @@ class Live:
         self.seed: int | None = None
         self._memory = memory
         self._lap = 0  # the last tick before this lap
+        facts = memory.facts
+        self._weights = deque([(0, Weights(facts.driver, facts.engine, facts.folder))], _MOST_WEIGHTS)
         self._ticks = self._notes = self._inputs = self._frame = 0
         self._most = ticks
         self._rows: OrderedDict[int, npt.NDArray[np.float64]] = OrderedDict()
@@ -86,6 +92,11 @@ class Live:
         known = [each for each in self._packed if each <= stamp]
         return (known[-1], self._unpack(self._packed[known[-1]])) if known else None
 
+    def weights(self, stamp: int | None = None) -> Weights:
+        """Return the weights that drove at a tick; the newest without one."""
+        drove = [weights for since, weights in self._weights if stamp is None or since <= stamp]
+        return drove[-1] if drove else self._weights[0][1]
+
     def remembered(self) -> "list[Remembered]":
         """Return the ticks of this lap that have a network input, the oldest first."""
         stamps = [stamp for stamp in self._packed if stamp in self._rows and stamp > self._lap]
@@ -101,9 +112,19 @@ class Live:
         for note in notes:
             if note["kind"] == "begin":
                 self.seed, self._lap = note.get("seed"), note.get("tick", 0)
+            if note["kind"] == "weights":
+                self._note_weights(note)
             self.ended |= note["kind"] == "end"
             self.board.notes.add(json.dumps(note))
         return len(notes)
+
+    def _note_weights(self, note: dict[str, Any]) -> None:
+        weights = Weights(note["driver"], note["engine"], note["folder"])
+        self._weights.append((note["tick"], weights))
+        note["name"], note["made_s"] = weights.name, 0.0
+        if weights.folder:
+            with suppress(OSError):
+                note["made_s"] = (Path(weights.folder) / WEIGHTS_FILE).stat().st_mtime
 
     def _read_ticks(self) -> int:
         found = self._memory.ticks.read_since(self._ticks)

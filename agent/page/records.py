@@ -102,6 +102,26 @@ class Facts:
         return {**asdict(self), "columns": self.columns}
 
 
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The weights that drive from some tick on.
+
+    Attributes:
+        driver: Who drives, as in the header of an episode: the weights' name, and their round if there is one.
+        engine: The engine that runs them.
+        folder: Their folder; empty if it is not known.
+    """
+
+    driver: str = ""
+    engine: str = ""
+    folder: str = ""
+
+    @property
+    def name(self) -> str:
+        """Their name in texts for people."""
+        return self.driver.removeprefix("policy:")
+
+
 @dataclass(slots=True)
 class PageMemory:
     """The rings of one drive in a block of shared memory.

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -47,7 +48,7 @@ def serve_drive(link: "Connection[Any, Any]", facts: Facts, name: str, address: 
 
 async def _serve_drive(link: "Connection[Any, Any]", memory: PageMemory, address: Address) -> None:
     live = Live(memory)
-    insight = Insight(memory.facts, live.observation)
+    insight = Insight(memory.facts, live.observation, live.weights)
     keeper = _Keeper(live, lambda: server.wake())
 
     def hello() -> dict[str, Any]:
@@ -133,6 +134,7 @@ class _Keeper:
             return f"kept moments ago, expected {_KEEP_PERIOD_S:.0f} s between two", True
         self._is_busy = True
         facts, seed, remembered = self._live.facts, self._live.seed, self._live.remembered()
+        facts = replace(facts, driver=self._live.weights().driver)
         try:
             kept = await asyncio.to_thread(keep, facts, seed, remembered)
         except (AgentError, OSError) as exc:

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -92,6 +93,11 @@ class HotSwapPolicy:
     def spec(self) -> ModelSpec:
         """The description of the policy that is driving now."""
         return self._current.spec
+
+    @property
+    def folder(self) -> Path | None:
+        """The model folder of the policy that drives; None where the policy does not say it."""
+        return getattr(self._current, "folder", None)
 
     @property
     def is_loading(self) -> bool:

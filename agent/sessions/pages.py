@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agent.contract.profile import GameProfile
     from agent.games.base import DriveState
     from agent.page.feed import Address, Page, PageObserver
-    from agent.page.records import Facts
+    from agent.page.records import Facts, Weights
     from agent.policies.base import Policy
 
 _MOST_THEME_BYTES = 64_000
@@ -83,6 +83,14 @@ def page_of_drive(
     )
     with _served(settings, facts, note) as page:
         yield page
+
+
+def weights_of(policy: "Policy") -> "Weights":
+    """Return what a page is told of the weights that drive after a swap."""
+    from agent.page.records import Weights
+
+    folder: Path | None = getattr(policy, "folder", None)
+    return Weights(policy.driver, policy.name, "" if folder is None else str(folder.resolve()))
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from agent.policies.hot_swap import HotSwapPolicy
 from agent.sessions.drive_outputs import Watch, describe_health, health_log, no_watch, output_observers, startup_s
 from agent.sessions.endings import FirstDecision, end_of
 from agent.sessions.opening import Note, claim_cores, claim_priority, ignore, open_policy, settle_rate
-from agent.sessions.pages import page_of_drive
+from agent.sessions.pages import page_of_drive, weights_of
 from agent.settings.drive import DriveSettings
 from agent.system.pacing import Pacer, clock_ns
 from agent.system.process import peak_memory_mb
@@ -127,7 +127,8 @@ def drive_window(
         if health is not None:
             outputs.append(health.of(pacer.stats))
         if page is not None:
-            outputs.append(page.of(pacer.stats, swaps=partial(_swaps_of, policy)))
+            shown = partial(_swaps_of, policy), partial(weights_of, policy)
+            outputs.append(page.of(pacer.stats, swaps=shown[0], weights=shown[1]))
         watchers = [first, *watch(pacer.stats), *outputs]
         note(f"driving {profile.title} at {rate_hz:g} Hz; Ctrl-C ends it, controls neutral")
         loop = partial(drive, source, controller, policy, pacer, watchers, over_after(settings.seconds))

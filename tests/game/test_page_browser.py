@@ -25,7 +25,7 @@ from agent.contract.episodes.reading import Episode
 from agent.contract.observation import Frame
 from agent.observers.base import BlindTick, DrivenTick, LateTick
 from agent.page.feed import Address, Page, page_of_folder
-from agent.page.records import Facts
+from agent.page.records import Facts, Weights
 from agent.system.pacing import TickStats, clock_ns
 from training.data.balance_report import read_labels
 from training.fitting.config import LOG, SETTINGS, FitConfig
@@ -79,7 +79,8 @@ class Drive:
         self.happens = ""
         self.ticks = 0
         self.swaps = 0
-        self._observer = page.of(TickStats(1 / RATE_HZ), seed=7, swaps=lambda: self.swaps)
+        self.weights = Weights()
+        self._observer = page.of(TickStats(1 / RATE_HZ), seed=7, swaps=lambda: self.swaps, weights=lambda: self.weights)
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._go)
 
@@ -208,6 +209,33 @@ def test_convcam_and_evidence_come_live_and_for_a_tick_that_was_stepped_to(
     (episode,) = (tmp_path / "kept").glob("*.parquet")
     assert len(Episode.open(episode)) > 10
     assert episode.with_suffix(".mp4").stat().st_size > 0
+
+
+def test_after_a_swap_the_panels_show_the_weights_that_drive(
+    drive: tuple[Drive, Page], tab: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tab.goto(drive[1].url)
+    tab.wait_for_selector("#state[data-state=driving]")
+    tab.click("#maps-panel summary")
+    tab.locator("#weights", has_text="as small sees it").wait_for()
+    before = number(tab, "tick")
+    other = write_model(tmp_path_factory.mktemp("other"), seed=6)
+    drive[0].weights = Weights("policy:small-12", "openvino", str(other))
+    drive[0].swaps = 1
+    tab.locator("#weights", has_text="as small-12 sees it").wait_for()
+    tab.locator("#events li", has_text="other weights drive now: small-12").wait_for()
+    assert tab.inner_text("#model").startswith("small-12 on openvino")
+    until(tab, lambda: stamp(tab, "maps") > before)
+    tab.click("#pause")
+    tab.click("#charts")
+    tab.keyboard.press("Home")  # a tick of the weights before
+    tab.locator("#weights", has_text="as small sees it").wait_for()
+    tab.keyboard.press("Escape")
+    tab.locator("#weights", has_text="as small-12 sees it").wait_for()
+    drive[0].weights = Weights("policy:far-away", "openvino")
+    drive[0].swaps = 2
+    tab.locator("#weights", has_text="the folder of far-away is not known").wait_for()
+    tab.wait_for_selector("#maps:not([data-stamp])")
 
 
 def test_a_hotkey_pressed_in_any_window_keeps_once_and_the_page_says_so(

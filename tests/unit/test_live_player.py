@@ -14,9 +14,11 @@ from agent.contract.episodes.reading import Episode
 from agent.contract.observation import Frame
 from agent.contract.spec import ModelSpec
 from agent.observers.base import BlindTick, DrivenTick, StuckState
+from agent.page.records import Weights
 from agent.policies.base import untimed
 from agent.policies.hot_swap import HotSwapPolicy
 from agent.policies.network import NetworkPolicy
+from agent.sessions.pages import weights_of
 from training.live import player as module
 from training.live.handover import NOTE, Handover, hand_over
 from training.live.interventions import Interventions
@@ -100,7 +102,7 @@ def look(player: Player, policy: HotSwapPolicy, clock: Clock, record: DrivenTick
 
 def test_before_there_are_weights_everything_is_let_go_of(player: Player, policy: HotSwapPolicy, clock: Clock) -> None:
     assert look(player, policy, clock) == 0
-    assert (player.round, policy.driver) == (0, "human")
+    assert (player.round, policy.driver, policy.folder) == (0, "human", None)
 
 
 def test_weights_wait_for_a_moment_and_take_over_after_a_while_all_the_same(
@@ -121,6 +123,8 @@ def test_a_takeover_and_a_stuck_car_are_such_a_moment(
     give(tmp_path, 7, 0.7)
     assert look(player, policy, clock, tick(0, intervention, stuck)) == 0.7
     assert (player.round, policy.driver) == (7, "policy:pond-7")
+    assert policy.folder == tmp_path / "weights" / "000007"
+    assert weights_of(policy) == Weights("policy:pond-7", "fake", str(policy.folder.resolve()))
 
 
 def test_a_key_takes_the_newest_at_once_and_another_goes_back(

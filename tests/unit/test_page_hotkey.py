@@ -59,7 +59,7 @@ def while_hearing(live: Live, act: Callable[[], Awaitable[None]]) -> list[dict[s
         hearing = asyncio.create_task(_Keeper(live, lambda: None).hear())
         for _ in range(200):
             await asyncio.sleep(0.001)
-            if live.board.notes.newest or hearing.done():
+            if any('"hotkey"' in note for note in live.board.notes.after(0)) or hearing.done():
                 break
         await act()
         hearing.cancel()
@@ -86,6 +86,18 @@ def test_one_press_keeps_once_however_long_it_is_held(live: Live, heard: list[Ho
         {"kind": "hotkey", "key": "insert"},
         {"kind": "kept", "text": "kept 12 s: a.parquet and its film a.mp4", "failed": False},
     ]
+
+
+def test_what_is_kept_names_the_weights_that_drove_last(live: Live, heard: list[Hotkeys], kept: list[Facts]) -> None:
+    live._memory.write_note("weights", tick=1, driver="policy:m-12", engine="e", folder="")
+    live.read(frozenset())
+
+    async def press() -> None:
+        heard[0].press(KEY)
+        await asyncio.sleep(0.05)
+
+    while_hearing(live, press)
+    assert kept == [replace(FACTS, driver="policy:m-12")]
 
 
 @pytest.mark.parametrize("live", [replace(FACTS, keep_key="")], indirect=True)

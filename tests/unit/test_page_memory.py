@@ -1,7 +1,10 @@
 """What a drive tells its page through shared memory, and what that costs it."""
 
+import json
 import math
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from agent.contract.observation import Frame, Observation
 from agent.observers.base import BlindTick, DrivenTick, LateTick
 from agent.page.feed import PageObserver
 from agent.page.live import Live
-from agent.page.records import FRAME_BYTES, TICKS, Facts, PageMemory
+from agent.page.records import FRAME_BYTES, TICKS, Facts, PageMemory, Weights
 from agent.system.pacing import TickStats
 
 FACTS = Facts(
@@ -86,6 +89,24 @@ def test_blind_and_late_ticks_arrive_and_the_reason_is_told_once(memory: PageMem
         ("sight", "driven", ""),
         ("finish", None, None),
     ]
+
+
+def test_weights_that_take_over_are_told_with_the_first_tick_that_they_decided(
+    memory: PageMemory, tmp_path: Path
+) -> None:
+    (tmp_path / "weights.safetensors").write_bytes(b"")
+    os.utime(tmp_path / "weights.safetensors", (5, 5))
+    new = Weights("policy:model-12", "openvino", str(tmp_path))
+    live, swaps = Live(memory), 0
+    with PageObserver(memory, TickStats(0.04), 0, swaps=lambda: swaps, weights=lambda: new) as observer:
+        for index in range(4):
+            swaps = int(index >= 2)
+            observer.on_tick(driven(index))
+    live.read(frozenset())
+    (note,) = (each for each in map(json.loads, live.board.notes.after(0)) if each["kind"] == "weights")
+    assert (note["tick"], note["name"], note["engine"], note["made_s"]) == (3, "model-12", "openvino", 5)
+    before = Weights("policy:model", "engine", "")
+    assert [live.weights(stamp) for stamp in (0, 1, 2, 3, 4, None)] == [before, before, before, new, new, new]
 
 
 def test_the_game_s_picture_is_passed_on_twenty_times_a_second_at_most(memory: PageMemory) -> None:

@@ -65,12 +65,13 @@ class Named:
 
     Args:
         policy: What decides.
-        round_: Its round.
+        weights: Its model folder, whose name is the round.
     """
 
-    def __init__(self, policy: Policy, round_: int) -> None:
+    def __init__(self, policy: Policy, weights: Path) -> None:
         self._policy = policy
-        self.driver = f"{policy.driver}-{round_}"
+        self.folder = weights
+        self.driver = f"{policy.driver}-{int(weights.name)}"
 
     @property
     def name(self) -> str:
@@ -176,7 +177,7 @@ class Player:
             with suppress(Exception):
                 policy.close()
             raise
-        return Named(policy, int(weights.name))
+        return Named(policy, weights)
 
     def _notice_swap(self) -> None:
         if self._policy.swaps == self._swaps:

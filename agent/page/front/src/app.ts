@@ -62,14 +62,19 @@ class App {
           this.events.note(note);
           if (note.kind === "end") this.setState("ended");
           if (note.kind === "kept") this.say(String(note["text"]));
+          if (note.kind === "weights") this.takeWeights(String(note["name"]), String(note["engine"]), Boolean(note["folder"]));
           if (note.kind === "hotkey") this.nameHotkey(String(note["key"]));
         }
         break;
       case "layers":
         this.offer("layer", [["the last two", ""], ...message.names.map((name): [string, string] => [name, name])]);
+        element("weights").textContent = `as ${message.weights} sees it`;
         break;
       case "insight":
         this.say(message.problem);
+        element("weights").textContent = message.problem;
+        this.views.evidence.clear(); // of other weights, or of another layer
+        this.views.maps.clear();
         break;
       case "kept":
         this.say(message.text);
@@ -89,13 +94,25 @@ class App {
     this.instruments = new Instruments(element("instruments"), facts);
     document.title = `${facts.title} – Hoodcam`;
     element("title").textContent = facts.title;
-    element("model").textContent = `${facts.model}${facts.engine && ` on ${facts.engine}`}, ${facts.rate_hz} Hz`;
+    this.nameModel(facts.model, facts.engine);
+    element("weights").textContent = "";
     const [height, width, channels] = facts.observation_shape;
     const several = channels > 3 ? `, ${channels / 3} pictures, the newest on the right` : "";
     element("input-size").textContent = `${width} × ${height} px${several}`;
     this.offer("output", facts.outputs.map((name): [string, string] => [name, name]));
     this.offer("layer", [["the last two", ""]]);
     this.makeCharts(facts);
+  }
+
+  private nameModel(model: string, engine: string): void {
+    element("model").textContent = `${model}${engine && ` on ${engine}`}, ${this.facts?.rate_hz} Hz`;
+  }
+
+  /** Other weights drive now. */
+  private takeWeights(name: string, engine: string, canBeShown: boolean): void {
+    if (name) this.nameModel(name, engine);
+    if (canBeShown) element("insight").hidden = false;
+    this.wish();
   }
 
   /** Name the key that keeps the last 30 s from any window; none if keys cannot be heard. */

@@ -8,7 +8,6 @@ const MOST = 60;
 export class Events {
   private person = false;
   private stuck = 0;
-  private swaps: number | null = null;
   private missed: number | null = null;
 
   constructor(private readonly list: HTMLElement) {}
@@ -29,8 +28,6 @@ export class Events {
         this.add(stuck >= 2 ? `stuck: ${STUCK[stuck]}` : "free again", "stuck");
       }
       this.stuck = stuck;
-      if (this.swaps !== null && number("swaps") !== this.swaps) this.add("other weights drive now", "swap");
-      this.swaps = number("swaps");
       if (this.missed !== null && number("missed") > this.missed) this.add("a deadline was missed", "missed");
       this.missed = number("missed");
     }
@@ -63,6 +60,8 @@ function describe(note: Note): string {
       return `the lap has ended: ${note["ticks"]} ticks, ${note["missed"]} of ${note["deadlines"]} deadlines missed`;
     case "end":
       return "the drive has ended";
+    case "weights":
+      return `other weights drive now${note["name"] ? `: ${note["name"]}` : ""}`;
     case "sight":
       if (note["now"] === "blind") return `blind: ${note["reason"]}`;
       return note["now"] === "late" ? "late: a decision came too late and was not sent" : "it sees again";

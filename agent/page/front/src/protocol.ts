@@ -26,7 +26,7 @@ export type Message =
   | { type: "hello"; facts: Facts; page: number; insight?: boolean }
   | { type: "ticks"; rows: Row[] }
   | { type: "notes"; notes: Note[] }
-  | { type: "layers"; names: string[]; outputs: string[] }
+  | { type: "layers"; names: string[]; outputs: string[]; weights: string }
   | { type: "insight"; problem: string }
   | { type: "alive" }
   | { type: "kept"; text: string; failed: boolean };

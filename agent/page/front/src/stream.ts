@@ -52,15 +52,20 @@ class Stream {
 
   private hear(message: Message): void {
     if (message.type === "hello") {
-      element("convcam").classList.toggle("off", !message.insight);
-      this.connection.send({ wants: message.insight ? ["game", "input", "maps"] : ["game", "input"] });
+      this.wish(Boolean(message.insight));
       if (message.page !== this.page) this.begin(message.facts);
       this.page = message.page;
     } else if (message.type === "ticks") {
       this.history?.add(message.rows);
       this.say("");
     } else if (message.type === "notes") {
-      for (const note of message.notes) if (note.kind === "end") this.say("the drive has ended");
+      for (const note of message.notes) {
+        if (note.kind === "end") this.say("the drive has ended");
+        if (note.kind === "weights") {
+          if (note["name"]) this.nameModel(String(note["name"]), String(note["engine"]), Number(note["made_s"]));
+          if (note["folder"]) this.wish(true);
+        }
+      }
     }
   }
 
@@ -69,12 +74,21 @@ class Stream {
     this.history = new History(facts);
     this.instruments = new Instruments(element("instruments"), facts);
     element("title").textContent = facts.title;
-    const age = facts.made_s ? `, ${ageOf(facts.made_s)}` : "";
-    element("model").textContent = [`${facts.model}${age}`, facts.engine, `${facts.rate_hz} Hz`].filter(Boolean).join(" · ");
+    this.nameModel(facts.model, facts.engine, facts.made_s);
     const place = element("charts");
     place.replaceChildren();
     const curves = facts.axes.flatMap((axis) => controlCurves(axis));
     this.chart = new Chart(place, curves, [-1.05, 1.05], place.clientHeight, () => this.history, () => undefined, false);
+  }
+
+  private wish(maps: boolean): void {
+    element("convcam").classList.toggle("off", !maps);
+    this.connection.send({ wants: maps ? ["game", "input", "maps"] : ["game", "input"] });
+  }
+
+  private nameModel(model: string, engine: string, madeS: number): void {
+    const age = madeS ? `, ${ageOf(madeS)}` : "";
+    element("model").textContent = [`${model}${age}`, engine, `${this.facts?.rate_hz} Hz`].filter(Boolean).join(" · ");
   }
 
   private draw(): void {

@@ -17,12 +17,20 @@ export class View {
     if (!this.busy) void this.draw();
   }
 
+  /** Show nothing: what was shown no longer holds. */
+  clear(): void {
+    this.wanted = this.shown = undefined;
+    this.canvas.getContext("2d")?.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    delete this.canvas.dataset["stamp"];
+  }
+
   private async draw(): Promise<void> {
     this.busy = true;
     while (this.wanted && this.wanted !== this.shown) {
       const picture = this.wanted;
       try {
         const bitmap = await createImageBitmap(picture.blob);
+        if (!this.wanted) break; // cleared meanwhile
         if (this.canvas.width !== bitmap.width || this.canvas.height !== bitmap.height) {
           this.canvas.width = bitmap.width;
           this.canvas.height = bitmap.height;
