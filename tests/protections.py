@@ -638,6 +638,27 @@ PROTECTIONS = (
         "tests/unit/test_page_server.py -k takes_nothing",
     ),
     Protection(
+        "a gamepad that has gone takes nothing over",
+        "Takeover.__call__",
+        "if self._pad_is_there else 0.0",
+        "if True else 0.0",
+        "tests/unit/test_takeover.py -k between_two_questions",
+    ),
+    Protection(
+        "what a gamepad shows as it comes back is no takeover",
+        "Takeover._notice_whether_it_is_there",
+        "self._rest = self._resting_place(at_hand)",
+        "pass",
+        "tests/unit/test_takeover.py -k heard_again",
+    ),
+    Protection(
+        "what a gamepad shows as the drive begins is no takeover",
+        "Takeover.__init__",
+        "self._resting_place(at_hand)",
+        "RestingPlace(NEUTRAL, 0)",
+        "tests/unit/test_takeover.py -k worn_stick",
+    ),
+    Protection(
         "only episodes of the shelf are opened",
         "Shelf.path",
         "if key not in self._paths:",

@@ -8,19 +8,22 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from agent.contract.controls import Controls
+from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import HotkeyMap, KeyMap, PadMap
 from agent.inputs.base import InputDevice
 from agent.inputs.gamepad import GamepadInput
 from agent.inputs.keyboard import Hotkeys, KeyboardInput
+from agent.inputs.resting import RestingPlace
 from agent.inputs.wheels import Wheel
+from agent.system.pacing import clock_ns
 
 _log = logging.getLogger(__name__)
 
 _HOTKEY = HotkeyMap().takeover
 THRESHOLD = 0.25
-"""A stick or pedal moved this far takes over. It is more than a resting hand moves it, and less than any steering."""
+"""A stick or pedal moved this far from its rest takes over. It is more than a resting hand moves it, and less than any
+steering."""
 
 
 class Takeover:
@@ -34,6 +37,7 @@ class Takeover:
         keys: The keys that drive the game; None if they cannot be heard.
         wants_back: Called every time: whether the person gives the wheel back with a button.
         hotkey: Name of the key that calls :meth:`change_hands`; used in messages.
+        clock: Nanoseconds.
 
     Attributes:
         by: The device that the person drives with; None while nobody has taken over.
@@ -45,13 +49,17 @@ class Takeover:
         keys: InputDevice | None = None,
         wants_back: Callable[[], bool] = lambda: False,
         hotkey: str = _HOTKEY,
+        clock: Callable[[], int] = clock_ns,
     ) -> None:
         self._key = hotkey.upper()
         self.by: InputDevice | None = None
         self._pad = pad
         self._keys = keys
         self._wants_back = wants_back
+        self._clock = clock
+        at_hand = NEUTRAL if pad is None else pad.read()
         self._pad_is_there = pad is not None and pad.unheard() is None
+        self._rest = self._resting_place(at_hand)
 
     @property
     def reach_the_game(self) -> bool:
@@ -62,16 +70,20 @@ class Takeover:
         """Return the person's controls while they drive, else None."""
         if self._pad is not None:
             at_hand = self._pad.read()  # always: its buttons are known from then on
-            self._notice_whether_it_is_there(self._pad)
+            self._notice_whether_it_is_there(self._pad, at_hand)
+            moved = self._rest.moved(at_hand, self._clock()) if self._pad_is_there else 0.0
             if self._wants_back():
                 self.give_back()
-            elif self.by is None and at_hand.deflection > THRESHOLD:
+            elif self.by is None and moved > THRESHOLD:
                 self._take(self._pad)
         by = self.by  # once: the keys' thread may change it
         return None if by is None else by.read().arbitrate()
 
-    def _notice_whether_it_is_there(self, pad: InputDevice) -> None:
+    def _notice_whether_it_is_there(self, pad: InputDevice, at_hand: Controls) -> None:
         """Log once that the pad was unplugged, and give the wheel back if the person was driving with it.
+
+        A pad that comes back shows what it showed as it fell asleep, until it reports something else. So what it shows
+        then is no takeover.
 
         The pad is asked at every call, because it may go at any time. It costs no more than reading a field: ``read``
         has just looked for the pad.
@@ -84,6 +96,13 @@ class Takeover:
                 self.give_back()
         elif not was_there and unheard is None:
             _log.warning("the gamepad is back")
+            self._rest = self._resting_place(at_hand)
+
+    def _resting_place(self, at_hand: Controls) -> RestingPlace:
+        rest = RestingPlace(at_hand, self._clock())
+        if beside := rest.describe(THRESHOLD):
+            _log.warning("the gamepad rests at %s: it takes over once it is moved from there", beside)
+        return rest
 
     def change_hands(self) -> None:
         """Take the wheel with the keys, or give it back; may be called from any thread."""

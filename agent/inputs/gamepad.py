@@ -14,6 +14,7 @@ from agent.contract.errors import ControllerError
 from agent.contract.profile import STEERING_AXES, PadMap, PedalAxis, SteeringAxis
 from agent.inputs.device_map import DeviceMap, find_map
 from agent.inputs.mapped import MappedDevice
+from agent.inputs.resting import RestingPlace
 from agent.system.pacing import clock_ns
 
 _log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ _SDL_BUTTONS: dict[SteeringAxis | PedalAxis, str] = {
 
 _FULL = 32767
 _LOOK_AGAIN_NS = 500_000_000
-_MOVED = 0.25  # deflection that switches to another pad: more than a worn stick shows at rest
+_MOVED = 0.25  # so far from its rest, another pad is read instead
 _REST = 0.08
 """Deflection that a stick may show at rest. Microsoft allows three times as much for the left stick: 7849 of 32767
 (XInput.h)."""
@@ -66,6 +67,7 @@ class GamepadInput:
         self._others = () if pad is None else pad.others
         self._pad: Any = None  # the pad that is read
         self._open: dict[int, Any] = {}  # every open pad, by SDL's instance id
+        self._rests: dict[int, RestingPlace] = {}  # where each of them rests
         self._mine: dict[int, str] | None = None  # instance ids and models of the pads that may be read; None: any pad
         self._strangers: set[int] = set()
         self._others_there: list[str] = []  # joysticks that neither SDL nor a map knows
@@ -179,12 +181,21 @@ class GamepadInput:
         if self._pad is None:
             return NEUTRAL
         controls = self._read(self._pad)
-        if len(self._open) > 1 and controls.deflection <= _REST:
-            for other in self._open.values():
-                moved = self._read(other)
-                if moved.deflection > _MOVED:
-                    self._pad = other
-                    return moved
+        if len(self._open) > 1:
+            return self._of_the_pad_that_is_moved(controls)
+        return controls
+
+    def _of_the_pad_that_is_moved(self, controls: Controls) -> Controls:
+        """Return the controls of the pad that is read, or of another one that is moved while this one rests."""
+        now_ns = clock_ns()
+        shown = {instance: controls if pad is self._pad else self._read(pad) for instance, pad in self._open.items()}
+        moved = {instance: self._rests[instance].moved(each, now_ns) for instance, each in shown.items()}
+        if any(pad is self._pad and moved[instance] > _REST for instance, pad in self._open.items()):
+            return controls
+        for instance, pad in self._open.items():
+            if moved[instance] > _MOVED:
+                self._pad = pad
+                return shown[instance]
         return controls
 
     def _read(self, pad: Any) -> Controls:
@@ -236,11 +247,14 @@ class GamepadInput:
                 if instance in self._open:
                     continue
                 if (device_map := _map_of(joystick)) is not None:  # a person's own map counts more than SDL's
-                    self._open[instance] = MappedDevice(joystick, device_map)
+                    pad: Any = MappedDevice(joystick, device_map)
                 elif _controllers().is_controller(index):
-                    self._open[instance] = _controllers().Controller(index)
+                    pad = _controllers().Controller(index)
                 else:
                     self._others_there.append(joystick.get_name())
+                    continue
+                self._rests[instance] = RestingPlace(self._read(pad), clock_ns())
+                self._open[instance] = pad
         if self._pad is None:
             self._pad = next(iter(self._open.values()), None)
 

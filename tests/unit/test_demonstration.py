@@ -464,6 +464,17 @@ def test_full_throttle_and_hands_off_are_no_fault() -> None:
     assert line.startswith("throttle has rested at 0.50")
 
 
+def test_full_lock_for_a_while_is_no_fault_and_for_half_a_minute_is_told() -> None:
+    """A person who drives in a circle was told of a worn stick."""
+    for end in (-1.0, 0.97):
+        watch = RestWatch()
+        circle = [watch.look(Controls(end, 0.3 + k % 2 / 2), k * S // 10) for k in range(290)]
+        assert not any(circle)
+        asleep = [watch.look(Controls(end, 0.3 + k % 2 / 2), k * S // 10) for k in range(290, 900)]
+        (line,) = [line for lines in asleep for line in lines]
+        assert line.startswith(f"steering has rested at {end:.2f} for 30 s")
+
+
 def test_the_first_episode_is_open_before_the_time_runs(tmp_path: Path) -> None:
     demonstration = Session(tmp_path).demonstration
     with demonstration:

@@ -108,6 +108,20 @@ def test_of_two_pads_the_one_that_is_moved_is_heard(sdl: Sdl) -> None:
         assert hands.read().steering == pytest.approx(0.9, abs=1e-3)
 
 
+def test_of_two_pads_a_worn_one_that_rests_beside_the_middle_is_not_heard_instead(sdl: Sdl) -> None:
+    driven, worn = Stick(1), Stick(2, steering=0.4)
+    sdl.plug_in(driven, worn)
+    with GamepadInput() as hands:
+        for worn.steering in (0.4, 0.45):
+            assert hands.read() == NEUTRAL
+        driven.steering = -0.6
+        assert hands.read().steering == pytest.approx(-0.6, abs=1e-3)
+        driven.steering, worn.steering = 0.0, -0.9
+        assert hands.read().steering == pytest.approx(-0.9, abs=1e-3)
+        driven.steering, worn.steering = -0.6, 0.4
+        assert hands.read().steering == pytest.approx(-0.6, abs=1e-3), "it rests, as far as it can"
+
+
 def test_a_pad_that_goes_is_unheard_and_heard_again_when_it_is_back(sdl: Sdl) -> None:
     pad = Stick(1, steering=0.5)
     sdl.plug_in(pad)

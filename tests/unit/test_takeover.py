@@ -56,8 +56,9 @@ def test_any_control_takes_over_and_keeps_the_wheel(moved: Controls) -> None:
 
 def test_a_person_who_presses_both_pedals_brakes_or_not_like_the_network() -> None:
     hands = Hands()
+    takeover = Takeover(hands)
     hands.controls = Controls(0.0, 0.4, 0.6)
-    assert Takeover(hands)() == Controls(0.0, 0.0, 0.6)
+    assert takeover() == Controls(0.0, 0.0, 0.6)
 
 
 def test_the_button_gives_the_wheel_back() -> None:
@@ -106,16 +107,80 @@ def test_a_gamepad_that_goes_gives_the_wheel_back_and_is_heard_again(caplog: pyt
     """Its rows would be neutral controls, recorded as a person's correction."""
     hands = Hands()
     takeover = Takeover(hands)
-    hands.controls = Controls(0.5)
-    assert takeover() == Controls(0.5)
+    hands.controls = Controls(0.9)
+    assert takeover() == Controls(0.9)
     hands.trouble = "no gamepad is plugged in"
     assert [takeover(), takeover()] == [None, None]
     hands.trouble = None
-    assert takeover() == Controls(0.5)
+    assert takeover() is None, "the stick shows what it showed as it fell asleep, whoever holds it now"
+    hands.controls = NEUTRAL
+    assert takeover() is None
+    hands.controls = Controls(0.9)
+    assert takeover() == Controls(0.9)
     assert [line for line in caplog.messages if "gamepad" in line and "Back" not in line] == [
         "the gamepad has gone (no gamepad is plugged in): nobody can take over with it until it is back",
         "the gamepad is back",
+        "the gamepad rests at steering 0.90: it takes over once it is moved from there",
     ]
+
+
+def test_a_gamepad_that_goes_between_two_questions_does_not_take_over(caplog: pytest.LogCaptureFixture) -> None:
+    """It took the wheel a second time, nobody could give it back, and the rows were recorded as corrections."""
+
+    class Vanishing(Hands):
+        def read(self) -> Controls:
+            held = super().read()
+            self.trouble = "no gamepad is plugged in"
+            return held
+
+    hands = Hands()
+    takeover = Takeover(hands)
+    hands.controls = Controls(0.5)
+    assert takeover() == Controls(0.5)
+    hands.__class__ = Vanishing
+    assert [takeover(), takeover()] == [None, None]
+    assert takeover.by is None
+
+
+@pytest.mark.parametrize("rest", [Controls(0.4), Controls(-0.5), Controls(0.0, 0.0, 0.5), Controls(0.4, 0.3)])
+def test_a_worn_stick_does_not_take_over_until_it_is_moved(rest: Controls, caplog: pytest.LogCaptureFixture) -> None:
+    hands = Hands()
+    hands.controls = rest
+    takeover = Takeover(hands)
+    (line,) = caplog.messages
+    assert line.startswith("the gamepad rests at ")
+    jitter = Controls(*(value * 1.1 for value in rest.values))
+    for shown in (rest, jitter, rest, jitter):
+        hands.controls = shown
+        assert takeover() is None
+    hands.controls = Controls(*(min(1.0, max(-1.0, value * 1.7)) for value in rest.values))
+    assert takeover() == hands.controls.arbitrate(), "further to the same side"
+    takeover.give_back()
+    hands.controls = replace(rest, steering=-0.3 if rest.steering > 0 else 0.3)
+    assert takeover() == hands.controls.arbitrate(), "to the other side"
+    takeover.give_back()
+    hands.controls = rest
+    assert takeover() is None, "it rests where it did before it was used"
+
+
+def test_what_was_held_as_the_drive_began_takes_over_as_usual_once_it_was_let_go_of() -> None:
+    hands, now_ns = Hands(), [0]
+    hands.controls = Controls(0.8, 0.4)
+    takeover = Takeover(hands, clock=lambda: now_ns[0])
+    assert takeover() is None
+    hands.controls = Controls(-0.2)  # past the middle: no stick is worn as far as that
+    assert takeover() is None
+    hands.controls = Controls(0.3)
+    assert takeover() == Controls(0.3)
+    takeover.give_back()
+    hands.controls = Controls(0.0, 0.5)  # a pedal that rested at 0.4, as far as anybody knows
+    assert takeover() is None
+    hands.controls = Controls(0.0, 0.02)
+    for milliseconds in (1000, 1500, 2500):
+        now_ns[0] = milliseconds * 1_000_000
+        assert takeover() is None
+    hands.controls = Controls(0.0, 0.3)
+    assert takeover() == Controls(0.0, 0.3), "it has rested at 0 for a second"
 
 
 def test_who_has_no_gamepad_is_not_told_that_it_has_gone(caplog: pytest.LogCaptureFixture) -> None:
