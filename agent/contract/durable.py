@@ -18,7 +18,7 @@ _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # the answers of S
 
 
 _NUMBERS = itertools.count()  # two threads may replace one file
-_LEFT_BEHIND = re.compile(r"\..+\.\d+-\d+\.partial")
+_LEFT_BEHIND = re.compile(r"\..+\.(\d{1,9})-\d+\.partial")  # the process that writes it
 _LEFT_BEHIND_S = 3600.0  # nothing takes so long to write
 _tidied: set[Path] = set()
 
@@ -81,8 +81,16 @@ def _tidy(folder: Path) -> None:
     _tidied.add(folder)
     with suppress(OSError):
         for entry in os.scandir(folder):
-            if _LEFT_BEHIND.fullmatch(entry.name) and time.time() - entry.stat().st_mtime > _LEFT_BEHIND_S:
+            found = _LEFT_BEHIND.fullmatch(entry.name)
+            if found and time.time() - entry.stat().st_mtime > _LEFT_BEHIND_S and not _is_alive(int(found[1])):
                 os.unlink(entry.path)
+
+
+def _is_alive(pid: int) -> bool:
+    """Return whether there is such a process here: a clock that jumps makes a file old that is being written now."""
+    from psutil import pid_exists  # rarely needed, and slow to import
+
+    return bool(pid_exists(pid))
 
 
 def replace_file(path: Path, content: str | bytes, sync: bool = True) -> None:

@@ -14,6 +14,7 @@ import pytest
 from agent.contract.durable import find_folder, replace_file, replace_folder, replacing
 
 STEPS = 8
+_NOBODY = 999_999_999  # no process has this number: Linux gives 2**22 at most
 
 
 class Killed(BaseException):
@@ -206,8 +207,17 @@ def test_a_link_and_a_files_mode_outlive_the_replacing(tmp_path: Path) -> None:
     assert (target.read_text(), stat.S_IMODE(target.stat().st_mode)) == ("new", 0o600)
 
 
+def test_what_another_process_is_writing_is_left_alone_though_the_clock_has_jumped(tmp_path: Path) -> None:
+    writing = tmp_path / f".a.json.{os.getppid()}-0.partial"
+    writing.touch()
+    os.utime(writing, (0, 0))
+    replace_file(tmp_path / "c.json", "{}")
+    assert writing.exists()
+
+
 def test_what_killed_processes_left_half_written_is_removed(tmp_path: Path) -> None:
-    old, new, ours = (tmp_path / name for name in (".a.json.123-0.partial", ".b.json.456-7.partial", ".partial"))
+    names = (f".a.json.{_NOBODY}-0.partial", f".b.json.{_NOBODY}-7.partial", ".partial")
+    old, new, ours = (tmp_path / name for name in names)
     for path in (old, new, ours):
         path.touch()
     for path in (old, ours):

@@ -30,11 +30,13 @@ def test_after_a_restart_no_track_comes_again_also_if_its_episode_was_deleted(tm
     assert [seed % 3 for seed in seeds] == [100 % 3, 101 % 3, 102 % 3], "each goes on with its own"
 
 
-def test_the_newest_episodes_are_kept_within_a_size(tmp_path: Path) -> None:
+@pytest.mark.parametrize("clock", [1, -1], ids=["runs", "was set back"])
+def test_the_newest_episodes_are_kept_within_a_size(clock: int, tmp_path: Path) -> None:
+    """They were those of the latest time: after a clock was set back, every new episode was deleted at once."""
     for number in range(6):
         path = tmp_path / f"carracing-{number}.parquet"
         path.write_bytes(bytes(1000))
-        os.utime(path, (number, number))
+        os.utime(path, (100 + clock * number, 100 + clock * number))
     (tmp_path / "carracing-9.recording").write_bytes(bytes(5000))
     assert prune(tmp_path, 3500) == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -44,6 +46,13 @@ def test_the_newest_episodes_are_kept_within_a_size(tmp_path: Path) -> None:
         "carracing-9.recording",
     ]
     assert prune(tmp_path, 10) == 2, "the newest one is kept, whatever its size"
+
+
+def test_episodes_of_other_names_are_nobodys_to_delete(tmp_path: Path) -> None:
+    for name in ("mine", "carracing-9", "carracing-10"):
+        (tmp_path / f"{name}.parquet").write_bytes(bytes(1000))
+    assert prune(tmp_path, 10) == 1
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["carracing-10", "mine"]
 
 
 @pytest.mark.parametrize(

@@ -249,18 +249,23 @@ def describe(told: Told) -> str:
 
 
 def prune(folder: Path, most_bytes: float) -> int:
-    """Delete the oldest episodes of a folder beyond a size; return how many. The newest is always kept."""
+    """Delete the oldest episodes of a folder beyond a size; return how many. The newest is always kept.
+
+    The newest one has the highest track, as the collectors name them. The time of a file says less: a clock may be set
+    back. Episodes of other names are left alone.
+    """
     if not math.isfinite(most_bytes):
         return 0
     found = []
     for path in folder.glob(f"*{SEALED_SUFFIX}"):
-        stat = path.stat()
-        found.append((stat.st_mtime_ns, stat.st_size, path))
+        track = path.stem.rpartition("-")[2]
+        if track.isdecimal():
+            found.append((int(track), path.stat().st_size, path))
     found.sort(reverse=True)
     total, deleted = 0.0, 0
-    for number, (_, size, path) in enumerate(found):
+    for place, (_, size, path) in enumerate(found):
         total += size
-        if number and total > most_bytes:
+        if place and total > most_bytes:
             path.unlink(missing_ok=True)
             deleted += 1
     return deleted
