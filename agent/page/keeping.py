@@ -1,6 +1,5 @@
 """Keeps the last 30 s of a drive: as an episode of what the network saw, and as a film."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from agent.contract.controls import AXIS_NAMES, Controls
 from agent.contract.durable import sync_folder
-from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow, unused_path
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow, timed_path
 from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import EpisodeError
 from agent.contract.observation import Frame, newest_picture
@@ -54,8 +53,7 @@ def keep(facts: Facts, seed: int | None, remembered: Sequence[Remembered]) -> Ke
     ticks = [each for each in remembered if _is_worth_it(facts, each)]
     if len(ticks) < LEAST_ROWS:
         raise EpisodeError("there is nothing to keep yet, expected some ticks whose decision was sent. Wait a moment.")
-    track = "" if seed is None else f"-{seed}"
-    path = unused_path(Path(facts.keep), f"{facts.game}{track}-{time.strftime('%Y%m%d-%H%M%S')}-kept")
+    path = timed_path(Path(facts.keep), facts.game, seed, "kept")
     film = path.with_suffix(".mp4")
     header = EpisodeHeader(facts.game, facts.driver, facts.rate_hz, seed, axes=facts.axes)
     with EpisodeWriter(path, header) as episode, FilmFile(film, facts.rate_hz) as movie:

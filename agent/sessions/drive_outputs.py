@@ -1,6 +1,5 @@
 """The files that a drive writes: recordings, films, the network's input, a health log."""
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +47,7 @@ def output_observers(
     """
     observers: list[TickObserver] = []
     if settings.record is not None:
-        from agent.contract.episodes.columns import EpisodeHeader, unused_path
+        from agent.contract.episodes.columns import EpisodeHeader, timed_path
         from agent.observers.episode_writer import EpisodeRecorder
 
         def telemetry() -> tuple[float | None, dict[str, float]]:
@@ -57,9 +56,7 @@ def output_observers(
             now = state()
             return now.speed, now.telemetry
 
-        # The name has the time of day, because two drives on one track are two recordings.
-        track = "" if seed is None else f"-{seed}"
-        path = unused_path(settings.record, f"{game}{track}-{time.strftime('%Y%m%d-%H%M%S')}")
+        path = timed_path(settings.record, game, seed)
         header = EpisodeHeader(game, policy.driver, rate_hz, seed, axes=with_standard_axes(axes))
         observers.append(EpisodeRecorder(path, header, telemetry))
         files.append(path)

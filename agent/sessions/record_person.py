@@ -1,7 +1,6 @@
 """A person drives a game in a window; their pictures and controls become episodes to learn from."""
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 
 from agent.capture.base import FrameSource
 from agent.contract.controls import NEUTRAL, STRAIGHT, Controls
-from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow, unused_path
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow, timed_path
 from agent.contract.errors import BlindError
 from agent.contract.observation import Frame
 from agent.inputs.resting import RestWatch
@@ -259,8 +258,7 @@ class Demonstration:
         setattr(self.counts, name, getattr(self.counts, name) + by)
 
     def _start(self) -> None:
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        path = unused_path(self._folder, f"{self._header.game}-{stamp}")
+        path = timed_path(self._folder, self._header.game)
         self._recorder = EpisodeRecorder(path, self._header, blocking=self._blocking).__enter__()
         self._was_moved = False
         self._rest = RestWatch()

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from agent.contract.controls import AXIS_NAMES, STANDARD_AXES, Controls, with_standard_axes
-from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow, unused_path
+from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow, timed_path, unused_path
 from agent.contract.episodes.reading import Episode
 from agent.contract.episodes.sealing import recover
 from agent.contract.episodes.writing import EpisodeWriter, encode_row
@@ -637,6 +637,15 @@ def test_an_episodes_names_are_on_the_disk_as_soon_as_it_has_them(
         assert held == [{"race.recording"}]
         writer.write(make_row(0))
     assert "race.parquet" in held[1]
+
+
+def test_an_episode_is_named_after_game_track_and_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.contract.episodes.columns.time.strftime", lambda *_: "20261025-020000")
+    assert timed_path(tmp_path, "pond").name == "pond-20261025-020000.parquet"
+    path = timed_path(tmp_path, "pond", 7, "kept")
+    assert path == tmp_path / "pond-7-20261025-020000-kept.parquet"
+    path.touch()
+    assert timed_path(tmp_path, "pond", 7, "kept").name == "pond-7-20261025-020000-kept-2.parquet"
 
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:

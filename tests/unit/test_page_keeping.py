@@ -74,7 +74,7 @@ def test_where_there_is_nothing_to_keep_it_says_so(tmp_path: Path) -> None:
 def test_what_is_kept_while_the_clock_is_set_back_takes_nothings_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.page.keeping.time.strftime", lambda *_: "20261025-020000")
+    monkeypatch.setattr("agent.contract.episodes.columns.time.strftime", lambda *_: "20261025-020000")
     ticks = [tick(facts(tmp_path), number) for number in range(1, 6)]
     names = [keep(facts(tmp_path), 7, ticks).episode.name for _ in range(2)]
     assert names == ["game-7-20261025-020000-kept.parquet", "game-7-20261025-020000-kept-2.parquet"]

@@ -2,14 +2,13 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from agent.contract.episodes.columns import SEALED_SUFFIX, EpisodeHeader
+from agent.contract.episodes.columns import EpisodeHeader, timed_path
 from agent.contract.errors import AgentError
 from agent.observers.base import TickRecord
 from agent.observers.episode_writer import EpisodeRecorder
@@ -104,9 +103,8 @@ class LiveRecorder:
         self._opening.start()
 
     def _open(self) -> None:
-        stamp = time.strftime("%Y%m%d-%H%M%S")
         self._number += 1
-        path = self._folder / f"{self._header.game}-{stamp}-{self._number:03d}{SEALED_SUFFIX}"
+        path = timed_path(self._folder, self._header.game, ending=f"{self._number:03d}")
         try:
             recorder = EpisodeRecorder(path, replace(self._header, driver=self._name), blocking=self._blocking)
             self._current = recorder.__enter__()

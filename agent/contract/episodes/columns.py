@@ -307,6 +307,19 @@ def is_recording(path: Path) -> bool:
     return path.suffix.lower() == RECORDING_SUFFIX
 
 
+def timed_path(folder: Path, game: str, seed: int | None = None, ending: str = "") -> Path:
+    """Return where a recording that begins now goes: two drives on one track are two recordings.
+
+    Args:
+        folder: For the recordings.
+        game: Name of the game's profile.
+        seed: Of the track; None for a game in a window.
+        ending: What the name ends with, if anything.
+    """
+    parts = [game, "" if seed is None else str(seed), time.strftime("%Y%m%d-%H%M%S"), ending]
+    return unused_path(folder, "-".join(part for part in parts if part))
+
+
 def unused_path(folder: Path, name: str) -> Path:
     """Return where an episode of this name goes; numbered where there is one, as after a clock was set back."""
     path, number = folder / f"{name}{SEALED_SUFFIX}", 2
