@@ -20,7 +20,8 @@ def good_labels(seconds: float = 60.0) -> npt.NDArray[np.float32]:
 def samples_of(labels: npt.NDArray[np.float32], still: slice = slice(0, 0)) -> Samples:
     pictures = [str(number).encode() for number in range(len(labels))]
     pictures[still] = [b"the same"] * len(pictures[still])
-    return Samples(pictures, labels, np.zeros((len(labels), 0), np.float32), NAMES, (), 1)
+    stacks = np.arange(len(labels))[:, np.newaxis]
+    return Samples(pictures, stacks, labels, np.zeros((len(labels), 0), np.float32), NAMES, (), 1)
 
 
 def gaps_of(labels: npt.NDArray[np.float32], still: slice = slice(0, 0), is_mirrored: bool = False) -> list[str]:

@@ -13,6 +13,7 @@ from agent.contract.controls import Controls
 from agent.contract.preprocess import paint_black
 from agent.contract.profile import Rectangle
 from agent.contract.spec import STEERING_THROTTLE_BRAKE
+from agent.contract.stacking import Stacked
 from agent.games.carracing import PROFILE, CarRacing
 from training.data.augment import change_colours, erase_parts, flip_picture, flip_signs
 from training.data.balancing.registry import balancing_rule
@@ -25,17 +26,21 @@ Batches = Deferred("training.data.dataset:Batches")
 WIDTH, HEIGHT = 48, 28
 
 
-def make_samples(count: int) -> Samples:
+def make_samples(count: int, stacks: Stacked | None = None) -> Samples:
+    """Return as many samples as pictures, or as stacks."""
     rng = np.random.default_rng(7)
     pictures = []
     for index in range(count):
         picture = rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
         picture[0, 0] = index  # tells the samples apart
         pictures.append(cv2.imencode(".png", picture)[1].tobytes())
+    stacks = np.arange(count)[:, np.newaxis] if stacks is None else stacks
+    count = len(stacks)
     labels = np.stack((np.linspace(-1, 1, count), np.linspace(0, 1, count), np.linspace(0, 0.5, count)), axis=1)
     auxiliary = np.stack((np.arange(count), np.linspace(-3, 3, count)), axis=1)
     return Samples(
         pictures,
+        stacks,
         labels.astype(np.float32),
         auxiliary.astype(np.float32),
         ("steering", "throttle", "brake"),
@@ -166,6 +171,29 @@ def test_changed_pictures_keep_their_labels_and_are_the_same_when_a_run_is_resum
         assert np.array_equal(changed[k][0], again[k][0])
         differing += [not np.array_equal(*pair) for pair in zip(plain[k][0], changed[k][0], strict=True)]
     assert np.mean(differing) == pytest.approx(share_changed, abs=0.15 if share_changed < 1 else 0)
+
+
+def test_all_pictures_of_a_sample_are_changed_alike() -> None:
+    """Each sample is the same picture three times, so that any difference between them comes of the change."""
+    stacks = np.repeat(np.arange(40)[:, np.newaxis], 3, axis=1)
+    settings: dict[str, Any] = {"mirrored": (Rectangle(0, 0, 1, 1),), "colours": 1.0, "erase": 3}
+    single, stacked = batches(make_samples(40), **settings), batches(make_samples(40, stacks), **settings)
+    for k in range(len(stacked)):
+        observations, labels, _ = stacked[k]
+        assert observations.shape == (4, HEIGHT, WIDTH, 9)
+        assert np.array_equal(labels["steering"], single[k][1]["steering"])
+        for place in range(3):
+            assert np.array_equal(observations[..., 3 * place : 3 * place + 3], single[k][0]), "as one picture is"
+
+
+def test_a_sample_is_made_of_its_pictures_the_oldest_first() -> None:
+    stacks = np.array([[0, 0], [0, 1], [1, 3]])  # the third picture is nobody's newest
+    samples = make_samples(4, stacks)
+    assert len(samples) == 3
+    assert samples.observation(2)[0, 0].tolist() == [1, 1, 1, 3, 3, 3]
+    assert samples.newest(2) == samples.pictures[3]
+    observations, _, _ = batches(samples, batch_size=3)[0]
+    assert sorted(each[0, 0, ::3].tolist() for each in observations) == stacks.tolist()
 
 
 def test_erased_parts_are_rectangles_of_one_colour_and_no_more_than_asked_for() -> None:

@@ -10,14 +10,19 @@ import pytest
 
 from agent.contract.controls import Controls
 from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
+from agent.contract.episodes.reading import Episode
 from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import TrainingError
-from agent.contract.observation import Frame
+from agent.contract.observation import Frame, Observation
 from agent.contract.spec import ModelSpec, Stack
+from agent.contract.stacking import stacked_rows
+from agent.engines.base import Prediction
+from agent.policies.base import untimed
+from agent.policies.stacked import policy_for
 from training.data import samples as module
 from training.data.balance_report import read_labels
 from training.data.caches import is_whole
-from training.data.samples import load_samples, pick_balanced_pictures, preprocess_episodes
+from training.data.samples import load_samples, pick_balanced_pictures, pick_pictures, preprocess_episodes
 from training.fitting.config import FitConfig
 from training.fitting.data import load_data
 
@@ -153,6 +158,81 @@ def test_an_episode_recorded_while_driving_was_slow_is_not_lost(tmp_path: Path) 
     stacked = replace(SPEC, stack=Stack(2, 1))
     with pytest.raises(TrainingError, match=r"recorded at 3.6 Hz, the model is for 10.0 Hz"):
         preprocess_episodes([slow], stacked)
+
+
+# --- several pictures as one observation ------------------------------------------------------------------------------
+
+STACKED = replace(SPEC, stack=Stack(3, 2))
+
+
+class Blind:
+    """An engine that only needs to be shown something."""
+
+    name = "blind"
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+
+    def infer(self, observation: Observation) -> Prediction:
+        return np.zeros(3, np.float32)
+
+    def close(self) -> None: ...
+
+
+def seen_in_a_drive(path: Path) -> list[Observation]:
+    """Return what a network sees when an episode's pictures come to it as they came when it was recorded."""
+    policy = policy_for(Blind(STACKED))
+    return [policy.decide(frame, untimed).observation for frame in Episode.open(path).frames()]
+
+
+def record_unevenly(path: Path, driver: str = "test", by_hand: range = range(0)) -> Path:
+    """Write an episode of 100 rows whose pictures come late by up to 40 ms, with a gap of a second after row 60."""
+    rng = np.random.default_rng(5)
+    with EpisodeWriter(path, EpisodeHeader("carracing", driver, RATE_HZ)) as writer:
+        for index in range(100):
+            time_ns = index * 100_000_000 + int(rng.integers(40_000_000)) + (1_000_000_000 if index > 60 else 0)
+            frame = Frame(rng.integers(0, 256, (34, 60, 3), np.uint8), time_ns, index)
+            controls = Controls(index / 1000, 0.5, 0.0)
+            writer.write(EpisodeRow(frame, controls, controls, intervention=index in by_hand))
+    return path
+
+
+def test_training_and_driving_see_the_same_stacks(tmp_path: Path) -> None:
+    path = record_unevenly(tmp_path / "a.parquet")
+    parts = load_data(make_config(tmp_path), [path], STACKED, lambda line: None, None)
+    driven = seen_in_a_drive(path)
+    seen = {row: samples.observation(k) for samples in parts for k, row in enumerate(rows_of(samples.labels))}
+    assert set(range(15)) | {61, 62} <= seen.keys(), "the start, and the rows after the gap"
+    assert len(seen) > 80
+    for row, observation in seen.items():
+        np.testing.assert_array_equal(observation, driven[row])
+    assert np.array_equal(seen[61][..., :3], seen[61][..., 6:]), "nothing from before the gap"
+    assert not np.array_equal(seen[62][..., 3:6], seen[62][..., 6:])
+    assert all(len(set(samples.pictures)) == len(samples.pictures) < len(driven) for samples in parts)
+
+
+def test_earlier_pictures_may_be_of_rows_that_are_not_learnt_from(tmp_path: Path) -> None:
+    path = record_unevenly(tmp_path / "a.parquet", "policy:carracing", by_hand=range(20, 24))
+    (cache,) = preprocess_episodes([path], STACKED)
+    stacks = stacked_rows(Episode.open(path).captured_ns, STACKED)
+    samples = load_samples([cache, cache], STACKED, [np.arange(20, 24), np.arange(0)], [stacks, stacks])
+    driven = seen_in_a_drive(path)
+    assert (len(samples), len(samples.pictures), samples.episodes) == (4, 8, 1)  # rows 16 to 23
+    for k in range(4):
+        np.testing.assert_array_equal(samples.observation(k), driven[20 + k])
+    twice = load_samples([cache, cache], STACKED, [np.arange(20, 24), np.arange(61, 63)], [stacks, stacks])
+    np.testing.assert_array_equal(twice.observation(4), driven[61])
+    with pytest.raises(ValueError, match=r"stacks are of shape \(100, 1\), expected \(100, 3\)"):
+        load_samples([cache], STACKED)
+
+
+def test_pictures_for_int8_are_stacks_that_a_drive_sees(tmp_path: Path) -> None:
+    path = record_unevenly(tmp_path / "a.parquet")
+    driven = {observation.tobytes() for observation in seen_in_a_drive(path)}
+    for picked in (pick_pictures([path], STACKED, 8), pick_balanced_pictures([path], STACKED, 8)):
+        assert picked.shape[1:] == (17, 30, 9)
+        assert {observation.tobytes() for observation in picked} < driven
+        assert 4 < len(picked) <= 8
 
 
 # --- caches -----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What recordings lack, told before a network is trained on them, each with what to do about it."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,8 @@ def find_gaps(samples: Samples, rate_hz: float, is_mirrored: bool) -> list[str]:
 def _stills(samples: Samples, rate_hz: float) -> list[str]:
     """Return what to say of pauses and menus that were recorded by mistake."""
     gaps = []
-    same = [first == second for first, second in zip(samples.pictures, samples.pictures[1:], strict=False)]
+    newest = [samples.newest(sample) for sample in range(len(samples))]
+    same = [first == second for first, second in pairwise(newest)]
     still_s = _time_in_runs(np.array(same, bool), rate_hz, STILL_S)
     if still_s:
         gaps.append(

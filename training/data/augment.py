@@ -1,4 +1,7 @@
-"""Augmentation of training pictures: mirrored, recoloured, partly erased. Used on training data only."""
+"""Augmentation of training pictures: mirrored, recoloured, partly erased. Used on training data only.
+
+If a sample has several pictures, all are changed alike: a driver sees the same road in each.
+"""
 
 import math
 from collections.abc import Sequence
@@ -29,7 +32,7 @@ def flip_picture(observation: Observation, mirrored: Sequence[Rectangle]) -> Non
     zero (see ``GameProfile.mirrored``).
 
     Args:
-        observation: uint8, shape (height, width, 3).
+        observation: uint8, shape (height, width, 3 a picture).
         mirrored: Parts as fractions of the picture.
     """
     height, width = observation.shape[:2]
@@ -45,7 +48,7 @@ def change_colours(observation: Observation, strength: float, rng: np.random.Gen
     It keeps the network from recognising roads by their colour, so that it can drive tracks that no episode shows.
 
     Args:
-        observation: uint8, shape (height, width, 3).
+        observation: uint8, shape (height, width, 3 a picture), contiguous.
         strength: 0 changes nothing; 1 contrast by up to 30 %, brightness by 30 of 255, saturation by 50 %, and each
             colour by 20 %.
         rng: Source of random numbers.
@@ -54,7 +57,8 @@ def change_colours(observation: Observation, strength: float, rng: np.random.Gen
     mixed = (1.0 + saturation) * np.eye(3) - saturation / 3.0  # each colour with the mean of all
     colours = (1.0 + contrast) * (1.0 + np.array(tint))[:, np.newaxis] * mixed
     shift = brightness - 127.5 * contrast
-    cv2.transform(observation, np.column_stack([colours, np.full(3, shift)]), dst=observation)
+    pixels = observation.reshape(len(observation), -1, 3)  # of all pictures; a view
+    cv2.transform(pixels, np.column_stack([colours, np.full(3, shift)]), dst=pixels)
 
 
 def erase_parts(observation: Observation, most: int, rng: np.random.Generator) -> None:
@@ -65,18 +69,18 @@ def erase_parts(observation: Observation, most: int, rng: np.random.Generator) -
     the largest area there is 40 % of the picture.
 
     Args:
-        observation: uint8, shape (height, width, 3).
+        observation: uint8, shape (height, width, 3 a picture).
         most: The largest number of rectangles; each number from 0 to this is equally likely. Each rectangle covers 2 to
             15 % of the picture and is 0.3 to 3.3 times as high as wide, as far as it fits.
         rng: What is drawn from.
     """
-    height, width = observation.shape[:2]
+    height, width, channels = observation.shape
     for _ in range(int(rng.integers(most + 1))):
         area = rng.uniform(*_ERASED_SHARE) * height * width
         shape = math.exp(rng.uniform(*np.log(_ERASED_SHAPE)))
         tall, wide = (max(1, round(side)) for side in (math.sqrt(area * shape), math.sqrt(area / shape)))
         top, left = (int(rng.integers(max(1, whole - part + 1))) for whole, part in ((height, tall), (width, wide)))
-        observation[top : top + tall, left : left + wide] = rng.integers(0, 256, 3)
+        observation[top : top + tall, left : left + wide] = np.tile(rng.integers(0, 256, 3), channels // 3)
 
 
 def flip_signs(names: Sequence[str]) -> npt.NDArray[np.float32]:

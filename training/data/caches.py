@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
+from agent.contract.stacking import Stacked
 from training.data.rows import Rows
 
 CHECKSUM = "crc32"
@@ -26,21 +27,33 @@ class Cached:
     """An episode's pictures and labels in a cache.
 
     Attributes:
-        pictures: One PNG for each row.
+        pictures: PNGs, one for each row of the whole episode.
+        stacks: int64, shape (rows, pictures at once): which of the pictures make up each row's observation.
         labels: float32, shape (rows, outputs).
         auxiliary: float32, shape (rows, len(names)), scaled; NaN if unknown.
         names: Names of the auxiliary columns.
     """
 
     pictures: list[bytes]
+    stacks: Stacked
     labels: npt.NDArray[np.float32]
     auxiliary: npt.NDArray[np.float32]
     names: tuple[str, ...]
 
-    def rows(self, chosen: Rows) -> Self:
-        """Return some of its rows."""
+    def rows(self, chosen: Rows, stacks: Stacked) -> Self:
+        """Return some rows of a whole episode, with the pictures that make them up, each once.
+
+        Args:
+            chosen: The rows.
+            stacks: Which rows' pictures make up the observation of each row of the episode.
+        """
+        needed, places = np.unique(stacks[chosen], return_inverse=True)
         return type(self)(
-            [self.pictures[row] for row in chosen], self.labels[chosen], self.auxiliary[chosen], self.names
+            [self.pictures[row] for row in needed],
+            places.reshape(len(chosen), stacks.shape[1]),
+            self.labels[chosen],
+            self.auxiliary[chosen],
+            self.names,
         )
 
 
@@ -77,7 +90,7 @@ def is_whole(cache: Path) -> bool:
 
 
 def load_cache(cache: Path) -> Cached:
-    """Read a cache that was found intact."""
+    """Read a cache that was found intact: each row's observation is its own picture."""
     with safe_open(cache, framework="numpy") as file:
         pictures = file.get_tensor("pictures")
         ends = np.cumsum(file.get_tensor("lengths"))
@@ -86,7 +99,7 @@ def load_cache(cache: Path) -> Cached:
         names = tuple(json.loads(file.metadata()["auxiliary"]))
     starts = np.concatenate([[0], ends[:-1]])
     split = [pictures[start:end].tobytes() for start, end in zip(starts, ends, strict=True)]
-    return Cached(split, labels, auxiliary, names)
+    return Cached(split, np.arange(len(split))[:, np.newaxis], labels, auxiliary, names)
 
 
 def can_write(folder: Path) -> bool:

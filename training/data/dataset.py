@@ -11,7 +11,7 @@ import numpy.typing as npt
 from agent.contract.profile import Rectangle
 from training.data.augment import change_colours, erase_parts, flip_picture, flip_signs
 from training.data.buffers import Buffer, equal_shares
-from training.data.samples import AUXILIARY, Samples, decode
+from training.data.samples import AUXILIARY, Samples
 
 Targets = dict[str, npt.NDArray[np.float32]]
 
@@ -42,11 +42,13 @@ def _whole(total: int) -> slice:
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """The batches of one round, for ``Model.fit``: pictures, targets by head, weights by head.
+    """The batches of one round, for ``Model.fit``: observations, targets by head, weights by head.
 
     Batch ``i`` of round ``r`` is always the same for the same seed, whatever was drawn before: a resumed run sees what
     an uninterrupted one would have seen. It does not count the epochs that Keras tells it of: on JAX and torch the
     first ``fit`` tells of one before it has begun.
+
+    What changes a picture, such as a flip, changes all pictures of its sample alike.
 
     An output's weights are 1 on average over a batch: where only one feed of three carries its label, they are 3 there.
 
@@ -113,21 +115,21 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> tuple[npt.NDArray[np.uint8], Targets, Targets]:
         step = self._round * self._steps + index
         draw = self.draw(step).part(self._part)
-        pictures = np.stack([decode(self._samples.pictures[k]) for k in draw.chosen])
+        observations = np.stack([self._samples.observation(k) for k in draw.chosen])
         for row in np.flatnonzero(draw.flipped):
-            flip_picture(pictures[row], self._mirrored)
+            flip_picture(observations[row], self._mirrored)
         if self._colours or self._erase:
-            for picture, sample in zip(pictures, draw.chosen, strict=True):
+            for observation, sample in zip(observations, draw.chosen, strict=True):
                 rng = np.random.default_rng([self._seed, step, int(sample)])
-                change_colours(picture, self._colours, rng)
-                erase_parts(picture, self._erase, rng)
+                change_colours(observation, self._colours, rng)
+                erase_parts(observation, self._erase, rng)
         names = self._samples.output_names
         targets = {name: draw.labels[:, k : k + 1] for k, name in enumerate(names)}
         weights = {name: draw.weights[:, k] for k, name in enumerate(names)}
         if self._auxiliary:
             targets[AUXILIARY] = self._flip(self._samples.auxiliary, self._auxiliary_signs, draw.chosen, draw.flipped)
             weights[AUXILIARY] = np.ones(len(draw.chosen), np.float32)
-        return pictures, targets, weights
+        return observations, targets, weights
 
     @property
     def samples_a_step(self) -> int:

@@ -22,6 +22,7 @@ from agent.contract.errors import TrainingError
 from agent.contract.observation import Observation
 from agent.contract.preprocess import preprocess
 from agent.contract.spec import ModelSpec
+from agent.contract.stacking import Stacked, stacked_rows
 from training.data.balancing.registry import balancing_rule
 from training.data.caches import CHECKSUM, Cached, can_write, checksum_of, is_whole, load_cache
 from training.data.held_out import HELD_OUT_SEED, HELD_OUT_TRACK
@@ -53,7 +54,9 @@ class Samples:
     """Labelled pictures, in memory as lossless PNG (about 10 KB each at 480 x 270).
 
     Attributes:
-        pictures: One encoded observation a sample, exactly what ``preprocess`` gives for the spec.
+        pictures: Every picture once, encoded, exactly what ``preprocess`` gives for the spec.
+        stacks: int64, shape (n, pictures at once): which of the pictures make up each sample, the oldest first. Earlier
+            pictures may be of rows that are no samples here: held out, or driven by a network.
         labels: float32, shape (n, outputs), in the order of ``output_names``.
         auxiliary: float32, shape (n, len(auxiliary_names)), scaled; NaN where unknown.
         output_names: Names of the labels' columns.
@@ -62,6 +65,7 @@ class Samples:
     """
 
     pictures: list[bytes]
+    stacks: Stacked
     labels: npt.NDArray[np.float32]
     auxiliary: npt.NDArray[np.float32]
     output_names: tuple[str, ...]
@@ -69,7 +73,15 @@ class Samples:
     episodes: int
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.stacks)
+
+    def observation(self, sample: int) -> Observation:
+        """Return what the network sees of a sample: uint8, shape (height, width, 3 a picture), RGB; a new array."""
+        return np.concatenate([decode(self.pictures[picture]) for picture in self.stacks[sample]], axis=2)
+
+    def newest(self, sample: int) -> bytes:
+        """Return the newest of a sample's pictures, encoded."""
+        return self.pictures[int(self.stacks[sample, -1])]
 
     @property
     def size_bytes(self) -> int:
@@ -137,32 +149,52 @@ def _make_caches(missing: Sequence[tuple[Path, Path]], spec: ModelSpec, workers:
             yield
 
 
-def load_samples(caches: Sequence[Path], spec: ModelSpec, rows: Sequence[Rows] | None = None) -> Samples:
+def load_samples(
+    caches: Sequence[Path],
+    spec: ModelSpec,
+    rows: Sequence[Rows] | None = None,
+    stacks: Sequence[Stacked] | None = None,
+) -> Samples:
     """Read what ``preprocess_episodes`` made of at least one episode for this spec.
 
     Args:
         caches: What it returned.
         spec: As it was given.
         rows: Which rows of each episode; all where None.
+        stacks: Which rows of each episode make up each row's observation, see
+            :func:`agent.contract.stacking.stacked_rows`; None: the network sees one picture.
+
+    Raises:
+        ValueError: If ``stacks`` are missing, or not for as many pictures as the network sees.
     """
-    (samples,) = load_split(caches, spec, [rows])
+    (samples,) = load_split(caches, spec, [rows], stacks)
     return samples
 
 
-def load_split(caches: Sequence[Path], spec: ModelSpec, parts: Sequence[Sequence[Rows] | None]) -> tuple[Samples, ...]:
+def load_split(
+    caches: Sequence[Path],
+    spec: ModelSpec,
+    parts: Sequence[Sequence[Rows] | None],
+    stacks: Sequence[Stacked] | None = None,
+) -> tuple[Samples, ...]:
     """Read every cache once and share its rows out, as :func:`load_samples` does for each of ``parts``."""
     read: list[list[Cached]] = [[] for _ in parts]
     for index, cache in enumerate(caches):
         whole = load_cache(cache)
+        stacked = whole.stacks if stacks is None else stacks[index]
+        if stacked.shape != (len(whole.labels), spec.pictures):
+            raise ValueError(f"stacks are of shape {stacked.shape}, expected {(len(whole.labels), spec.pictures)}")
         for taken, rows in zip(read, parts, strict=True):
-            taken.append(whole if rows is None else whole.rows(rows[index]))
+            taken.append(whole.rows(np.arange(len(stacked)) if rows is None else rows[index], stacked))
     common = tuple(name for name in read[0][0].names if all(name in each.names for each in read[0]))
     return tuple(_joined(taken, common, spec) for taken in read)
 
 
 def _joined(parts: Sequence[Cached], names: tuple[str, ...], spec: ModelSpec) -> Samples:
+    firsts = np.cumsum([0] + [len(part.pictures) for part in parts])  # each part's first picture among all
     return Samples(
         pictures=[picture for part in parts for picture in part.pictures],
+        stacks=np.concatenate([part.stacks + first for part, first in zip(parts, firsts[:-1], strict=True)]),
         labels=np.concatenate([part.labels for part in parts]),
         auxiliary=np.concatenate([part.auxiliary[:, [part.names.index(name) for name in names]] for part in parts]),
         output_names=spec.output_names,
@@ -172,7 +204,7 @@ def _joined(parts: Sequence[Cached], names: tuple[str, ...], spec: ModelSpec) ->
 
 
 def decode(picture: bytes) -> Observation:
-    """Return a sample's observation: uint8, shape (height, width, 3), RGB."""
+    """Return an encoded picture's pixels: uint8, shape (height, width, 3), RGB."""
     return np.asarray(cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR), np.uint8)
 
 
@@ -185,8 +217,8 @@ def pick_pictures(paths: Sequence[Path], spec: ModelSpec, count: int) -> npt.NDA
         count: How many pictures, spread evenly over the episodes and their length.
 
     Returns:
-        uint8, shape (count, spec.height_px, spec.width_px, 3), RGB, in random order (always the same); fewer where the
-        episodes hold fewer.
+        Observations: uint8, shape (count, *spec.observation_shape), RGB, in random order (always the same); fewer where
+        the episodes hold fewer.
 
     Raises:
         TrainingError: If an episode is of another game or its track is kept for judging.
@@ -239,7 +271,10 @@ def _read_pictures(
     for path, length, end in zip(paths, lengths, np.cumsum(lengths), strict=True):
         episode = Episode.open(path)
         chosen = rows[(rows >= end - length) & (rows < end)] - (end - length)
-        pictures += [preprocess(episode.frame(int(row)), spec) for row in chosen]
+        pictures += [
+            np.concatenate([preprocess(episode.frame(row), spec) for row in stack], axis=2)
+            for stack in stacked_rows(episode.captured_ns, spec)[chosen].tolist()
+        ]
     return np.stack(pictures)[np.random.default_rng(0).permutation(len(pictures))]
 
 

@@ -8,6 +8,7 @@ import psutil
 from agent.contract.episodes.reading import Episode
 from agent.contract.errors import TrainingError
 from agent.contract.spec import ModelSpec
+from agent.contract.stacking import stacked_rows
 from training.data.rows import SPAN_S, START_S, Rows, hold_out, labelled_rows
 from training.data.samples import Samples, load_split, preprocess_episodes
 from training.fitting.config import FitConfig
@@ -43,7 +44,12 @@ def load_data(
         report(f"nothing can be written beside the episodes: they are cached in {elsewhere}")
     train, validate = _share_out(config, paths, report)
     _tell_of_memory(caches, report)
-    training, validation = load_split(caches, spec, (train, validate))
+    stacks = None
+    if spec.stack is not None:
+        stacks = [stacked_rows(Episode.open(path).captured_ns, spec) for path in paths]
+        apart_ms = spec.stack.every_ticks / spec.rate_hz * 1e3
+        report(f"a sample is {spec.pictures} pictures, {apart_ms:.0f} ms apart")
+    training, validation = load_split(caches, spec, (train, validate), stacks)
     how = "episodes of their own" if whole else f"spans of up to {SPAN_S:g} s all over them, never of the first seconds"
     report(
         f"{len(training)} samples from {training.episodes} episodes ({training.size_bytes / 1e6:.0f} MB encoded), "

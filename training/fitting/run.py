@@ -23,7 +23,7 @@ from agent.contract.spec import ModelSpec
 from training.data.balancing.registry import balancing_rule
 from training.data.buffers import make_buffers
 from training.data.dataset import Batches
-from training.data.samples import AUXILIARY, Samples, decode
+from training.data.samples import AUXILIARY, Samples
 from training.fitting.board import Board
 from training.fitting.config import FitConfig
 from training.fitting.distribution import ALONE, Team
@@ -113,6 +113,7 @@ class Run:
             spec.outputs,
             auxiliary=self._auxiliary,
             fast_layers=True,
+            pictures=spec.pictures,
         )
         with self._together():
             self._optimizer = _make_optimizer(config)
@@ -206,8 +207,8 @@ class Run:
         rows = []
         for start in range(0, len(chosen), 16):
             indices = chosen[start : start + 16]
-            pictures = np.stack([decode(self._validation.pictures[k]) for k in indices])
-            predicted = self.averaged(pictures, training=False)
+            observations = np.stack([self._validation.observation(k) for k in indices])
+            predicted = self.averaged(observations, training=False)
             rows.append(np.concatenate([keras.ops.convert_to_numpy(predicted[name]) for name in names], axis=1))
         predictions = np.concatenate(rows)
         metrics = measure_outputs(predictions, self._validation.labels[chosen], names)
