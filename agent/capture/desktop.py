@@ -108,11 +108,16 @@ def why_no_screen(problem: Exception) -> str:
             f"the screen cannot be opened ({said}), expected to be run by {owner}, whose desktop this is. Run it "
             "without sudo; for /dev/uinput see docs/your-own-game.md."
         )
-    depth = _depth_of_the_screen()
+    depth, refused = _ask_x()
     if depth not in (None, 24, 32):
         return (
             f"the screen has {depth} bits a pixel, expected 24. Set `DefaultDepth 24` in xorg.conf, or start "
             "`Xvfb -screen 0 1280x1024x24`."
+        )
+    if refused:
+        return (
+            f"the screen cannot be opened ({said}), expected an X server that lets this user in. Run it as the user "
+            "who is logged in, or give this one the right: `xhost +si:localuser:NAME`."
         )
     return (
         f"the screen cannot be opened ({said}), expected a desktop. Run it where the game is shown; on a Linux server, "
@@ -126,19 +131,19 @@ def owner_of_the_desktop() -> str | None:
     return user if user and user != "root" and hasattr(os, "geteuid") and os.geteuid() == 0 else None
 
 
-def _depth_of_the_screen() -> int | None:
-    """Return X11's bits per pixel; None without an X server."""
+def _ask_x() -> tuple[int | None, bool]:
+    """Return X11's bits per pixel, None where they cannot be asked for; and whether it refuses this user."""
     if sys.platform != "linux":
-        return None
+        return None, False
     from Xlib import display
 
     try:
         connection = display.Display()
-    except Exception:  # no display, or it refuses us: the caller reports that
-        return None
+    except Exception as exc:  # no display, or it refuses us: the caller reports that
+        return None, "uthorization" in str(exc)
     depth = int(connection.screen().root_depth)
     connection.close()
-    return depth
+    return depth, False
 
 
 def is_wayland() -> bool:
