@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from training.cli import main
-from training.fitting.config import FitSettings
 from training.fitting.folder import settle
+from training.fitting.settings import FitSettings
 
 REPOSITORY = Path(__file__).parents[2]
 EPISODE = "made-up.parquet"
@@ -27,7 +27,7 @@ def run_training(folder: Path, *command: str, blocked: tuple[str, ...] = (), **e
 import sys
 sys.modules |= dict.fromkeys({blocked!r})
 from training.cli import main
-from training.fitting.config import FitSettings
+from training.fitting.settings import FitSettings
 from training.fitting.folder import settle
 sys.exit(main({list(command)!r}))
 """

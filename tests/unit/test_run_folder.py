@@ -15,8 +15,9 @@ from agent.contract.locks import claim
 from training.collecting.collect import collect, record_episode
 from training.collecting.config import CollectConfig
 from training.data.worker_pool import worker_pool
-from training.fitting.config import FitConfig, FitSettings
+from training.fitting.config import FitConfig
 from training.fitting.folder import settle
+from training.fitting.settings import FitSettings
 from training.in_use import in_use
 from training.sessions.fit import train as train_from
 

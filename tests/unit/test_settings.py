@@ -18,7 +18,8 @@ from agent.settings.drive import DriveSettings
 from agent.settings.evaluate import EvaluateSettings
 from agent.settings.shared import CaptureSettings
 from training import cli as training_cli
-from training.fitting.config import FitConfig, FitSettings
+from training.fitting.config import FitConfig
+from training.fitting.settings import FitSettings
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from agent.contract.errors import TrainingError
-from training.fitting.config import LITTLE_DATA, SMALL, FitConfig, FitSettings
+from training.fitting.config import FitConfig
 from training.fitting.folder import CHECKPOINT
+from training.fitting.settings import LITTLE_DATA, SMALL, FitSettings
 from training.fitting.timing import LEAST_ROUNDS, LEAST_STEPS, MARGIN, ROUNDS, TRIAL_STEPS, Deadline, plan, recorded
 
 BUILD_S, STEP_S, ROUND_S = 7.0, 0.25, 2.0

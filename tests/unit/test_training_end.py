@@ -12,8 +12,9 @@ import pytest
 from agent.contract.durable import restore_folder
 from agent.contract.errors import TrainingError
 from agent.contract.spec import ModelSpec
-from training.fitting.config import FitConfig, FitSettings
+from training.fitting.config import FitConfig
 from training.fitting.ending import best_round, describe_end, describe_estimate, describe_interrupted
+from training.fitting.settings import FitSettings
 
 CONFIG = FitConfig((Path("data"),), Path("run"), steps=2000, steps_per_round=200)
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from agent.commands.options import Command, Invocation
 from agent.commands.wiring import EXIT_DONE, note, say
 from training.commands.common import progress_bar
-from training.fitting.config import FitSettings
 from training.fitting.ending import best_round, describe_end
+from training.fitting.settings import FitSettings
 
 
 def _run(settings: FitSettings, invocation: Invocation) -> int:

@@ -12,8 +12,9 @@ from agent.contract.spec import SPEC_FILE, ModelSpec
 from agent.sessions.pages import page_of_run
 from training.collecting.courses import find_trained_game
 from training.data.finding import find_episodes
-from training.fitting.config import FitConfig, FitSettings
+from training.fitting.config import FitConfig
 from training.fitting.folder import refuse_other_run
+from training.fitting.settings import FitSettings
 from training.fitting.timing import recorded
 from training.in_use import refuse_in_use
 from training.network.keras_start import start_keras
