@@ -2,7 +2,8 @@
 
 import math
 
-from agent.contract.profile import SteeringRamp
+from agent.contract.controls import AXIS_BY_NAME, Controls
+from agent.contract.profile import KeyMap, SteeringRamp
 
 _LEAST_SHARE = 0.05  # a key is neither held nor released for a smaller share of the time than this
 
@@ -85,3 +86,30 @@ class KeyRamp(KeyPulse):
 
     def _is_owed(self) -> bool:
         return (self._share - self._value) * _OWED_OVER_S + self._owed_s > 0
+
+
+class KeyPulses:
+    """All keys that drive a game.
+
+    Args:
+        keys: Which keys drive, and what the game makes of them.
+    """
+
+    def __init__(self, keys: KeyMap) -> None:
+        self._pressed = keys.pressed
+        self._pulses = {key: KeyPulse(keys.pulse_s) for _, key, _ in keys.pressed}
+        if keys.steering_ramp is not None:
+            self._pulses |= {name: KeyRamp(keys.steering_ramp, keys.pulse_s) for name in (keys.left, keys.right)}
+
+    def step(self, controls: Controls, time_s: float) -> set[str]:
+        """Return the keys that are down from now on.
+
+        Args:
+            controls: What is wanted from now on, on average.
+            time_s: The time now, in seconds from any fixed moment; never less than before.
+        """
+        shares = {
+            key: max(0.0, direction * AXIS_BY_NAME[axis].share(getattr(controls, axis)))
+            for axis, key, direction in self._pressed
+        }
+        return {key for key, share in shares.items() if self._pulses[key].step(share, time_s)}

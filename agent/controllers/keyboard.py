@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, Self
 
-from agent.contract.controls import AXIS_BY_NAME, NEUTRAL, Controls
+from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import KeyMap
-from agent.controllers.key_pulses import KeyPulse, KeyRamp
+from agent.controllers.key_pulses import KeyPulses
 from agent.inputs.keyboard import check_layout, import_keyboard, x11_keysym
 from agent.system.pacing import clock_ns
 
@@ -59,9 +59,7 @@ class Keyboard:
         self._keyboard: Keys | None = None
         self._down: set[str] = set()
         self._held: frozenset[str] = frozenset()
-        self._pulses = {key: KeyPulse(keys.pulse_s) for _, key, _ in keys.pressed}
-        if keys.steering_ramp is not None:
-            self._pulses |= {name: KeyRamp(keys.steering_ramp, keys.pulse_s) for name in (keys.left, keys.right)}
+        self._pulses = KeyPulses(keys)
         self._controls = NEUTRAL
         self._failure: Exception | None = None
         self._lock = threading.Lock()
@@ -140,12 +138,7 @@ class Keyboard:
         """Press and release the keys that are due now; called by a separate thread, and when controls change."""
         with self._lock:
             assert self._keyboard is not None, "opened on entering"
-            controls, now_s = self._controls, self._clock() / 1e9
-            shares = {
-                key: max(0.0, direction * AXIS_BY_NAME[axis].share(getattr(controls, axis)))
-                for axis, key, direction in self._keys.pressed
-            }
-            wanted = {name for name, share in shares.items() if self._pulses[name].step(share, now_s)} | self._held
+            wanted = self._pulses.step(self._controls, self._clock() / 1e9) | self._held
             for name in sorted(self._down - wanted):
                 self._keyboard.release(name)
                 self._down.discard(name)

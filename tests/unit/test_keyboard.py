@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agent.contract.controls import Controls
 from agent.contract.errors import ControllerError, GameError
 from agent.contract.profile import KeyMap, SteeringRamp
-from agent.controllers.key_pulses import KeyPulse, KeyRamp
+from agent.controllers.key_pulses import KeyPulse, KeyPulses, KeyRamp
 from agent.controllers.keyboard import Keyboard, _quiet, release_keys
 from agent.inputs.wheels import GameWheel
 
@@ -123,8 +123,8 @@ def test_full_and_no_steering_are_at_once_for_such_a_wheel_too() -> None:
 
 
 def test_a_game_with_a_ramp_gets_it_for_its_steering_keys_alone() -> None:
-    with Keyboard(KeyMap(steering_ramp=RAMP), FakeKeys) as keyboard:
-        kinds = {name: type(pulse) for name, pulse in keyboard._pulses.items()}
+    pulses = KeyPulses(KeyMap(steering_ramp=RAMP))
+    kinds = {name: type(pulse) for name, pulse in pulses._pulses.items()}
     assert kinds == {"left": KeyRamp, "right": KeyRamp, "up": KeyPulse, "down": KeyPulse}
 
 
