@@ -37,6 +37,7 @@ _BESIDE_PX, _ABOVE_AND_BELOW_PX = 16, 100  # a window's frame; its title and a d
 _BLIND_DRIVERS = ("dummy", "offscreen", "evdev")
 _STARTS = 0.05  # the clock starts with the first steering or throttle above this
 _PAUSE_S = 2.0  # between two laps
+_KEY_BRAKE = 0.8  # as in gymnasium's own window: from 0.9 on, the wheels lock, and the car slides
 _LEFT, _RIGHT = (pygame.K_LEFT, pygame.K_a), (pygame.K_RIGHT, pygame.K_d)
 _THROTTLE, _BRAKE = (pygame.K_UP, pygame.K_w), (pygame.K_DOWN, pygame.K_s)
 
@@ -52,6 +53,17 @@ def fitting_size(wanted: tuple[int, int], desktop: tuple[int, int]) -> tuple[int
     scale = min(1.0, *(most / size for most, size in zip(room, wanted, strict=True)))
     width, height = (max(1, int(size * scale)) for size in wanted)
     return width, height
+
+
+class CarKeys:
+    """What the car does while keys are held: a steady hand steers, the pedals are pressed at once."""
+
+    def __init__(self) -> None:
+        self._steering = KeySteering()
+
+    def drive(self, left: bool, right: bool, throttle: bool, brake: bool, elapsed_s: float) -> Controls:
+        """Return the controls after these keys were held for ``elapsed_s``."""
+        return Controls(self._steering.steer(left, right, elapsed_s), float(throttle), _KEY_BRAKE * brake)
 
 
 class GameWindow:
@@ -75,7 +87,7 @@ class GameWindow:
                 "under Xvfb."
             ) from exc
         self._pad = GamepadInput(own_window=True)
-        self._steering = KeySteering()
+        self._keys = CarKeys()
         self.closed = False
         self.skip = False
 
@@ -118,7 +130,7 @@ class GameWindow:
         left, right, throttle, brake = (
             any(keys[key] or key in tapped for key in keys_of) for keys_of in (_LEFT, _RIGHT, _THROTTLE, _BRAKE)
         )
-        by_keys = Controls(self._steering.steer(left, right, elapsed_s), float(throttle), float(brake))
+        by_keys = self._keys.drive(left, right, throttle, brake, elapsed_s)
         by_pad = self._pad.read()
         return by_keys if by_pad == NEUTRAL else by_pad
 
