@@ -9,19 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.contract.episodes.reading import Episode
-from agent.contract.errors import EpisodeError, ReportError, SpecError
+from agent.contract.errors import EpisodeError, ReportError
 from agent.contract.observation import Observation, Pixels
 from agent.contract.preprocess import preprocess
-from agent.contract.profile import Rectangle
 from agent.engines.base import Engine
+from agent.engines.occlusion import COLUMNS, ROWS, changes, draw_change, refuse_stacks
 from agent.sessions.opening import Note, ignore, open_engine
 from agent.settings.occlusion import OcclusionSettings
-
-COLUMNS, ROWS = 16, 9
-"""Rows and columns of parts; in a picture of 16 : 9, the parts are squares."""
-
-_MARGIN = 0.5  # half a part more on every side: a thing on the border of two parts is covered whole once
-_WIDTH_PX = 960
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +36,8 @@ class Occlusion:
     pictures: int
 
     def draw(self, output: int) -> Pixels:
-        """Return the example with a map of one output's change over it: dark is no change, bright the largest.
-
-        Returns:
-            uint8, shape (540, 960, 3), BGR, for pictures of 16 : 9.
-        """
-        height, width = self.example.shape[:2]
-        size = (_WIDTH_PX, round(_WIDTH_PX * height / width))
-        picture = cv2.resize(cv2.cvtColor(self.example, cv2.COLOR_RGB2BGR), size, interpolation=cv2.INTER_CUBIC)
-        change = self.change[:, :, output]
-        levels = (255 * change / max(float(change.max()), 1e-9)).astype(np.uint8)
-        colours = cv2.applyColorMap(cv2.resize(levels, size, interpolation=cv2.INTER_CUBIC), cv2.COLORMAP_INFERNO)
-        return np.asarray(cv2.addWeighted(picture, 0.45, colours, 0.55, 0.0), np.uint8)
+        """Return the example with a map of one output's change over it; see :func:`draw_change`."""
+        return draw_change(self.example, self.change[:, :, output])
 
 
 def study(
@@ -72,11 +56,7 @@ def study(
         SpecError: If the network sees several pictures at once.
         EngineError: If the runtime fails.
     """
-    if engine.spec.stack is not None:
-        raise SpecError(
-            f"{engine.spec.name} sees {engine.spec.stack.pictures} pictures at once, expected one: covering a part of "
-            "one among several shows little. Study a network that sees one."
-        )
+    refuse_stacks(engine.spec)
     rows = [(episode, row) for episode in episodes for row in range(len(episode))]
     chosen = [rows[int(index)] for index in np.linspace(0, len(rows) - 1, min(pictures, len(rows)))]
     outputs = len(engine.spec.outputs)
@@ -86,9 +66,8 @@ def study(
     for number, (episode, row) in enumerate(chosen):
         observation = preprocess(episode.frame(row), engine.spec)
         examples.append(observation)
-        predictions[number] = engine.infer(observation)
-        for place in np.ndindex(ROWS, COLUMNS):
-            change[place] += np.abs(engine.infer(cover(observation, part(*place))) - predictions[number])
+        predictions[number], changed = changes(observation, engine.infer)
+        change += changed
         advance()
     return Occlusion(
         change / np.float32(len(chosen)),
@@ -96,23 +75,6 @@ def study(
         examples[len(examples) // 2],
         len(chosen),
     )
-
-
-def part(row: int, column: int) -> Rectangle:
-    """Return the rectangle that is covered for a part of the map, as fractions of the picture."""
-    left, right = max(0.0, column - _MARGIN), min(COLUMNS, column + 1 + _MARGIN)
-    top, bottom = max(0.0, row - _MARGIN), min(ROWS, row + 1 + _MARGIN)
-    return Rectangle(left / COLUMNS, top / ROWS, (right - left) / COLUMNS, (bottom - top) / ROWS)
-
-
-def cover(observation: Observation, hidden: Rectangle) -> Observation:
-    """Return a copy in which the hidden part has the mean colour of the whole picture."""
-    height, width = observation.shape[:2]
-    left, right = round(hidden.left * width), round((hidden.left + hidden.width) * width)
-    top, bottom = round(hidden.top * height), round((hidden.top + hidden.height) * height)
-    covered = observation.copy()
-    covered[top:bottom, left:right] = observation.reshape(-1, 3).mean(axis=0)
-    return covered
 
 
 def measure_occlusion(

@@ -18,6 +18,7 @@ import cv2
 
 from agent.contract.errors import AgentError
 from agent.inputs.keyboard import Hotkeys
+from agent.page.covering import Coverer
 from agent.page.feed import Address
 from agent.page.insight import Insight
 from agent.page.keeping import keep
@@ -49,6 +50,7 @@ def serve_drive(link: "Connection[Any, Any]", facts: Facts, name: str, address: 
 async def _serve_drive(link: "Connection[Any, Any]", memory: PageMemory, address: Address) -> None:
     live = Live(memory)
     insight = Insight(memory.facts, live.observation, live.weights)
+    coverer = Coverer(memory.facts, live.observation, live.weights, lambda viewer: viewer in server.viewers)
     keeper = _Keeper(live, lambda: server.wake())
 
     def hello() -> dict[str, Any]:
@@ -58,12 +60,15 @@ async def _serve_drive(link: "Connection[Any, Any]", memory: PageMemory, address
     async def answer(viewer: Viewer, message: dict[str, Any]) -> None:
         if "ask" in message:
             viewer.say({"type": "alive"})
+        if "occlude" in message:
+            coverer.hear(viewer, message["occlude"], message.get("output"))
         if message.get("keep") is True:
             text, failed = await keeper.keep()
             viewer.say({"type": "kept", "text": text, "failed": failed})
 
     server = Server(address, live.board, hello, answer)
     async with AsyncExitStack() as stack:
+        stack.callback(coverer.close)
         await stack.enter_async_context(serving(server))
         await stack.enter_async_context(alongside(insight.serve(lambda: server.viewers)))
         gone = until_closed(link)

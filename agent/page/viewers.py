@@ -19,8 +19,8 @@ MAX_MESSAGE_BYTES = 4096
 _MESSAGES_PER_S = 50  # a key held down repeats 30 times a second
 _PATIENCE_S = 20.0  # a viewer that takes nothing for that long is gone
 
-GAME, INPUT, EVIDENCE, MAPS = 1, 2, 3, 4
-"""Kinds of pictures."""
+GAME, INPUT, EVIDENCE, MAPS, OCCLUSION = 1, 2, 3, 4, 5
+"""Kinds of pictures; the last one comes when it was asked for."""
 PICTURES = {"game": GAME, "input": INPUT, "evidence": EVIDENCE, "maps": MAPS}
 """The names that a viewer asks for them by."""
 _HEAD = struct.Struct("<B3xd")

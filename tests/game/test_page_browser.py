@@ -238,6 +238,27 @@ def test_after_a_swap_the_panels_show_the_weights_that_drive(
     tab.wait_for_selector("#maps:not([data-stamp])")
 
 
+def test_an_occlusion_map_is_computed_for_a_paused_picture(drive: tuple[Drive, Page], tab: Any) -> None:
+    tab.goto(drive[1].url)
+    tab.wait_for_selector("#state[data-state=driving]")
+    tab.locator("#occlusion-panel summary").focus()
+    tab.keyboard.press("Enter")
+    assert tab.locator("#occlude").is_disabled(), "there is one picture only while paused"
+    tab.click("#pause")
+    tab.keyboard.press("ArrowLeft")
+    at = number(tab, "tick")
+    tab.select_option("#occluded", "brake")
+    tab.get_by_role("button", name="Compute for this picture").focus()
+    tab.keyboard.press("Enter")
+    tab.locator("#occlusion-said", has_text=f"tick {at:.0f}, brake of small: covering").wait_for()
+    tab.wait_for_selector(f'#occlusion[data-stamp="{at:.0f}"]')
+    assert "What matters to brake in tick" in tab.get_attribute("#occlusion", "aria-label")
+    assert tab.locator("#occlusion-progress").is_hidden()
+    tab.keyboard.press("Escape")
+    until(tab, lambda: number(tab, "tick") > at)
+    assert tab.locator("#occlude").is_disabled()
+
+
 def test_a_hotkey_pressed_in_any_window_keeps_once_and_the_page_says_so(
     server: str, facts: Facts, tab: Any, tmp_path: Path
 ) -> None:

@@ -17,7 +17,8 @@ from agent.contract.errors import SpecError
 from agent.contract.observation import Frame, Observation
 from agent.contract.spec import ModelSpec, Stack
 from agent.engines.base import Prediction
-from agent.measuring.occlusion import COLUMNS, ROWS, cover, part, study
+from agent.engines.occlusion import COLUMNS, ROWS, cover, part
+from agent.measuring.occlusion import study
 
 SPEC = ModelSpec("test", "none", "carracing", width_px=64, height_px=36)
 SEEN = (6, 13)  # row and column of the one part that steers

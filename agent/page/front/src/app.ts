@@ -5,6 +5,7 @@ import { Connection } from "./connection";
 import { Events } from "./events";
 import { History } from "./history";
 import { Instruments, consoleLines } from "./instruments";
+import { OcclusionPanel } from "./occlusion";
 import type { Facts, Message, Picture, PictureKind } from "./protocol";
 import { View } from "./view";
 
@@ -23,7 +24,8 @@ class App {
   private pausedAt: number | null = null;
   private state = "connecting";
   private readonly events = new Events(element("events"));
-  private readonly views: Record<PictureKind, View>;
+  private readonly views: Record<Exclude<PictureKind, "occlusion">, View>;
+  private readonly occlusion: OcclusionPanel;
   private readonly connection: Connection;
   private drawn = "";
 
@@ -36,10 +38,14 @@ class App {
       evidence: view("evidence", "Where the network sees evidence"),
       maps: view("maps", "Maps of a layer"),
     };
+    this.occlusion = new OcclusionPanel({ at: () => this.pausedAt, send: (message) => this.connection.send(message) });
     this.listen();
     this.connection = new Connection({
       opened: () => this.setState("connected"),
-      closed: () => this.setState(this.state === "ended" ? "ended" : "lost"),
+      closed: () => {
+        this.setState(this.state === "ended" ? "ended" : "lost");
+        this.occlusion.stop();
+      },
       message: (message) => this.hear(message),
       picture: (picture) => this.look(picture),
     });
@@ -76,6 +82,9 @@ class App {
         this.views.evidence.clear(); // of other weights, or of another layer
         this.views.maps.clear();
         break;
+      case "occlusion":
+        this.occlusion.hear(message);
+        break;
       case "kept":
         this.say(message.text);
         this.events.add(message.text, message.failed ? "blind" : "kept");
@@ -100,7 +109,9 @@ class App {
     const several = channels > 3 ? `, ${channels / 3} pictures, the newest on the right` : "";
     element("input-size").textContent = `${width} × ${height} px${several}`;
     this.offer("output", facts.outputs.map((name): [string, string] => [name, name]));
+    this.offer("occluded", facts.outputs.map((name): [string, string] => [name, name]));
     this.offer("layer", [["the last two", ""]]);
+    this.occlusion.update();
     this.makeCharts(facts);
   }
 
@@ -148,7 +159,8 @@ class App {
 
   private look(picture: Picture): void {
     this.history?.addPicture(picture);
-    if (picture.kind === "evidence" || picture.kind === "maps") {
+    if (picture.kind === "occlusion") this.occlusion.show(picture);
+    else if (picture.kind === "evidence" || picture.kind === "maps") {
       // Computed for one tick, live or paused.
       if (this.pausedAt === null || picture.stamp <= this.pausedAt) this.views[picture.kind].show(picture);
     } else if (this.pausedAt === null) this.views[picture.kind].show(picture);
@@ -241,6 +253,7 @@ class App {
     element("pause").textContent = stamp === null ? "Pause" : "Go on";
     element("pause").setAttribute("aria-pressed", String(stamp !== null));
     document.body.classList.toggle("paused", stamp !== null);
+    this.occlusion.update();
     if (wasLive || stamp === null || element<HTMLDetailsElement>("evidence-panel").open || element<HTMLDetailsElement>("maps-panel").open) {
       this.wish();
     }

@@ -34,6 +34,7 @@ export class History {
   }
 
   addPicture(picture: Picture): void {
+    if (picture.kind === "occlusion") return; // it is asked for again
     if (this.frozen && (picture.kind === "game" || picture.kind === "input")) return;
     const kept = this.pictures.get(picture.kind) ?? [];
     kept.push(picture);

@@ -28,11 +28,24 @@ export type Message =
   | { type: "notes"; notes: Note[] }
   | { type: "layers"; names: string[]; outputs: string[]; weights: string }
   | { type: "insight"; problem: string }
+  | Occlusion
   | { type: "alive" }
   | { type: "kept"; text: string; failed: boolean };
 
-export type PictureKind = "game" | "input" | "evidence" | "maps";
-const KINDS: Record<number, PictureKind> = { 1: "game", 2: "input", 3: "evidence", 4: "maps" };
+/** How the map that was asked for is coming on, why there is none, or what it is of. */
+export interface Occlusion {
+  type: "occlusion";
+  problem?: string;
+  done?: number;
+  of?: number;
+  at?: number;
+  output?: string;
+  largest?: number;
+  weights?: string;
+}
+
+export type PictureKind = "game" | "input" | "evidence" | "maps" | "occlusion";
+const KINDS: Record<number, PictureKind> = { 1: "game", 2: "input", 3: "evidence", 4: "maps", 5: "occlusion" };
 
 export const TICK_KINDS = ["driven", "late", "blind"];
 export const STUCK = ["", "free", "recovering", "given up"];
