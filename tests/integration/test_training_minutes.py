@@ -52,6 +52,7 @@ def test_a_run_by_time_is_planned_interrupted_and_gone_on_with(
         fit(config, PROFILE, report=lines.append, verbose=0)
     assert [line for line in lines if line.startswith("look at the data: there are only 2 s of driving")]
     assert f"it is better: {tmp_path / 'best'} is what was learnt up to now (validation loss 0.25)" in lines
+    assert lines[-1].startswith(f"{tmp_path / 'best'} is what was learnt up to now")
     assert (tmp_path / "best" / "weights.safetensors").read_bytes() == (
         tmp_path / "last" / "weights.safetensors"
     ).read_bytes()

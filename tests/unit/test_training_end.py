@@ -55,6 +55,13 @@ def test_an_interruption_says_truly_what_is_kept() -> None:
     assert describe_interrupted(CONFIG, history(2.0, 1.0, 1.5)).startswith(
         "3 of 10 rounds are kept; run/best is round 2"
     )
+    part = describe_interrupted(CONFIG, [], best_is_part=True)
+    assert part == (
+        "run/best is what was learnt up to now, but the same command begins again: the first round ends after step "
+        "200. Lower --steps-per-round to go on sooner"
+    )
+    part = describe_interrupted(CONFIG, history(2.0, 1.0, 1.5), best_is_part=True)
+    assert part == "run/best is what was learnt up to now; the same command goes on after 3 of 10 rounds"
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,23 @@ def describe_end(result: "FitResult", game: str) -> list[str]:
     return lines
 
 
-def describe_interrupted(config: FitConfig, history: "Sequence[Row]") -> str:
-    """Return what is kept of a run that is interrupted in the round after these."""
+def describe_interrupted(config: FitConfig, history: "Sequence[Row]", best_is_part: bool = False) -> str:
+    """Return what is kept of a run that is interrupted in the round after these.
+
+    Args:
+        config: The run's.
+        history: The rounds that were finished.
+        best_is_part: Whether the model is the interrupted round's.
+    """
     steps = min(config.steps_per_round, config.steps)
+    if best_is_part:
+        learnt = f"{config.out / 'best'} is what was learnt up to now"
+        if history:
+            return f"{learnt}; the same command goes on after {len(history)} of {config.rounds} rounds"
+        return (
+            f"{learnt}, but the same command begins again: the first round ends after step {steps}. Lower "
+            "--steps-per-round to go on sooner"
+        )
     if not history:
         return (
             f"nothing is kept yet: the first round ends after step {steps}. Lower --steps-per-round to keep some sooner"

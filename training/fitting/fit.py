@@ -125,8 +125,8 @@ def _train(
     deadline = Deadline(config, started_s, sum(row["seconds"] for row in history))
     try:
         _do_rounds(config, run, history, board, drive, report, verbose, deadline)
-    except KeyboardInterrupt:
-        report(describe_interrupted(config, history))
+    except KeyboardInterrupt as exc:
+        report(describe_interrupted(config, history, isinstance(exc, _InterruptedAndBetter)))
         raise
     board.close()
     team.part_ways()
@@ -169,7 +169,8 @@ def _do_rounds(
         try:
             row = run.train_round(index, board, verbose, report if index == first else None)
         except KeyboardInterrupt:
-            _keep_part(config, run, best, drive, report)
+            if _keep_part(config, run, best, drive, report):
+                raise _InterruptedAndBetter from None
             raise
         row["seconds"] = time.monotonic() - started
         run.average()
@@ -192,20 +193,27 @@ def _do_rounds(
         report(_describe(index + 1, config.rounds, row, run.spec.output_names))
 
 
-def _keep_part(config: FitConfig, run: Run, best: float, drive: Drive | None, report: Callable[[str], None]) -> None:
-    """Keep the network of an interrupted round as ``best`` if it validates better. The checkpoint stays as it is.
+class _InterruptedAndBetter(KeyboardInterrupt):
+    """Ctrl-C in a round whose network was kept as the best one."""
 
-    In a run that is judged by driving, nothing is kept: a drive takes too long for somebody who pressed Ctrl-C.
+
+def _keep_part(config: FitConfig, run: Run, best: float, drive: Drive | None, report: Callable[[str], None]) -> bool:
+    """Keep the network of an interrupted round as ``best`` if it validates better; return whether it does.
+
+    The checkpoint stays as it is. In a run that is judged by driving, nothing is kept: a drive takes too long for
+    somebody who pressed Ctrl-C.
     """
     if drive is not None:
-        return
+        return False
     report("interrupted: seeing whether the network is better than the one that is kept (Ctrl-C again: leave it)")
     run.average()
     score = -run.validate()["validation_loss"]
-    if math.isfinite(score) and score > best:
+    is_better = math.isfinite(score) and score > best
+    if is_better:
         export_model(run.averaged, run.spec, config.out / "last")
         replace_folder(config.out / "best", partial(copy_files, config.out / "last"))
         report(f"it is better: {config.out / 'best'} is what was learnt up to now (validation loss {-score:.3g})")
+    return is_better
 
 
 def _write_log(path: Path, history: list[Row]) -> None:
