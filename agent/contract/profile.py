@@ -219,12 +219,15 @@ class KeyMap:
     others: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a key that has two uses: it could serve neither.
+        """Refuse a key that has two uses: it could serve neither. Names are in small letters from then on.
 
         Raises:
             GameError: Naming the key.
         """
-        keys = [key.lower() for _, key, _ in self.pressed]
+        for name in ("left", "right", "throttle", "brake"):
+            object.__setattr__(self, name, getattr(self, name).lower())
+        object.__setattr__(self, "others", tuple((axis, key.lower()) for axis, key in self.others))
+        keys = [key for _, key, _ in self.pressed]
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
             raise GameError(f"the key {twice[0]!r} drives two things, expected a key of its own for each in [keys].")

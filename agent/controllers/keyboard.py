@@ -12,7 +12,7 @@ from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import KeyMap
 from agent.controllers.key_pulses import KeyPulses
-from agent.inputs.keyboard import check_layout, import_keyboard, x11_keysym
+from agent.inputs.keyboard import check_layout, import_keyboard, unknown_key, x11_keysym
 from agent.system.pacing import clock_ns
 
 _STEP_S = 0.005  # time between two updates of the keys
@@ -196,10 +196,7 @@ class _PynputKeys:
         try:
             return self._special[name]
         except KeyError:
-            raise ControllerError(
-                f"key {name!r} is unknown, expected a single character or one of: "
-                f"{', '.join(key.name for key in self._special)}. Correct [keys] in the game's profile."
-            ) from None
+            raise unknown_key(name, self._special) from None
 
 
 def _quiet(controller: Any) -> Any:

@@ -2,9 +2,10 @@
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any, Self
 
 from agent.contract.controls import AXIS_BY_NAME, Controls
@@ -17,18 +18,37 @@ _REPEAT_NS = 40_000_000
 """A press this soon after the key's release is the desktop's key repeat: no finger presses again within 40 ms."""
 
 
-class _Listening:
-    """Hears keys from the beginning of its block to the end, in whichever window has the focus."""
+_NUM_LOCK = 1 << 4  # in the state of X11's events; it tells the keypad's digits from its arrows
 
-    _listener: Any = None
+
+class _Listening:
+    """Hears keys from the beginning of its block to the end, in whichever window has the focus.
+
+    A key has one name, what it makes by itself: a comma is no semicolon while Shift is held beside it.
+
+    Args:
+        names: The keys that it hears.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = tuple(name.lower() for name in names)
+        self._listener: Any = None
+        self._held: dict[int, str] = {}  # names of the keys that are down, by their numbers
 
     def __enter__(self) -> Self:
         """Start listening.
 
         Raises:
-            ControllerError: If keys cannot be heard here.
+            ControllerError: If keys cannot be heard here, or the keyboard's layout lacks one of them.
         """
-        self._listener = import_keyboard().Listener(on_press=self.press, on_release=self.release)
+        keyboard = import_keyboard()
+        for name in self._names:
+            if len(name) > 1 and sys.platform != "darwin" and name not in keyboard.Key.__members__:  # macOS has fewer
+                raise unknown_key(name, keyboard.Key)
+            check_layout(name)
+        self._listener = keyboard.Listener(on_press=self.press, on_release=self.release)
+        if sys.platform == "linux":
+            self._listener._event_to_key = partial(_key_by_itself, self._listener._event_to_key)
         self._listener.run = partial(_until_the_desktop_ends, self._listener.run)
         self._listener.start()
         self._listener.wait()
@@ -46,6 +66,15 @@ class _Listening:
     def release(self, key: Any) -> None:
         """Handle a key release; called by pynput's thread."""
 
+    def _name_down(self, key: Any) -> str:
+        """Return the name of a key that is pressed, or repeated while it is down."""
+        number = getattr(key, "vk", None)
+        return key_name(key) if number is None else self._held.setdefault(number, key_name(key))
+
+    def _name_up(self, key: Any) -> str:
+        """Return the name that a key which comes up was pressed by: on Windows it may have another by now."""
+        return self._held.pop(getattr(key, "vk", None) or 0, None) or key_name(key)
+
 
 class KeyboardInput(_Listening):
     """The keys that drive a game, as controls.
@@ -57,6 +86,7 @@ class KeyboardInput(_Listening):
     """
 
     def __init__(self, keys: KeyMap, clock: Callable[[], int] = clock_ns, wheel: Wheel | None = None) -> None:
+        super().__init__(key for _, key, _ in keys.pressed)
         self._keys = keys
         self._clock = clock
         self._wheel: Wheel = wheel or KeySteering()
@@ -65,21 +95,11 @@ class KeyboardInput(_Listening):
 
     def press(self, key: Any) -> None:
         """Note that a key is down; called by pynput's thread."""
-        self._down.add(key_name(key))
+        self._down.add(self._name_down(key))
 
     def release(self, key: Any) -> None:
         """Take a key for up; called by pynput's thread."""
-        self._down.discard(key_name(key))
-
-    def __enter__(self) -> Self:
-        """Start listening.
-
-        Raises:
-            ControllerError: If keys cannot be heard here, or the keyboard's layout lacks one of the driving keys.
-        """
-        for _, name, _ in self._keys.pressed:
-            check_layout(name)
-        return super().__enter__()
+        self._down.discard(self._name_up(key))
 
     def unheard(self) -> str | None:
         """Return None: without a keyboard, opening it would have failed."""
@@ -108,6 +128,7 @@ class Hotkeys(_Listening):
     """
 
     def __init__(self, actions: dict[str, Callable[[], None]], clock: Callable[[], int] = clock_ns) -> None:
+        super().__init__(actions)
         self._actions = {name.lower(): action for name, action in actions.items()}
         self._clock = clock
         self._down: set[str] = set()
@@ -115,7 +136,7 @@ class Hotkeys(_Listening):
 
     def press(self, key: Any) -> None:
         """Call the key's function; called by pynput's thread."""
-        name = key_name(key)
+        name = self._name_down(key)
         action = self._actions.get(name)
         if action is None:
             return
@@ -127,10 +148,15 @@ class Hotkeys(_Listening):
 
     def release(self, key: Any) -> None:
         """Take a key for up; called by pynput's thread."""
-        name = key_name(key)
+        name = self._name_up(key)
         if name in self._actions:
             self._down.discard(name)
             self._released_ns[name] = self._clock()
+
+
+def _key_by_itself(event_to_key: Callable[[Any, Any], Any], display: Any, event: Any) -> Any:
+    """Return pynput's key of one of X11's events, as if no other key were held beside it."""
+    return event_to_key(display, SimpleNamespace(detail=event.detail, state=event.state & _NUM_LOCK))
 
 
 def _until_the_desktop_ends(listen: Callable[[], None]) -> None:
@@ -145,15 +171,39 @@ def _until_the_desktop_ends(listen: Callable[[], None]) -> None:
 
 
 def x11_keysym(character: str) -> int:
-    """Return X11's number for a character, by X11's rule for Unicode."""
-    return ord(character) if ord(character) < 0x100 else 0x1000000 + ord(character)
+    """Return X11's number for a character: the older one, which layouts use, or one by its rule for Unicode."""
+    if ord(character) < 0x100:
+        return ord(character)
+    with contextlib.suppress(ImportError, KeyError):
+        from pynput._util.xorg_keysyms import CHARS, SYMBOLS  # Cyrillic, Greek, Polish, the euro
+
+        return int(SYMBOLS[CHARS[character]][0])
+    return 0x1000000 + ord(character)
+
+
+def unknown_key(name: str, known: Any) -> ControllerError:
+    """Return the error for a key's name that pynput does not have.
+
+    Args:
+        name: The key's name.
+        known: pynput's special keys.
+    """
+    return ControllerError(
+        f"key {name!r} is unknown, expected a single character or one of: {', '.join(key.name for key in known)}. "
+        "Correct [keys] or [hotkeys] in the game's profile."
+    )
+
+
+def _quoted(keysym: int) -> str:
+    """Return a character of Latin-1 as the end of a phrase; nothing for another of X11's numbers."""
+    return f", {chr(keysym)!r}" if keysym < 0x100 and chr(keysym).isprintable() else ""
 
 
 def check_layout(name: str) -> None:
-    """Refuse a character that no key of this keyboard's layout makes: it could be neither heard nor pressed.
+    """Refuse a character that no key of this keyboard's layout makes by itself: it could be neither heard nor pressed.
 
     Raises:
-        ControllerError: If no key makes it.
+        ControllerError: If no key makes it, or one does only beside Shift or AltGr.
     """
     if len(name) != 1 or sys.platform != "linux":
         return
@@ -162,9 +212,16 @@ def check_layout(name: str) -> None:
 
     connection = display.Display()
     connection.close()  # the connection has already sent the layout
-    if not connection.keysym_to_keycode(x11_keysym(name)):
+    keysym = x11_keysym(name.lower())
+    code = connection.keysym_to_keycode(keysym)
+    if code and (by_itself := connection.keycode_to_keysym(code, 0)) != keysym:
         raise ControllerError(
-            f"no key of this keyboard's layout makes {name!r}, expected one. Name another key in [keys] of the game's "
+            f"a key of this keyboard's layout makes {name!r} only beside Shift or AltGr, expected a key of its own. "
+            f"Name the key in the game's profile by what it makes by itself{_quoted(by_itself)}, or name another one."
+        )
+    if not code:
+        raise ControllerError(
+            f"no key of this keyboard's layout makes {name!r}, expected one. Name another key in the game's "
             "profile, or choose a layout that has it, such as `setxkbmap us`."
         )
 

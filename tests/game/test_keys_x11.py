@@ -1,5 +1,8 @@
 """Keys as an X server and its programs hear them."""
 
+import os
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +14,8 @@ from agent.contract.controls import Controls
 from agent.contract.errors import ControllerError
 from agent.contract.profile import KeyMap
 from agent.controllers.keyboard import Keyboard
-from agent.inputs.keyboard import Hotkeys
+from agent.inputs.keyboard import Hotkeys, KeyboardInput
+from agent.inputs.wheels import GameWheel
 
 pytestmark = pytest.mark.game
 
@@ -39,6 +43,86 @@ def test_a_letter_that_no_key_makes_is_told_at_once(client: Callable[[], Client]
     client()
     with pytest.raises(ControllerError, match="no key of this keyboard's layout makes"):
         Keyboard(KeyMap(throttle="\u0446")).__enter__()
+
+
+@pytest.fixture
+def german(client: Callable[[], Client]) -> Any:
+    """An X server with a German keyboard, with a semicolon on the comma's key and a euro on that of E."""
+    if shutil.which("setxkbmap") is None:
+        pytest.skip("needs `apt install x11-xkb-utils`")
+    client()
+    subprocess.run(["setxkbmap", "-display", os.environ["DISPLAY"], "de"], check=True)
+    time.sleep(0.2)
+    return client().display
+
+
+@pytest.mark.parametrize(("character", "modifier"), [(",", "Shift_L"), ("e", "ISO_Level3_Shift"), ("w", "Control_L")])
+@pytest.mark.parametrize("first", ["key", "modifier"])
+def test_a_key_is_heard_as_the_same_whatever_is_held_beside_it(
+    german: Any, character: str, modifier: str, first: str
+) -> None:
+    from Xlib import XK, X
+    from Xlib.ext import xtest
+
+    codes = [german.keysym_to_keycode(ord(character)), german.keysym_to_keycode(XK.string_to_keysym(modifier))]
+    assert all(codes)
+    order = codes if first == "key" else codes[::-1]
+
+    def act(event: int, code: int) -> None:
+        xtest.fake_input(german, event, code)
+        german.sync()
+        time.sleep(0.1)
+
+    pressed: list[bool] = []
+    with (
+        KeyboardInput(KeyMap(throttle=character), wheel=GameWheel(None)) as keys,
+        Hotkeys({character: lambda: pressed.append(True)}),
+    ):
+        time.sleep(0.3)  # pynput says that it listens a moment before it does
+        for times in (1, 2):
+            for code in order:
+                act(X.KeyPress, code)
+            assert keys.read().throttle == 1.0
+            for code in order:
+                act(X.KeyRelease, code)
+            assert keys.read().throttle == 0.0
+            assert len(pressed) == times
+
+
+def test_letters_of_another_alphabet_are_pressed_and_heard(german: Any) -> None:
+    """A Russian layout makes them by X11's older numbers, and none of its letters could be named."""
+    subprocess.run(["setxkbmap", "-display", os.environ["DISPLAY"], "ru"], check=True)
+    time.sleep(0.2)
+    with (
+        KeyboardInput(KeyMap(throttle="\u0446"), wheel=GameWheel(None)) as ears,
+        Keyboard(KeyMap(throttle="\u0446")) as keys,
+    ):
+        time.sleep(0.3)
+        keys.send(Controls(0.0, 1.0))
+        time.sleep(0.2)
+        assert ears.read().throttle == 1.0
+        keys.send(Controls())
+        time.sleep(0.2)
+        assert ears.read().throttle == 0.0
+
+
+@pytest.mark.parametrize("character", ["!", "\u20ac", "@"])
+def test_a_character_that_needs_another_key_beside_it_is_told_at_once(german: Any, character: str) -> None:
+    """Pressed by itself, the key makes another character: the game heard 1 instead of an exclamation mark."""
+    for device in (Keyboard(KeyMap(throttle=character)), KeyboardInput(KeyMap(throttle=character))):
+        with pytest.raises(ControllerError, match="only beside Shift or AltGr, expected a key of its own"):
+            device.__enter__()
+
+
+def test_a_hotkey_that_no_key_makes_is_told(client: Callable[[], Client]) -> None:
+    """It was never heard, without a word."""
+    client()
+    for key, said in (
+        ("\u0446", "no key of this keyboard's layout makes '\u0446'"),
+        ("escpae", "key 'escpae' is unknown, expected a single character or one of: "),
+    ):
+        with pytest.raises(ControllerError, match=said):
+            Hotkeys({key: lambda: None}).__enter__()
 
 
 def test_a_hotkey_that_is_held_acts_once(client: Callable[[], Client]) -> None:
