@@ -13,7 +13,7 @@ import pytest
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
-OPTIONS = {"slow": "--run-slow", "game": "--run-game", "wine": "--run-wine"}
+OPTIONS = {"thorough": "--run-thorough", "slow": "--run-slow", "game": "--run-game", "wine": "--run-wine"}
 
 
 def pytest_configure() -> None:
@@ -43,7 +43,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--run-slow", action="store_true", help="also run tests that take more than a few seconds")
+    parser.addoption("--run-thorough", action="store_true", help="also run tests that take more than two seconds")
+    parser.addoption("--run-slow", action="store_true", help="also run tests that take a minute and more")
     parser.addoption("--run-game", action="store_true", help="also run tests that need a running game")
     parser.addoption("--run-wine", action="store_true", help="also run the tests on Windows inside of Wine")
     parser.addoption("--fail-on-skip", action="store_true", help="a test that lacks what it needs has failed")
@@ -85,8 +86,11 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    names_files = config.args_source == pytest.Config.ArgsSource.ARGS
     for item in items:
         for marker, option in OPTIONS.items():
+            if marker == "thorough" and names_files:
+                continue  # whoever names a file wants all of it
             # Not `in item.keywords`, which holds parameters too: a test of "slow" is not a slow test.
             if item.get_closest_marker(marker) and not config.getoption(option):
                 item.add_marker(pytest.mark.skip(reason=f"marked {marker}: give {option}"))

@@ -17,6 +17,8 @@ from agent.contract.episodes.columns import EpisodeHeader, EpisodeRow
 from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.observation import Frame
 
+pytestmark = pytest.mark.thorough
+
 INSTALLED = [name for name in ("tensorflow", "jax", "torch") if find_spec(name)]
 
 RUN = """

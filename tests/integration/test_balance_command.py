@@ -113,6 +113,7 @@ def test_none_alone_is_the_data_alone(capsys: pytest.CaptureFixture[str]) -> Non
     assert list(report(capsys, str(DATA), "--rule", "none")["rules"]) == ["none"]
 
 
+@pytest.mark.thorough
 def test_the_picture_has_a_row_for_the_data_and_for_each_rule(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,8 @@ from agent.engines.model_folder.opening import open_model_folder
 from agent.measuring.bench import make_baseline
 from agent.measuring.peak import PeakPass
 
+pytestmark = pytest.mark.thorough
+
 OpenVinoEngine = Deferred("agent.engines.openvino:OpenVinoEngine")
 
 MODEL = Path(__file__).parents[2] / "model_weights" / "carracing"

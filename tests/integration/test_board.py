@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from deferred import Deferred
 
+pytestmark = pytest.mark.thorough
+
 if TYPE_CHECKING:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -342,6 +342,7 @@ def test_weights_for_another_game_are_used_with_a_warning(model: Path, capsys: p
     assert "trained on go-karts, not on carracing" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_drive_for_seconds_with_everything_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outputs = ("--record", str(tmp_path), "--video", str(tmp_path / "f.mp4"), "--show-input", str(tmp_path / "s.png"))
     report = run_json(capsys, "drive", *CONSTANT, "--seed", "3", "--seconds", "1", "--rate", "10", *outputs)

@@ -124,6 +124,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.Mon
         record_episode(CollectConfig(tmp_path, 100, 1), 100)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("can", "driving"), [(True, "openvino-bf16"), (False, "openvino")])
 def test_the_network_drives_in_bfloat16_where_the_processor_can(
     model: Path, monkeypatch: pytest.MonkeyPatch, can: bool, driving: str
@@ -144,6 +145,7 @@ def test_the_network_drives_in_bfloat16_where_the_processor_can(
     assert engine.name == driving
 
 
+@pytest.mark.thorough
 def test_a_network_drives_the_expert_relieves_it_and_the_file_tells_who_did(tmp_path: Path, model: Path) -> None:
     config = CollectConfig(tmp_path, 100, 2, noise=0.0, weights=model, expert_share=0.5, decisions=100)
     module._engine.cache_clear()

@@ -22,6 +22,8 @@ from agent.contract.spec import GRAPH_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec, 
 from agent.engines.base import Engine
 from agent.engines.constant import ConstantEngine
 
+pytestmark = pytest.mark.thorough
+
 keras = Deferred("keras")
 OpenVinoEngine = Deferred("agent.engines.openvino:OpenVinoEngine")
 TensorFlowEngine = Deferred("training.engines.keras_network:TensorFlowEngine")

@@ -12,6 +12,8 @@ from agent.cli import main
 from agent.contract.episodes.reading import Episode
 from agent.contract.episodes.sealing import recover
 
+pytestmark = pytest.mark.thorough
+
 RATE_HZ = 10
 
 RECORD = f"""

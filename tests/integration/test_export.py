@@ -15,6 +15,8 @@ from safetensors.numpy import load_file
 from agent.contract.errors import TrainingError, WeightsError
 from agent.contract.spec import GRAPH_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec, OutputSpec
 
+pytestmark = pytest.mark.thorough
+
 keras = Deferred("keras")
 onnx = Deferred("onnx")
 OnnxRuntimeEngine = Deferred("agent.engines.onnxruntime:OnnxRuntimeEngine")

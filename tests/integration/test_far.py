@@ -19,6 +19,8 @@ from training.collecting import collect as collecting
 from training.collecting.collect import collect
 from training.collecting.config import CollectConfig
 
+pytestmark = pytest.mark.thorough
+
 SEEDS = 3
 
 

@@ -13,6 +13,8 @@ from agent.contract.controls import NEUTRAL, Controls
 from agent.measuring.faults.catalogue import FAULTS, LIMIT_S, Outcome, available
 from agent.measuring.faults.injection import _away_s, _Drive, _longest_hold_s, _Shown, inject
 
+pytestmark = pytest.mark.thorough
+
 FULL = Controls(1.0, 1.0)
 
 

@@ -20,6 +20,8 @@ from agent.contract.errors import TrainingError
 from agent.contract.observation import Frame
 from training.cli import main
 
+pytestmark = pytest.mark.thorough
+
 keras = Deferred("keras")
 Team = Deferred("training.fitting.distribution:Team")
 

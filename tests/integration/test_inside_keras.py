@@ -13,6 +13,8 @@ from agent.contract.spec import ModelSpec
 from agent.engines.inside import InsideNetwork
 from agent.engines.registry import Precision
 
+pytestmark = pytest.mark.thorough
+
 MODEL = Path(__file__).parents[2] / "model_weights" / "carracing"
 
 tf = Deferred("tensorflow")

@@ -14,6 +14,8 @@ from training.cli import main
 from training.fitting.folder import settle
 from training.fitting.settings import FitSettings
 
+pytestmark = pytest.mark.thorough
+
 REPOSITORY = Path(__file__).parents[2]
 EPISODE = "made-up.parquet"
 FIT = ("fit", "--data", EPISODE, "--out", "nowhere")

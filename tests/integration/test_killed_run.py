@@ -26,6 +26,8 @@ from agent.contract.observation import Frame
 from agent.games.carracing import PROFILE
 from training.fitting.config import FitConfig
 
+pytestmark = pytest.mark.thorough
+
 if TYPE_CHECKING:
     from training.fitting.run import FitResult
 

@@ -18,6 +18,8 @@ from training.live.config import LiveSettings
 from training.live.handover import check_probe, newest, read_handover
 from training.live.trainer import EPISODES, RoundEnd, Trainer
 
+pytestmark = pytest.mark.thorough
+
 ROUND = 25
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.thorough
+
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("made_up_axis.py")
 LAST = "    handbrake: float = _axis(0.0, 1.0)\n"

@@ -12,6 +12,8 @@ from safetensors.numpy import load_file, save_file
 from agent.contract.errors import TrainingError, WeightsError
 from agent.contract.spec import STEERING_THROTTLE_BRAKE, OutputSpec
 
+pytestmark = pytest.mark.thorough
+
 keras = Deferred("keras")
 tf = Deferred("tensorflow")
 build_network = Deferred("training.network.build:build_network")

@@ -6,6 +6,9 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
+
+pytestmark = pytest.mark.thorough
 
 REPOSITORY = Path(__file__).parents[2]
 START_S = 300.0

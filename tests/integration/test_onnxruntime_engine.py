@@ -25,6 +25,8 @@ from agent.contract.spec import (
     ModelSpec,
 )
 
+pytestmark = pytest.mark.thorough
+
 keras = Deferred("keras")
 onnxruntime = Deferred("onnxruntime")
 OnnxRuntimeEngine = Deferred("agent.engines.onnxruntime:OnnxRuntimeEngine")

@@ -9,6 +9,8 @@ from agent.contract.errors import MeasurementError
 from agent.measuring import loop_jitter
 from agent.measuring.loop_jitter import OURS, loop_names, run_turns, summarise
 
+pytestmark = pytest.mark.thorough
+
 
 def test_the_account_of_some_intervals() -> None:
     account = summarise("ours", "idle", 0.1, [0.1, 0.11, 0.09, 0.3])

@@ -26,6 +26,8 @@ from agent.page.feed import Address, Page, page_of_folder
 from agent.page.records import Facts
 from agent.system.pacing import TickStats, clock_ns
 
+pytestmark = pytest.mark.thorough
+
 REPOSITORY = Path(__file__).parents[2]
 FACTS = Facts(
     *("A game", "game", "model", "constant", "policy:model", 25.0, ("steering", "throttle", "brake")),

@@ -30,6 +30,8 @@ from agent.contract.spec import (
 )
 from agent.engines.choice import candidates
 
+pytestmark = pytest.mark.thorough
+
 keras = Deferred("keras")
 onnx = Deferred("onnx")
 openvino = Deferred("openvino")

@@ -437,6 +437,7 @@ def test_nothing_is_left_however_the_agent_ends(end: str, code: int) -> None:
     assert errors == "", "the resource tracker complains of what was leaked"
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /dev/shm")
 def test_memory_that_nobody_was_left_to_free_is_freed_at_the_next_start() -> None:
     program, pid, left = start_program("time.sleep(60)", start_new_session=True)

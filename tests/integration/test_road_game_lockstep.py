@@ -26,6 +26,7 @@ def test_the_person_is_recorded_as_in_the_window(tmp_path: Path) -> None:
     assert told["distance_m"] > 20
 
 
+@pytest.mark.thorough
 def test_a_person_helps_a_car_that_cannot_steer_and_that_is_recorded(tmp_path: Path) -> None:
     policy = NetworkPolicy(ConstantEngine(ModelSpec(name="blind", backbone="none", game="my-road"), Controls(0, 1, 0)))
     desk = Desk(0)

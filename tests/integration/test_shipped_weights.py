@@ -16,6 +16,8 @@ from agent.contract.spec import ModelSpec
 from agent.engines.base import Engine
 from agent.sessions.replay import compare_with_reference, replay
 
+pytestmark = pytest.mark.thorough
+
 OnnxRuntimeEngine = Deferred("agent.engines.onnxruntime:OnnxRuntimeEngine")
 OpenVinoEngine = Deferred("agent.engines.openvino:OpenVinoEngine")
 TensorFlowEngine = Deferred("training.engines.keras_network:TensorFlowEngine")

@@ -24,6 +24,8 @@ from agent.sessions.evaluation import evaluate_policy
 from agent.system.pacing import TickStats
 from tests.deferred import Deferred
 
+pytestmark = pytest.mark.thorough
+
 TensorFlowEngine = Deferred("training.engines.keras_network:TensorFlowEngine")
 export_model = Deferred("training.exporting.export:export_model")
 build_network = Deferred("training.network.build:build_network")

@@ -20,6 +20,8 @@ from agent.contract.spec import ModelSpec
 from agent.controllers.memory import MemoryController
 from agent.engines.base import Engine
 
+pytestmark = pytest.mark.thorough
+
 keras = Deferred("keras")
 OnnxRuntimeEngine = Deferred("agent.engines.onnxruntime:OnnxRuntimeEngine")
 OpenVinoEngine = Deferred("agent.engines.openvino:OpenVinoEngine")

@@ -10,6 +10,8 @@ from deferred import Deferred
 from agent.contract.spec import STEERING_THROTTLE_BRAKE
 from training.data.samples import AUXILIARY
 
+pytestmark = pytest.mark.thorough
+
 keras = Deferred("keras")
 build_network = Deferred("training.network.build:build_network")
 HelperTrained = Deferred("training.network.helper_step:HelperTrained")

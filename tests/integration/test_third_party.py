@@ -86,6 +86,7 @@ def test_its_game_is_driven_by_its_engine_in_lockstep(capsys: pytest.CaptureFixt
     assert [track["outcome"] for track in report["tracks"]] == ["left"], "without steering it drifts off"
 
 
+@pytest.mark.thorough
 def test_its_game_is_driven_in_real_time_in_a_process_of_its_own(tmp_path: Path) -> None:
     driven = run("drive", "--game", "pond", "--engine", "follower", "--json", "--record", str(tmp_path))
     assert driven.returncode == 0, driven.stderr

@@ -35,6 +35,8 @@ from training.data.samples import (
 )
 from training.fitting.config import FitConfig
 
+pytestmark = pytest.mark.thorough
+
 if TYPE_CHECKING:
     from training.fitting.run import FitResult
 

@@ -19,6 +19,8 @@ from agent.contract.spec import ModelSpec
 from training.cli import main
 from training.data.samples import pick_pictures
 
+pytestmark = pytest.mark.thorough
+
 keras = Deferred("keras")
 export_model = Deferred("training.exporting.export:export_model")
 fit = Deferred("training.fitting.fit")

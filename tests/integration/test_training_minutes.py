@@ -12,6 +12,8 @@ from agent.games.carracing import PROFILE
 from training.collecting.collect import CollectConfig, record_episode
 from training.fitting.config import SETTINGS, FitConfig
 
+pytestmark = pytest.mark.thorough
+
 fit = Deferred("training.fitting.fit:fit")
 fit_module = Deferred("training.fitting.fit")
 run_module = Deferred("training.fitting.run")

@@ -8,6 +8,8 @@ from deferred import Deferred
 
 from training.cli import main
 
+pytestmark = pytest.mark.thorough
+
 speed = Deferred("training.measuring.speed")
 
 

@@ -16,6 +16,8 @@ from agent.contract.spec import WEIGHTS_FILE, ModelSpec
 from agent.engines.base import Engine
 from agent.engines.model_folder.weights import check_weights
 
+pytestmark = pytest.mark.thorough
+
 keras = Deferred("keras")
 OnnxRuntimeEngine = Deferred("agent.engines.onnxruntime:OnnxRuntimeEngine")
 OpenVinoEngine = Deferred("agent.engines.openvino:OpenVinoEngine")

@@ -21,6 +21,8 @@ from training.data.buffers import make_buffers
 from training.data.samples import Samples
 from training.fitting.metrics import measure
 
+pytestmark = pytest.mark.thorough
+
 Batches = Deferred("training.data.dataset:Batches")
 
 WIDTH, HEIGHT = 48, 28

@@ -269,6 +269,7 @@ def test_an_unknown_limit_has_no_share() -> None:
     assert summarise(find_engine("onnxruntime-cuda"), turns([0.1]), 1.0, None, 1_000_000, PEAKS).limit_share is None
 
 
+@pytest.mark.thorough
 def test_engines_are_compared_with_the_baselines_by_their_forward_pass() -> None:
     assert report().times_faster("openvino-int8") == pytest.approx({"keras-predict": 8.0})
     assert report().times_faster("keras-predict") == {}
@@ -368,6 +369,7 @@ def test_a_worker_leaves_one_pass_of_each_turn_uncounted() -> None:
         assert worker.startup_s > 0
 
 
+@pytest.mark.thorough
 def test_engines_that_cannot_be_had_are_told_of_and_left_out() -> None:
     said: list[str] = []
     totals: list[int] = []

@@ -45,7 +45,9 @@ def test_an_entry_says_what_its_name_says() -> None:
         assert entry.install or not entry.needs_weights
 
 
-@pytest.mark.parametrize("name", ["openvino", "onnxruntime", "constant", "tensorflow"])
+@pytest.mark.parametrize(
+    "name", ["openvino", "onnxruntime", "constant", pytest.param("tensorflow", marks=pytest.mark.thorough)]
+)
 def test_an_engine_calls_itself_as_its_entry_does(name: str) -> None:
     engine = load_engine(name, ROOT / "model_weights" / "carracing", game="carracing")
     assert engine.name == name

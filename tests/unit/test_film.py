@@ -52,6 +52,7 @@ def test_a_drive_is_filmed_from_its_first_decision_to_its_last() -> None:
     assert {picture.shape for picture in pictures} == {pictures[0].shape}
 
 
+@pytest.mark.thorough
 def test_the_command_films_models_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shipped = Path(__file__).parents[2] / "model_weights" / "carracing"
     path = tmp_path / "two.mp4"

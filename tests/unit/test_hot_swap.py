@@ -268,6 +268,7 @@ def test_the_loop_drives_by_one_network_or_the_other_at_every_tick(policy: HotSw
     assert (summary.stats.missed, policy.swaps) == (0, 2)
 
 
+@pytest.mark.thorough
 def test_swapping_from_many_threads_at_once_never_asks_a_closed_network(policy: HotSwapPolicy) -> None:
     stop, trouble = threading.Event(), []
 

@@ -69,6 +69,7 @@ def test_another_name_or_picture_is_refused(small: InsideNetwork) -> None:
         small.look(PICTURE[1:])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("precision", ["f32", pytest.param("bf16", marks=pytest.mark.slow), "int8"])
 def test_the_shipped_network_is_taken_apart_in_each_precision(precision: Precision) -> None:
     network = InsideNetwork(MODEL, precision)
