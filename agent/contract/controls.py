@@ -3,8 +3,8 @@
 :class:`Controls` is the table. Each field is an axis and states its range, its neutral value and its relation to the
 other axes. Everything else is derived from it: clipping, arbitration, the guard's messages, the shared memory of a
 real-time game, an episode's columns, the bars in films, the status line, the training's labels, and the signs that a
-mirrored picture changes. To add an axis, add a field at the end. No other code
-has to change; the profile of a game says what moves it there.
+mirrored picture changes. To add an axis, add a field at the end. No other code has to change; a game's profile says
+which button, trigger or key moves it.
 
 A network need not have an output for every axis, and one output may drive two axes: see :data:`SIGNED_OUTPUTS`.
 """
@@ -31,10 +31,10 @@ class Axis:
         low: Lowest value once clipped.
         high: Highest value once clipped.
         neutral: The value while the driver does nothing, and the value if a network has no output for the axis.
-        yields_to: An axis that is not pressed together with this one. The weaker of the two is released; if they are
-            equal, this one is released. Empty if there is no such axis.
+        yields_to: The axis that must not be pressed at the same time as this one. The weaker of the two is released; if
+            they are equal, this one is released. Empty if there is no such axis.
         mirrored: Whether its sign changes when left and right swap.
-        standard: Whether every game and every episode has it. A game's profile maps the other axes that it has.
+        standard: Whether every game and every episode has it. Other axes exist only in games whose profile maps them.
     """
 
     name: str
@@ -130,9 +130,8 @@ class Controls:
     def arbitrate(self) -> Self:
         """Release the weaker pedal; the only place where this happens.
 
-        Three separate regression heads sometimes press throttle and brake together (the source project saw it too).
-        Pressing both wastes grip. So the stronger pedal keeps its value and the other is released; the brake wins a
-        tie.
+        Three separate regression heads sometimes press throttle and brake together, which wastes grip. So the stronger
+        pedal keeps its value and the other is released; the brake wins a tie.
         """
         values = [*_values_of(self)]
         for yielding, other in _YIELDING:
@@ -224,7 +223,7 @@ MIRRORED_AXES: frozenset[str] = frozenset(axis.name for axis in AXES if axis.mir
 SIGNED_OUTPUTS: dict[str, tuple[str, str]] = {"pedal": ("throttle", "brake")}
 """Network outputs that stand for two axes: a positive value presses the first axis, a negative value the second.
 
-The source's model_0003 has such a pedal. It cannot press both axes at once."""
+Such a pedal cannot press both axes at once."""
 
 # In the order of the table; kept as tuples because they are used several times a tick.
 _values_of: Callable[[Controls], tuple[float, ...]] = attrgetter(*AXIS_NAMES)

@@ -1,4 +1,4 @@
-"""The state of one training run: network, optimizer, losses, history."""
+"""The state of one training run: network, optimizer, losses."""
 
 import json
 import math
@@ -41,10 +41,11 @@ _POLL_S = 0.1
 LEAST_VARIANCE = 0.015
 """The smallest variance that an output's loss is divided by.
 
-CarRacing's brake has 0.0158, the smallest variance that was ever trained well. SuperTuxKart's throttle has 0.003: one
-moment in 300 is without throttle. Divided by 0.003, that moment's loss is a hundred times all others. The clipped
-gradient of its step consists of it, and steering is not learnt. (Small network, 600 steps of 64: the steering's loss is
-0.214 with that division and 0.180 without; predicting the mean gives 0.207.)"""
+CarRacing's brake has 0.0158, the smallest variance of any output that was learnt well. SuperTuxKart's throttle has
+0.003: one sample in 300 is without throttle. Divided by 0.003, the loss of that sample is a hundred times that of all
+others together. After clipping, its step's gradient is almost entirely that sample's, and steering is not learnt.
+(Small network, 600 steps of 64: the steering's mean squared error is 0.214 with that division and 0.180 without;
+predicting the mean gives 0.207.)"""
 
 Row = dict[str, float]
 
@@ -54,7 +55,8 @@ class FitResult:
     """How a run ended.
 
     Attributes:
-        model: Folder of the exported model: the best driver, or, without drives, the lowest validation loss.
+        model: Folder of the exported model: of the network that drove best or, without drives, had the lowest
+            validation loss.
         history: One row for each round, with the columns of ``log.csv``: steps, losses, metrics, the return of the
             drive (NaN without one), and times. ``seconds`` is the whole round; ``training_seconds`` leaves out
             validation and drive; ``seconds_per_step`` also leaves out the first step, which may compile the network.
@@ -67,7 +69,7 @@ class FitResult:
 
 
 class Run:
-    """The network, its optimizer and its data between two checkpoints.
+    """The network, its optimizer and its data, for one training run.
 
     Attributes:
         spec: The spec of the exported model.
@@ -178,7 +180,7 @@ class Run:
         if not all(math.isfinite(value) for value in losses.values()):
             raise TrainingError(
                 f"the loss became {losses} in round {index + 1}. Start again with a lower --learning-rate; the last "
-                f"checkpoint in {config.out} is from before."
+                f"checkpoint in {config.out} is from before that round."
             )
         if board is not None:
             labels, weights = batches.fed(index * config.steps_per_round, steps)
@@ -294,7 +296,9 @@ def _make_optimizer(config: FitConfig) -> AveragingAdamW:
 
 
 def loss_scales(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the divisors of the outputs' squared errors: their variances. So predicting the mean has a loss of 1.0.
+    """Return what each output's squared error is divided by: the variance of its labels.
+
+    So predicting the mean has a loss of 1.0, except where :data:`LEAST_VARIANCE` is the divisor.
 
     Without this, braking, which is rare and weak, would hardly count.
 
@@ -309,7 +313,7 @@ def loss_scales(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def reestimate_batch_norm(model: Any, pictures: Iterator[npt.NDArray[np.uint8]]) -> None:
-    """Replace the moving statistics of every BatchNormalization that is not frozen by plain means over these batches.
+    """Give every BatchNormalization that is not frozen plain means over these batches for its moving statistics.
 
     Moving statistics lag behind the weights. For averaged weights, or at another picture size, they mean nothing. After
     a short training, a network with them drives well in training mode and badly in inference mode.

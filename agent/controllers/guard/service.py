@@ -3,13 +3,13 @@
 ::
 
     agent's process                         guard's process
-    GuardedController.send() --- pipe --->  the gamepad or the keys, held until ``expiry_s`` after they were sent
+    GuardedController.send() --- pipe --->  the gamepad or the keys, held for ``expiry_s`` at most
                              <-- pipe ---   reports: what it has done, how often controls expired, what went wrong
     by_hand()                <-- pipe ---   a person's own gamepad, which always wins over the agent
 
 If the agent hangs in native code, is stopped or killed, or gets no processor time, no message arrives and the guard
-sends neutral. If the guard does not answer, the agent kills it. When the guard is killed, the system unplugs its
-gamepad, which is neutral too. The system does not release the guard's keys; the agent does that.
+sends neutral. If the guard does not answer, the agent kills it. When the guard is killed, the system removes
+its gamepad, and the game sees neutral controls. The system does not release the guard's keys; the agent does that.
 
 The guard never waits for the agent. If the agent does not read, the guard stops sending reports before the pipe is
 full. Once the agent reads again, it gets the newest report.
@@ -35,7 +35,7 @@ _HANDS_S = 0.01  # time between two readings of a person's gamepad: well below a
 _UNREAD = 32  # unread reports: a moving stick makes 100 a second, so this is enough for a loop of 3 ticks a second
 
 # A terminal sends these signals to every process in it, the guard included. The guard ignores them: the agent ends it
-# by closing the pipe, and a stopped agent (Ctrl-Z) counts as a silent one.
+# by a message or by closing the pipe, and a stopped agent (Ctrl-Z) counts as a silent one.
 _TERMINAL_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGTTIN", "SIGTTOU")
 _WINDOWS_SIGNAL = "SIGBREAK"
 
@@ -67,7 +67,7 @@ def hold_controller(
     not_first = raise_priority(realtime=True)
     try:
         with ExitStack() as stack:
-            stack.enter_context(prompt_wakeups())  # what every user may have; does nothing for a real-time process
+            stack.enter_context(prompt_wakeups())  # needs no rights; has no effect on a real-time process
             _log_without_waiting()
             hands = None if make_hands is None else stack.enter_context(make_hands())
             controller = stack.enter_context(make_controller())
@@ -79,7 +79,7 @@ def hold_controller(
     except AgentError as exc:
         with suppress(OSError):
             link.send(("failed", str(exc)))
-    except Exception as exc:  # of a library that a controller or an input leans on: told, and not taken for a kill
+    except Exception as exc:  # from a library below: told, so that nobody thinks the guard was killed
         with suppress(OSError):
             link.send(("failed", f"unexpected {type(exc).__name__}: {exc}"))
 
@@ -100,7 +100,7 @@ class _Service:
         self._hands = hands
         self._by_hand: Controls | None = None
         self._shown = NEUTRAL
-        self._expires_s = math.inf  # when the controls expire; never while they are neutral
+        self._expires_s = math.inf  # when the controls expire; infinite once they are released
         self._taps: dict[str, float] = {}  # the held buttons and keys, and until when
         self._heard = 0
         self._expired = 0
@@ -145,7 +145,7 @@ class _Service:
                 name = message[HEAD.size + TAP.size :].decode()
                 self._controller.hold(name)
                 self._taps[name] = clock_s() + seconds
-                if math.isinf(self._expires_s):  # for a silent agent, no button is held either
+                if math.isinf(self._expires_s):  # so that a button, too, is released if the agent falls silent
                     self._expires_s = made_s + expiry_s
         return None, what == IS_END
 
@@ -173,7 +173,7 @@ class _Service:
         if expired and self._by_hand is None:
             self._show(NEUTRAL)
         elif ended:
-            self._show(self._shown)  # the button is released with the next controls, and no others may come
+            self._show(self._shown)  # a button is only released with controls, and no new ones may come
 
     def _show(self, controls: Controls) -> None:
         self._controller.send(controls)
