@@ -22,7 +22,7 @@ PedalAxis = Literal[
 ControllerName = Literal["gamepad", "keyboard"]
 """What moves a car."""
 
-StuckAction = Literal["wait", "reverse", "press", "reset"]
+StuckAction = Literal["wait", "forward", "reverse", "press", "reset"]
 """What is done about a car that is stuck; see :class:`Stuck`."""
 
 MAX_DEAD_ZONE = 0.9
@@ -281,11 +281,12 @@ class Stuck:
     """When a car counts as stuck, and what is done about it.
 
     Attributes:
-        action: ``wait`` with neutral controls; ``reverse`` with the brake; ``press`` a button or key, such as a game's
-            rescue key; ``reset`` the simulator, for a game that runs in this process.
+        action: ``wait`` with neutral controls; ``forward`` with the throttle, and the steering that the network wants,
+            for a network that brakes where the car stands; ``reverse`` with the brake; ``press`` a button or key, such
+            as a game's rescue key; ``reset`` the simulator, for a game that runs in this process.
         after_s: The car counts as stuck once the picture has hardly changed for this many seconds.
         least_change_per_s: Mean change of the picture's grey levels (0 to 255) in a second; less counts as hardly any.
-        for_s: How many seconds to wait, reverse or press.
+        for_s: How many seconds to wait, drive forward, reverse or press.
         press: The button of the pad, or the key if keys drive.
         attempts: Attempts in a row; after them, the controls stay neutral until the picture changes.
         start_s: How long a car that has not moved yet may stand still: the picture hardly changes in a countdown.

@@ -151,11 +151,10 @@ class StuckWatch:
         self._in_a_row += 1
         self.attempts += 1
         self._recovers_until_s = time_s + stuck.for_s
-        # Straight back first. Later attempts turn the wheel the other way: otherwise the nose ends where it was.
-        back_steering = 0.0 if self._in_a_row == 1 else -float(np.sign(controls.steering))
-        self._recovery = Controls(back_steering, brake=1.0) if stuck.action == "reverse" else NEUTRAL
+        self._recovery = self._recovery_from(controls)
         deed = {
             "wait": f"waiting for {stuck.for_s:g} s",
+            "forward": f"driving forward for {stuck.for_s:g} s",
             "reverse": f"reversing for {stuck.for_s:g} s",
             "press": f"pressing {stuck.press} for {stuck.for_s:g} s",
             "reset": "starting again",
@@ -166,3 +165,11 @@ class StuckWatch:
         elif stuck.action == "reset":
             self._reset()
         return self._recovery
+
+    def _recovery_from(self, controls: Controls) -> Controls:
+        if self._stuck.action == "forward":
+            return Controls(controls.steering, throttle=1.0)
+        if self._stuck.action == "reverse":
+            # Straight back first. Later attempts turn the wheel the other way: otherwise the nose ends where it was.
+            return Controls(0.0 if self._in_a_row == 1 else -float(np.sign(controls.steering)), brake=1.0)
+        return NEUTRAL

@@ -150,7 +150,7 @@ def test_a_game_without_a_brake(tmp_path: Path) -> None:
         (LEAST + '[pad]\nbrake = "right_trigger"', "pad.brake is 'right_trigger' like the throttle"),
         (LEAST + "[capture]\nregion = [1, 2, 3]", r"capture.region is \[1, 2, 3\], expected 4 numbers"),
         (LEAST + "[capture]\nregion = [1, 2, 0, 4]", "region 1,2,0,4 is empty"),
-        (LEAST + '[stuck]\naction = "honk"', "stuck.action is 'honk', expected one of wait, reverse, press, reset"),
+        (LEAST + '[stuck]\naction = "honk"', "stuck.action is 'honk', expected one of wait, forward, reverse"),
         (LEAST + '[stuck]\naction = "reset"', "stuck.action is 'reset', expected another for a game in a window"),
         (LEAST + '[stuck]\naction = "press"', "stuck.press is missing, expected the name of what action"),
         (LEAST + '[stuck]\naction = "press"\npress = "q"', "stuck.press is 'q', expected one of a, b, x"),

@@ -23,6 +23,7 @@ class Drive:
         self.watch = StuckWatch(Stuck(**stuck), lambda *tap: self.taps.append(tap), self.reset)  # type: ignore[arg-type]
         self.tick = 0
         self.picture = REST
+        self.wanted = WANTED
 
     def reset(self) -> None:
         self.resets += 1
@@ -34,7 +35,7 @@ class Drive:
         if moving:
             self.picture = np.roll(self.picture, 16, axis=1)
         self.tick += 1
-        return self.watch.watch(self._seen(noise), WANTED, self.tick / RATE_HZ)
+        return self.watch.watch(self._seen(noise), self.wanted, self.tick / RATE_HZ)
 
     def _seen(self, noise: int) -> Observation:
         seen = self.picture.copy()
@@ -73,6 +74,16 @@ def test_reversing_turns_the_wheel_the_other_way_the_second_time() -> None:
     recoveries = [controls for controls in drive.go(6.0) if controls != WANTED]
     assert set(recoveries[:10]) == {Controls(0.0, 0.0, 1.0)}
     assert set(recoveries[10:]) == {Controls(-1.0, 0.0, 1.0)}
+
+
+def test_a_car_that_stands_because_the_network_brakes_is_driven_on() -> None:
+    # CarRacing's weights brake where the car stands askew (throttle 0.03, brake 0.08): it stood to the end of the lap.
+    drive = Drive(action="forward", after_s=1.0, for_s=0.5)
+    drive.wanted = Controls(-0.5, 0.0, 0.08)
+    sent = drive.go(1.6)
+    assert sent[:10] == [drive.wanted] * 10
+    assert sent[10:] == [Controls(-0.5, 1.0)] * 5 + [drive.wanted]
+    assert drive.go(3.0, moving=True)[-1] == drive.wanted
 
 
 @pytest.mark.parametrize(
