@@ -24,6 +24,7 @@ format or version, or not readable by this user."""
 
 DAMAGED_SUFFIX = ".damaged"
 """Appended to the name of a file that cannot be read and is set aside."""
+_JITTER = 0.25  # periods by which a picture may be late and still be the next one
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class Examination:
         problems: What is wrong with it, one line each.
         rows: Readable ticks; 0 if nothing can be read.
         seconds: Time from the first to the last.
-        missing: Number of ticks dropped while recording, according to their running numbers.
+        missing: Number of ticks dropped while recording: pictures that were numbered in between, at most one a period
+            of the episode's rate.
         largest_gap_s: Longest time from one row to the next.
         width_px: Width of its pictures; 0 if unknown.
         height_px: Height of its pictures.
@@ -148,6 +150,7 @@ def examine(path: Path, thorough: bool, advance: Callable[[int], None] = lambda 
         verdict = "odd"
     ticks = np.diff(episode.tick.astype(np.int64))
     times_s = np.diff(episode.captured_ns) / 1e9
+    periods = np.floor(times_s * episode.header.rate_hz + _JITTER)
     height_px, width_px = first.pixels.shape[:2]
     return Examination(
         path,
@@ -155,7 +158,7 @@ def examine(path: Path, thorough: bool, advance: Callable[[int], None] = lambda 
         (*damage, *oddities),
         rows=len(episode),
         seconds=episode.duration_s,
-        missing=int(np.maximum(0, ticks - 1).sum()),
+        missing=int(np.minimum(np.maximum(0, ticks - 1), np.maximum(0, periods - 1)).sum()),
         largest_gap_s=float(times_s.max(initial=0.0)),
         width_px=width_px,
         height_px=height_px,

@@ -277,6 +277,22 @@ def test_any_flipped_bit_is_found_or_harmless(tmp_path: Path, capsys: pytest.Cap
         path.unlink()
 
 
+def test_pictures_that_nobody_was_to_record_are_not_counted_as_dropped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A game that draws twice as often as it is driven lacked half of its rows, it was said."""
+    with EpisodeWriter(tmp_path / "a.parquet", HEADER) as writer:
+        period_ns = round(1e9 / HEADER.rate_hz)
+        for index in (0, 1, 2, 3, 6, 7):
+            late_ns = (index % 3) * period_ns // 8
+            row = make_row(index, index * period_ns + late_ns)
+            writer.write(replace(row, frame=replace(row.frame, index=2 * index + index % 2)))
+    _, report = run(capsys, "info", str(tmp_path))
+    (found,) = report["episodes"]
+    assert found["missing"] == 2
+    assert found["verdict"] == "sound"
+
+
 def test_the_table_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     damage(record(tmp_path / "a.parquet"), row=7)
     record(tmp_path / "b.parquet")
