@@ -49,6 +49,8 @@ class FolderPage:
             "shelf": self._answering(lambda query: self._list()),
             "numbers": self._answering(lambda query: self._shelf.numbers(query["episode"])),
             "log": self._answering(lambda query: self._runs.log(query["run"])),
+            "run": self._answering(lambda query: self._runs.details(query["run"])),
+            "clip": self._clip,
             "opinion": self._answering(self._opinion),
             "picture": self._picture,
             "mark": self._answering(lambda query: self._shelf.mark(query["episode"], query["bad"]), post=True),
@@ -100,6 +102,17 @@ class FolderPage:
         except (ValueError, KeyError) as exc:
             return json_response({"problem": f"an unexpected request: {exc}"}, HTTPStatus.BAD_REQUEST)
         return web.Response(body=picture, content_type="image/jpeg")
+
+    async def _clip(self, request: web.Request) -> web.StreamResponse:
+        query = request.query
+        try:
+            arguments = query["run"], query["clip"], "still" in query
+            content, kind = await self._in_thread(lambda _: self._runs.clip(*arguments), None)
+        except AgentError as exc:
+            return json_response({"problem": str(exc)}, HTTPStatus.NOT_FOUND)
+        except KeyError as exc:
+            return json_response({"problem": f"an unexpected request: {exc}"}, HTTPStatus.BAD_REQUEST)
+        return web.Response(body=content, content_type=kind)
 
     async def _in_thread(self, work: Callable[[Any], Any], query: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._files, work, query)

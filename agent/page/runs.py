@@ -5,15 +5,30 @@ import io
 import json
 import math
 import os
+import time
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 from agent.contract.errors import TrainingError
-from agent.contract.untrusted import read_plain_file
+from agent.contract.untrusted import is_plain_name, read_plain_file
+from agent.page.live import encode
 
 LOG, SETTINGS = "log.csv", "config.json"
+FED = "fed.json"
+"""In a run's folder: the distribution of the labels that the last round was fed."""
+BUFFERS = "buffers.json"
+"""In a live run's folder: how much is in the trainer's buffers, and how fast it is drawn."""
+CLIPS = "clips"
+"""In a run's folder: a small film of a drive for each stage, named by its step."""
+_CLIP_SUFFIXES = (".webp", ".gif")
+_MOST_CLIPS = 12
+_MOST_BARS = 400
 _MOST_BYTES = 20_000_000
 _MOST_RUNS = 500
+_QUALITY = 85
 _DEPTH = 3
 SHOWN_SETTINGS = (
     *("name", "backbone", "init", "width_px", "height_px", "balance"),
@@ -51,9 +66,7 @@ class Runs:
         Raises:
             TrainingError: If there is no such run, or its log cannot be read.
         """
-        if key not in self._paths:
-            raise TrainingError("there is no such run in the folder. Load the page again.")
-        path = self._paths[key] / LOG
+        path = self._folder_of(key) / LOG
         try:
             text = read_plain_file(path, _MOST_BYTES).decode()
         except FileNotFoundError:
@@ -63,6 +76,85 @@ class Runs:
         rows = list(csv.DictReader(io.StringIO(text)))
         names = [name for name in (rows[0] if rows else {}) if isinstance(name, str)]
         return {name: [_number(row.get(name)) for row in rows] for name in names}
+
+    def details(self, key: str) -> dict[str, Any]:
+        """Return what a run says of what it was fed, of its buffers, and the names of its stages' clips.
+
+        Raises:
+            TrainingError: If there is no such run.
+        """
+        folder = self._folder_of(key)
+        return {"fed": _fed(folder / FED), "buffers": _buffers(folder / BUFFERS), "clips": _clips(folder / CLIPS)}
+
+    def clip(self, key: str, name: str, is_still: bool) -> tuple[bytes, str]:
+        """Return a clip, or its first picture, and its type.
+
+        Raises:
+            TrainingError: If there is no such clip, or it cannot be read.
+        """
+        folder = self._folder_of(key) / CLIPS
+        if name not in _clips(folder):
+            raise TrainingError("there is no such clip in the run. Load the page again.")
+        try:
+            content = read_plain_file(folder / name, _MOST_BYTES)
+        except OSError as exc:
+            raise TrainingError(f"{folder / name} cannot be read ({exc}), expected a film of a drive.") from exc
+        if not is_still:
+            return content, f"image/{Path(name).suffix[1:]}"
+        first = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+        if first is None:
+            raise TrainingError(f"{folder / name} is damaged, expected a film of a drive. Delete it.")
+        return encode(np.asarray(first, np.uint8), _QUALITY), "image/jpeg"
+
+    def _folder_of(self, key: str) -> Path:
+        if key not in self._paths:
+            raise TrainingError("there is no such run in the folder. Load the page again.")
+        return self._paths[key]
+
+
+def _fed(path: Path) -> dict[str, Any] | None:
+    try:
+        told = json.loads(read_plain_file(path, 1_000_000))
+        outputs = {
+            str(name): {"low": float(each["low"]), "high": float(each["high"]), "counts": _numbers(each["counts"])}
+            for name, each in told["outputs"].items()
+        }
+        return {"step": float(told["step"]), "outputs": outputs}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None  # none yet, or somebody else's
+
+
+def _numbers(values: list[Any]) -> list[float]:
+    numbers = [float(value) for value in values]
+    if not 0 < len(numbers) <= _MOST_BARS or not all(map(math.isfinite, numbers)):
+        raise ValueError("no histogram")
+    return numbers
+
+
+def _buffers(path: Path) -> dict[str, Any] | None:
+    try:
+        told = json.loads(read_plain_file(path, 100_000))
+        levels = {str(name): int(level) for name, level in told["levels"].items()}
+        known: dict[str, Any] = {name: value for name, value in told.items() if isinstance(value, str | int | float)}
+        return {**known, "levels": levels, "age_s": max(0.0, time.time() - float(told["at"]))}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _clips(folder: Path) -> list[str]:
+    """Return the names of clips, the first stage first; of many, some from the first to the last."""
+    try:
+        names = sorted(
+            entry.name
+            for entry in os.scandir(folder)
+            if is_plain_name(entry.name)
+            and entry.name.endswith(_CLIP_SUFFIXES)
+            and entry.is_file(follow_symlinks=False)
+        )
+    except OSError:
+        return []
+    places = np.unique(np.linspace(0, len(names) - 1, min(len(names), _MOST_CLIPS)).round().astype(int))
+    return [names[place] for place in places]
 
 
 def _settings(folder: Path) -> dict[str, Any]:

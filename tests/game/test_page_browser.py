@@ -23,11 +23,15 @@ from agent.contract.controls import NEUTRAL, Controls
 from agent.contract.episodes.edits import read_edits
 from agent.contract.episodes.reading import Episode
 from agent.contract.observation import Frame
+from agent.contract.spec import outputs_named
 from agent.observers.base import BlindTick, DrivenTick, LateTick
 from agent.page.feed import Address, Page, page_of_folder
 from agent.page.records import Facts, Weights
+from agent.page.runs import BUFFERS, CLIPS
 from agent.system.pacing import TickStats, clock_ns
 from training.data.balance_report import read_labels
+from training.data.fed import Fed
+from training.fitting.clips import ClipWriter
 from training.fitting.config import LOG, SETTINGS, FitConfig
 
 pytestmark = pytest.mark.game
@@ -393,8 +397,34 @@ def test_trainings_lie_over_each_other_with_the_settings_that_differ(tab: Any, t
         config.out.mkdir()
         (config.out / SETTINGS).write_text(config.to_json())
         (config.out / LOG).write_text("step,loss\n1,0.5\n2,0.4\n")
+        fed = Fed(outputs_named(("steering",)))
+        fed.add(np.linspace(-1, 1, 50, dtype=np.float32)[:, np.newaxis])
+        fed.write(config.out, 2)
+    levels = {"state": "training", "round": 3, "levels": {"steering": 900}, "capacity": 1000, "at": time.time()}
+    (config.out / BUFFERS).write_text(json.dumps(levels))
+    for step in (100, 200):
+        with ClipWriter(config.out / CLIPS / f"{step:08}.webp", 25.0, AXES) as film:
+            for level in (10, 200):
+                film.write(np.full((80, 100, 3), level, np.uint8))
     with page_of_folder(tmp_path, Address()) as url:
         tab.goto(url)
         tab.locator("#logs figcaption", has_text="loss").first.wait_for()
         labels = [label.inner_text() for label in tab.locator("#runs label").all()]
         assert [" ".join(text.split()) for text in labels] == ["one balance none", "two balance v3"]
+        tab.locator("#fed figcaption", has_text="steering: % of the samples, by label").wait_for()
+        tab.locator("#buffers strong", has_text="two: training").wait_for()
+        assert tab.locator("#buffers meter").get_attribute("aria-label") == "samples in the buffer of steering, two"
+        shown = (
+            "[...document.querySelectorAll('#clips img')].every((each) => each.complete && each.naturalWidth === 100)"
+        )
+        until(tab, lambda: tab.evaluate(shown))
+        assert [each.inner_text() for each in tab.locator("#clips li").all()] == ["two, step 100", "two, step 200"]
+        assert all("still" in each.get_attribute("src") for each in tab.locator("#clips img").all())
+        tab.get_by_role("button", name="Play the clips").focus()
+        tab.keyboard.press("Enter")
+        tab.get_by_role("button", name="Stop the clips", pressed=True).wait_for()
+        assert not any("still" in each.get_attribute("src") for each in tab.locator("#clips img").all())
+        until(tab, lambda: tab.evaluate(shown))
+        tab.emulate_media(color_scheme="dark")
+        tab.set_viewport_size({"width": 390, "height": 844})
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,5 +1,6 @@
 """A live training's trainer: from rows that are recorded to weights that drive, and on after everything that fails."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from agent.contract.episodes.writing import EpisodeWriter
 from agent.contract.errors import TrainingError
 from agent.contract.observation import Frame
 from agent.engines.registry import load_engine
+from agent.page.runs import BUFFERS, FED
 from agent.policies.base import untimed
 from agent.policies.stacked import policy_for
 from training.live.config import LiveSettings
 from training.live.handover import check_probe, newest, read_handover
-from training.live.trainer import EPISODES, RoundEnd, Trainer
+from training.live.trainer import EPISODES, RoundEnd, Told, Trainer
 
 pytestmark = pytest.mark.thorough
 
@@ -105,6 +107,16 @@ def test_what_is_recorded_becomes_weights_that_drive(first: tuple[Trainer, list[
     assert right[0] > 0.4
     assert read_handover(given).samples == trainer.stock.arrived
     assert list((folder / "tensorboard").iterdir())
+    fed = json.loads((folder / FED).read_text())
+    assert fed["step"] == 3 * ROUND
+    assert sum(fed["outputs"]["steering"]["counts"]) == ROUND * 24, "of the last round"
+
+
+def test_the_state_of_the_buffers_is_written_down_for_the_page(trainer: Trainer, folder: Path) -> None:
+    trainer.show_buffers(Told("paused", 2, levels={"steering": 7}, losses={"steering": 0.5}, notes=["x"]))
+    told = json.loads((folder / BUFFERS).read_text())
+    assert (told["state"], told["round"], told["levels"], told["capacity"]) == ("paused", 2, {"steering": 7}, 25_000)
+    assert not {"notes", "losses"} & set(told)
 
 
 def test_a_round_whose_loss_is_not_a_number_is_thrown_away(

@@ -21,6 +21,7 @@ from agent.contract.observation import Frame
 from agent.contract.preprocess import preprocess
 from agent.contract.spec import ModelSpec, outputs_named
 from agent.games.carracing import PROFILE
+from agent.page.runs import CLIPS, FED
 from training.collecting.collect import CollectConfig, record_episode
 from training.data import samples as module
 from training.data.finding import find_episodes
@@ -348,8 +349,12 @@ def whole(episodes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fit
 
 
 def test_a_run_learns_and_exports(whole: tuple[FitConfig, "FitResult"]) -> None:
-    _, result = whole
+    config, result = whole
     assert [row["step"] for row in result.history] == [4, 8]
+    fed = json.loads((config.out / FED).read_text())
+    assert fed["step"] == 8
+    assert set(fed["outputs"]) == {"steering", "throttle", "brake"}
+    assert all(sum(each["counts"]) > 0 for each in fed["outputs"].values())
     assert ModelSpec.load(result.model).sha256.keys() == {"weights.safetensors", "network.onnx"}
 
 
@@ -449,7 +454,15 @@ def test_a_run_stops_when_driving_gets_no_better(tmp_path: Path) -> None:
     config = replace(config, steps=6, tracks=1, patience=1)
     returns = iter([7.0, 7.0])
     lines: list[str] = []
-    result = fit(config, PROFILE, drive=lambda folder: next(returns), report=lines.append, verbose=0)
+
+    def drive(folder: Path) -> float:
+        (folder.parent / CLIPS).mkdir(exist_ok=True)
+        (folder.parent / CLIPS / "newest.webp").write_bytes(b"a film")
+        return next(returns)
+
+    result = fit(config, PROFILE, drive=drive, report=lines.append, verbose=0)
+    clips = sorted(path.stem for path in (config.out / CLIPS).iterdir())
+    assert [float(name) for name in clips] == [row["step"] for row in result.history]
     assert [row["return"] for row in result.history] == [7, 7]
     assert "auxiliary_loss" not in result.history[0]
     assert lines[-1] == "stopping early after round 2 of 6: no better return within --patience 1"

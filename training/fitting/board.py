@@ -15,8 +15,7 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb  # type: ignore[impo
 from tensorboard.summary.writer.event_file_writer import EventFileWriter  # type: ignore[import-untyped]
 from tensorboard.util.tensor_util import make_tensor_proto  # type: ignore[import-untyped]
 
-BUCKETS = 41
-"""Buckets of a histogram; odd, so that 0 lies in the middle of one where the range is symmetric."""
+from training.data.fed import BUCKETS
 
 
 class Board(keras.callbacks.Callback):  # type: ignore[misc]

@@ -4,7 +4,7 @@ import csv
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ from training.data.advice import find_gaps
 from training.data.finding import find_episodes
 from training.exporting.export import export_model
 from training.fitting.board import Board
+from training.fitting.clips import name_clip
 from training.fitting.config import LOG, FitConfig
 from training.fitting.data import load_data
 from training.fitting.distribution import ALONE, Team
@@ -181,6 +182,8 @@ def _do_rounds(
         driven = math.nan
         if drive is not None and ((index + 1) % config.drive_every == 0 or index + 1 == config.rounds):
             driven = drive(config.out / "last")
+            with suppress(OSError):  # it is for the page alone
+                name_clip(config.out, row["step"])
         row["return"] = driven
         row["score"] = driven if drive is not None else -row["validation_loss"]
         if row["score"] > best:

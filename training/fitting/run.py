@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from agent.contract.spec import ModelSpec
 from training.data.balancing.registry import balancing_rule
 from training.data.buffers import make_buffers
 from training.data.dataset import Batches
+from training.data.fed import Fed
 from training.data.samples import AUXILIARY, Samples
 from training.fitting.board import Board
 from training.fitting.config import FitConfig
@@ -186,6 +188,10 @@ class Run:
             labels, weights = batches.fed(index * config.steps_per_round, steps)
             for k, output in enumerate(self.spec.outputs):
                 board.log_histogram(f"fed/{output.name}", labels[:, k], weights[:, k], (output.low, output.high))
+            fed = Fed(self.spec.outputs)
+            fed.add(labels, weights)
+            with suppress(OSError):  # the page shows the one before
+                fed.write(config.out, board.step)
         cost = {
             "training_seconds": seconds,
             "seconds_per_step": timer.seconds_per_step,

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -16,6 +16,7 @@ from agent.policies.stacked import policy_for
 from agent.sessions.evaluation import evaluate_policy
 from agent.sessions.opening import nearest_hold_ticks
 from training.collecting.courses import find_trained_game
+from training.fitting.clips import clip_of, name_clip
 from training.fitting.folder import copy_files
 from training.live.config import LiveSettings
 from training.live.handover import check_probe, newest, read_handover
@@ -98,7 +99,11 @@ class Evaluator:
             check_probe(copy, policy)
             simulator = game.simulator_maker()()
             hold_ticks = nearest_hold_ticks(policy.spec.rate_hz, simulator)
-            report = evaluate_policy(lambda: simulator, policy, self._settings.driven_tracks, hold_ticks)
+            tracks = self._settings.driven_tracks
+            clip = clip_of(self._folder, tracks, policy.spec.rate_hz, simulator.profile.axes)
+            report = evaluate_policy(lambda: simulator, policy, tracks, hold_ticks, observers_for=clip)
+        with suppress(OSError):  # it is for the page alone
+            name_clip(self._folder, handover.steps)
         returns = tuple(track.episode_return for track in report.tracks)
         best = max((each.mean for each in self._drives), default=-math.inf)
         seconds = time.monotonic() - started_s

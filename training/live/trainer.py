@@ -1,18 +1,25 @@
 """The trainer of a live training: a process of its own, killed and started again without loss."""
 
+import json
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from agent.contract.durable import replace_file
 from agent.contract.errors import AgentError, TrainingError
 from agent.contract.profile import Rectangle
 from agent.contract.spec import ModelSpec
+from agent.page.runs import BUFFERS
 from training.data.buffers import EncodedSample
+from training.data.fed import Fed
 from training.live.arrivals import Arrivals
 from training.live.config import LiveSettings
 from training.live.handover import Handover, hand_over
@@ -131,6 +138,8 @@ class Trainer:
         if self.learner.resume():
             stock = f"{len(self.stock)} samples in the buffers"
             note(f"the trainer goes on after round {self.learner.round}, with {stock}")
+        self._outputs = spec.outputs
+        self._fed = Fed(spec.outputs)  # of this round
         self.board = Board(folder / "tensorboard", self.learner.steps)
         self.losses: dict[str, float] = {}
         self.handed_over = 0
@@ -161,8 +170,10 @@ class Trainer:
         if self._steps == 0:
             self.learner.begin_round()
             self._started_s = time.monotonic()
+            self._fed = Fed(self._outputs)
             self._scales = self.stock.scales
         self._batches.append(self.stock.draw(self._settings.batch_size))
+        self._fed.add(np.stack([sample.labels for sample in self._batches[-1]]))
         try:
             self.losses = self.learner.step(self._batches[-1], self._scales)
         except LossError as exc:
@@ -210,6 +221,8 @@ class Trainer:
         self.save()
         row = self._cost(seconds) | self._means() | row
         self.log("round", learner.steps, row)
+        with suppress(OSError):  # the page shows the one before
+            self._fed.write(self._settings.folder, learner.steps)
         return RoundEnd(learner.round, row, weights)
 
     def log(self, group: str, step: int, values: dict[str, float]) -> None:
@@ -219,6 +232,13 @@ class Trainer:
             self.board.log(group, values)
         except OSError as exc:
             self._tell_of_the_disk(exc)
+
+    def show_buffers(self, told: Told) -> None:
+        """Write the state of the buffers down for the page."""
+        shown = {name: value for name, value in asdict(told).items() if name not in ("losses", "notes")}
+        shown |= {"capacity": self._settings.buffer_size, "at": time.time()}
+        with suppress(OSError):  # the page says how old the one before is
+            replace_file(self._settings.folder / BUFFERS, json.dumps(shown), sync=False)
 
     def _cost(self, seconds: float) -> dict[str, float]:
         samples = self._settings.steps_per_round * self._settings.batch_size
@@ -343,5 +363,6 @@ class _Loop:
             notes=list(self._notes),
         )
         self._notes.clear()
+        trainer.show_buffers(told)
         self._told_s, self._told_drawn, self._told_processor_s = now_s, stock.drawn, processor_s
         self._link.send(told)

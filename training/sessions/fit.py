@@ -113,18 +113,23 @@ def _spec_beside(init: str) -> ModelSpec | None:
 
 
 def closed_loop(make_simulator: "Callable[[], Simulator]", tracks: range, note: Note) -> Callable[[Path], float]:
-    """Return a function that drives an exported model over the validation tracks and returns the mean return."""
+    """Return a function that drives an exported model over the validation tracks and returns the mean return.
+
+    It films the first track for the page, in the folder that the model's lies in.
+    """
     from agent.engines.registry import load_engine
     from agent.policies.stacked import policy_for
     from agent.sessions.evaluation import evaluate_policy
     from agent.sessions.opening import nearest_hold_ticks
+    from training.fitting.clips import clip_of
 
     def drive(folder: Path) -> float:
         policy = policy_for(load_engine("openvino", folder))
         try:
             simulator = make_simulator()
             hold_ticks = nearest_hold_ticks(policy.spec.rate_hz, simulator)
-            report = evaluate_policy(lambda: simulator, policy, tracks, hold_ticks)
+            clip = clip_of(folder.parent, tracks, policy.spec.rate_hz, simulator.profile.axes)
+            report = evaluate_policy(lambda: simulator, policy, tracks, hold_ticks, observers_for=clip)
         finally:
             policy.close()
         note(

@@ -1,6 +1,7 @@
 // Trainings: their logs, laid over each other.
 
 import { ask } from "./ask";
+import { showDetails } from "./details";
 import { type Line, drawLines } from "./lines";
 
 export interface Run {
@@ -25,6 +26,10 @@ function describe(run: Run, runs: Run[]): string {
     ([name, value]) => runs.length === 1 || runs.some((other) => other.settings[name] !== value),
   );
   return telling.map(([name, value]) => `${name.replace(/_px$/, "").replaceAll("_", " ")} ${value}`).join(", ");
+}
+
+function colourOf(key: string): string {
+  return COLOURS[known.indexOf(key) % COLOURS.length] ?? "";
 }
 
 export async function showRuns(runs: Run[], say: (text: string) => void): Promise<void> {
@@ -73,6 +78,7 @@ async function draw(say: (text: string) => void): Promise<void> {
       say((problem as Error).message);
     }
   }
+  await showDetails([...logs.keys()], colourOf, say);
   const state = JSON.stringify([...logs].map(([key, log]) => [key, log["step"]?.length, log["step"]?.slice(-1)]));
   if (state === drawn) return;
   drawn = state;
@@ -89,7 +95,7 @@ async function draw(say: (text: string) => void): Promise<void> {
       const at = new Map((log["step"] ?? []).map((step, round) => [step, log[name]?.[round] ?? null]));
       return {
         label: key,
-        colour: COLOURS[known.indexOf(key) % COLOURS.length] ?? "",
+        colour: colourOf(key),
         values: steps.map((step) => at.get(step) ?? null),
       };
     });
