@@ -217,8 +217,8 @@ def pick_pictures(paths: Sequence[Path], spec: ModelSpec, count: int) -> npt.NDA
         count: How many pictures, spread evenly over the episodes and their length.
 
     Returns:
-        Observations: uint8, shape (count, height, width, channels), RGB, in random order (always the same); fewer where the
-        episodes hold fewer.
+        Observations: uint8, shape (count, height, width, channels), RGB, in random order (always the same);
+        fewer where the episodes hold fewer.
 
     Raises:
         TrainingError: If an episode is of another game or its track is kept for judging.
