@@ -55,8 +55,11 @@ def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
         sync: Whether the file must survive a power cut; false for files that are rewritten all the time.
 
     Yields:
-        Where to write. Two processes get two paths.
+        Where to write. Two processes get two paths. A device or a pipe is written to itself: it is nothing to replace.
     """
+    if path.exists() and not path.is_file():
+        yield path
+        return
     if path.is_symlink():  # what a link leads to is replaced, not the link
         path = Path(os.path.realpath(path))  # not of every path: Wine fails at those above 260 characters
     _tidy(path.parent)

@@ -178,6 +178,8 @@ def repair(path: Path) -> Repair:
     Args:
         path: An episode or a recording.
     """
+    if path.is_dir():
+        return Repair(path, "left alone: it is not a plain file, but a folder", failed=True)
     try:
         with ExitStack() as held:
             for each in (path, path.with_suffix(SEALED_SUFFIX if is_recording(path) else RECORDING_SUFFIX)):

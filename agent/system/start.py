@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 
 _STANDARD_STREAMS = 3
 
@@ -18,9 +19,10 @@ def put_start_right(main_file: str) -> None:
     Args:
         main_file: The ``__file__`` of the program's ``__main__``.
     """
-    home = os.path.dirname(os.path.dirname(os.path.abspath(main_file)))
-    if not sys.flags.safe_path and sys.path and sys.path[0] == os.getcwd() != home:
-        del sys.path[0]
+    with suppress(FileNotFoundError):  # the working folder was deleted: nothing can lie in it
+        home = os.path.dirname(os.path.dirname(os.path.abspath(main_file)))
+        if not sys.flags.safe_path and sys.path and sys.path[0] == os.getcwd() != home:
+            del sys.path[0]
     for number in range(_STANDARD_STREAMS):
         try:
             os.fstat(number)

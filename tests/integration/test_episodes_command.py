@@ -326,6 +326,17 @@ def test_a_folder_without_episodes_is_told(action: str, tmp_path: Path, capsys: 
     assert not output.out
 
 
+def test_a_folder_that_is_named_like_an_episode_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.parquet").mkdir()
+    code, deeds = run(capsys, "repair", str(tmp_path))
+    assert code == 1
+    (deed,) = deeds["repairs"]
+    assert deed["deed"].startswith("left alone: ")
+    assert "is not a plain file" in deed["deed"]
+
+
 def test_rows_behind_damage_are_never_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     writer = EpisodeWriter(tmp_path / "a.parquet", HEADER)
     for index in range(23):

@@ -29,6 +29,12 @@ def test_files_of_a_librarys_name_in_the_working_folder_take_nobodys_place(tmp_p
     assert done.stdout.startswith("black ")
 
 
+def test_a_working_folder_that_was_deleted_is_no_fault(tmp_path: Path) -> None:
+    done = run('mkdir gone && cd gone && rmdir ../gone && "$@"', tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("black ")
+
+
 def test_an_output_that_is_closed_is_no_fault_and_no_file_gets_its_number(tmp_path: Path) -> None:
     done = run('"$@" >&- <&-', tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

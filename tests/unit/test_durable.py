@@ -207,6 +207,23 @@ def test_a_link_and_a_files_mode_outlive_the_replacing(tmp_path: Path) -> None:
     assert (target.read_text(), stat.S_IMODE(target.stat().st_mode)) == ("new", 0o600)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="pipes with names are POSIX's")
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_what_is_no_file_is_written_to_and_not_replaced(through_a_link: bool, tmp_path: Path) -> None:
+    """Run as root, `--health /dev/null` put a file in the place of the device, for the whole system."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        replace_file(link if through_a_link else pipe, "new")
+        assert os.read(reader, 10) == b"new"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
+
+
 def test_what_another_process_is_writing_is_left_alone_though_the_clock_has_jumped(tmp_path: Path) -> None:
     writing = tmp_path / f".a.json.{os.getppid()}-0.partial"
     writing.touch()
