@@ -79,6 +79,16 @@ def test_a_relative_path_is_an_absolute_one(
         settle(replace(absolute, data=(Path("others"),)), paths, silently)
 
 
+def test_a_run_of_a_version_without_histories_goes_on_with_one_picture(config: FitConfig, paths: list[Path]) -> None:
+    train(config, paths)
+    recorded = json.loads((config.out / "config.json").read_text())
+    del recorded["history"], recorded["history_ticks"]
+    (config.out / "config.json").write_text(json.dumps(recorded))
+    settle(config, paths, silently)
+    with pytest.raises(TrainingError, match=r"other settings \(history\)"):
+        settle(replace(config, history=4), paths, silently)
+
+
 def test_more_steps_are_done_on_top_and_fewer_are_another_run(config: FitConfig, paths: list[Path]) -> None:
     train(replace(config, steps=10), paths)
     lines: list[str] = []

@@ -11,10 +11,13 @@ import pytest
 
 from agent.contract.durable import restore_folder
 from agent.contract.errors import TrainingError
-from agent.contract.spec import ModelSpec
+from agent.contract.spec import MAX_STACK, MAX_STACK_TICKS, SPEC_FILE, WEIGHTS_FILE, ModelSpec, Stack
+from agent.settings.base import SettingsError
 from training.fitting.config import FitConfig
 from training.fitting.ending import best_round, describe_end, describe_estimate, describe_interrupted
 from training.fitting.settings import FitSettings
+from training.live.config import LiveSettings
+from training.sessions.live import learn_live
 
 CONFIG = FitConfig((Path("data"),), Path("run"), steps=2000, steps_per_round=200)
 
@@ -88,6 +91,47 @@ def test_body_and_picture_are_those_of_the_weights_to_begin_from() -> None:
     other = FitSettings((Path("data"),), Path("run"), init="model", backbone="xception")
     with pytest.raises(TrainingError, match="--init model is of the backbone pilotnet, and --backbone is xception"):
         other.config(like)
+
+
+def settings(**named: Any) -> FitSettings:
+    return FitSettings((Path("data"),), Path("run"), **named)
+
+
+def test_history_is_that_of_the_weights_to_begin_from() -> None:
+    like = ModelSpec("tiny", "pilotnet", "carracing", 160, 90, stack=Stack(4, 3))
+    assert settings(init="model").config(like).stack == Stack(4, 3)
+    assert settings(init="model", history=4, history_ticks=5).config(like).stack == Stack(4, 5), "weights fit any"
+    assert settings().config().stack is None
+    assert settings(minutes=5).config().stack is None
+    assert settings(history=4).config().stack == Stack(4, 2)
+    assert settings(history=MAX_STACK, history_ticks=MAX_STACK_TICKS).config().stack is not None
+
+
+@pytest.mark.parametrize(
+    ("like", "named", "message"),
+    [
+        (None, {"history": MAX_STACK + 1}, "history: 17 is out of range, expected a whole number from 1 to 16"),
+        (None, {"history": 0}, "history: 0 is out of range"),
+        (None, {"history": 2, "history_ticks": 1001}, "history_ticks: 1001 is out of range"),
+        (None, {"history_ticks": 3}, "the network sees one: say how many with --history"),
+        (None, {"init": "imagenet", "history": 4}, "imagenet has seen one picture at a time.*Leave --history out"),
+        (1, {"init": "model", "history": 4}, "--init model has --history 1, and 4 is asked for.*--init none"),
+        (4, {"init": "model", "history": 1}, "--init model has --history 4, and 1 is asked for"),
+    ],
+)
+def test_a_history_that_cannot_be_is_refused_in_one_line(like: int | None, named: dict[str, Any], message: str) -> None:
+    spec = ModelSpec("tiny", "pilotnet", "carracing", stack=Stack(like) if like != 1 else None) if like else None
+    with pytest.raises((TrainingError, SettingsError), match=message) as caught:
+        settings(**named).config(spec)
+    assert "\n" not in str(caught.value)
+
+
+def test_live_training_refuses_weights_of_several_pictures_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / WEIGHTS_FILE).touch()
+    (tmp_path / SPEC_FILE).write_text(ModelSpec("tiny", "pilotnet", "carracing", stack=Stack(4)).to_json())
+    with pytest.raises(TrainingError, match="sees 4 pictures at once, and live training is for networks of one"):
+        learn_live(LiveSettings(init=str(tmp_path), out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_whose_replacement_was_cut_short_is_put_back(tmp_path: Path) -> None:

@@ -4,11 +4,20 @@ from typing import Any
 
 from agent.contract.errors import GameError
 from agent.contract.profile import Rectangle
+from agent.contract.spec import MAX_STACK, MAX_STACK_TICKS
 from agent.settings.checks import number, whole
 
 
 def number_of_tracks(value: Any) -> int:
     return whole(value, 0, 10_000)
+
+
+def pictures_at_once(value: Any) -> int:
+    return whole(value, 1, MAX_STACK)
+
+
+def ticks_apart(value: Any) -> int:
+    return whole(value, 1, MAX_STACK_TICKS)
 
 
 def rate_of_learning(value: Any) -> float:

@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 from agent.contract.controls import AXIS_NAMES
 from agent.contract.errors import TrainingError
+from agent.contract.spec import Stack
 from agent.settings.base import Settings, option
 from agent.settings.checks import at_least_one, at_least_zero, not_negative, output_names, path, text, track_seed
 from training.data.balancing.registry import RULE_NAMES
@@ -17,7 +18,9 @@ from training.fitting.checks import (
     masked_part,
     momentum,
     number_of_tracks,
+    pictures_at_once,
     rate_of_learning,
+    ticks_apart,
     weighted_output,
 )
 from training.network.backbones import BACKBONES
@@ -31,6 +34,11 @@ BACKBONE_HELP = (
     "network body: xception has 23.8 million parameters; pilotnet is small and learns in minutes; mobilenet_v2 lies "
     "between"
 )
+HISTORY_HELP = (
+    "pictures seen at once, so that the network sees motion. It then also sees what the driver has just done, and may "
+    "learn to copy that: a low validation loss proves little, so compare how it drives with a network of one picture"
+)
+TICKS_HELP = "ticks between two of these pictures: 2 at 25 a second are 80 ms"
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,8 @@ class FitConfig(Settings):
         init: Weights to start from: a ``weights.safetensors``, ``imagenet`` or ``none``.
         width_px: Width trained at. The network ends in global average pooling, so any size can continue another.
         height_px: Height trained at.
+        history: Pictures that the network sees at once; 1: only the newest.
+        history_ticks: Ticks of the control rate between two of them, see :class:`agent.contract.spec.Stack`.
         batch_size: Samples a step.
         steps: Steps in all.
         steps_per_round: Steps between checkpoints, each followed by validation.
@@ -100,6 +110,8 @@ class FitConfig(Settings):
     )
     width_px: int = field(default=480, metadata=option("trained at", at_least_one, metavar="PX", flag="width"))
     height_px: int = field(default=270, metadata=option("trained at", at_least_one, metavar="PX", flag="height"))
+    history: int = field(default=1, metadata=option(HISTORY_HELP, pictures_at_once, metavar="N"))
+    history_ticks: int = field(default=2, metadata=option(TICKS_HELP, ticks_apart, metavar="T"))
     batch_size: int = field(default=16, metadata=option("samples a step", at_least_one, metavar="N", flag="batch"))
     steps: int = field(default=2000, metadata=option("steps in all", at_least_one, metavar="N"))
     steps_per_round: int = field(default=200, metadata=option("between checkpoints", at_least_one, metavar="N"))
@@ -252,6 +264,12 @@ class FitConfig(Settings):
                 f"freeze is {self.freeze}, with random weights to begin with: those layers would never learn anything. "
                 "Say what to begin from with --init, or leave --freeze out."
             )
+        # In FitSettings it may be None: what ``init`` is of decides.
+        if self.init == "imagenet" and (self.history or 1) > 1:
+            raise TrainingError(
+                f"--init imagenet has seen one picture at a time, and --history is {self.history}: such weights fit no "
+                "other number. Leave --history out, or begin with --init none."
+            )
         if len(dict(self.importance)) < len(self.importance):
             raise TrainingError(f"importance is {self.importance}, expected every output once at most.")
 
@@ -271,6 +289,11 @@ class FitConfig(Settings):
             bfloat16=False,
             validation_episodes=1,
         )
+
+    @property
+    def stack(self) -> Stack | None:
+        """Which pictures the network sees at once; None if it sees only the newest."""
+        return Stack(self.history, self.history_ticks) if self.history > 1 else None
 
     @property
     def driven_tracks(self) -> range:

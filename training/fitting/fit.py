@@ -69,6 +69,7 @@ def fit(
         rate_hz=profile.rate_hz,
         outputs=outputs_named(config.outputs or profile.axes),
         masks=masks,
+        stack=config.stack,
     )
     if unknown := dict(config.importance).keys() - set(spec.output_names):
         raise TrainingError(
@@ -78,7 +79,8 @@ def fit(
     # A mistake should be told before the folder is claimed. But with JAX, no process may compute anything before it
     # has joined the others, so there it is told afterwards.
     if config.freeze and team.count == 1:
-        freeze_backbone(build_network(config.backbone, config.height_px, config.width_px, spec.outputs), config.freeze)
+        shape = (config.backbone, config.height_px, config.width_px)
+        freeze_backbone(build_network(*shape, spec.outputs, pictures=spec.pictures), config.freeze)
     team.check(config.batch_size)
     with in_use(config.out, "trained in") if team.is_first else nullcontext():
         return _train(config, spec, profile, drive, report, verbose, preprocessed, team)

@@ -8,7 +8,8 @@ from agent.contract.spec import ModelSpec
 from agent.settings.base import Group, option
 from agent.settings.checks import at_least_one, at_least_zero, text
 from agent.settings.shared import PageSettings
-from training.fitting.config import BACKBONE_HELP, FitConfig
+from training.fitting.checks import pictures_at_once, ticks_apart
+from training.fitting.config import BACKBONE_HELP, HISTORY_HELP, TICKS_HELP, FitConfig
 from training.network.backbones import BACKBONES
 
 SMALL: dict[str, Any] = {"backbone": "pilotnet", "width_px": 160, "height_px": 90}
@@ -31,6 +32,8 @@ class FitSettings(FitConfig, PageSettings):
         backbone: As in FitConfig; None for that of ``init``.
         width_px: As in FitConfig; None for that of ``init``.
         height_px: As in FitConfig; None for that of ``init``.
+        history: As in FitConfig; None for that of ``init``.
+        history_ticks: As in FitConfig; None for that of ``init``.
         game: Profile of the game the episodes are of; the model is named after it.
         workers: Processes that train together.
         worker: Which of them this is, across machines; None where all are started here.
@@ -50,6 +53,13 @@ class FitSettings(FitConfig, PageSettings):
     height_px: int | None = field(  # type: ignore[assignment]
         default=None,
         metadata=option("trained at (default: that of --init, else 270)", at_least_one, metavar="PX", flag="height"),
+    )
+    history: int | None = field(  # type: ignore[assignment]
+        default=None,
+        metadata=option(f"{HISTORY_HELP} (default: that of --init, else 1)", pictures_at_once, metavar="N"),
+    )
+    history_ticks: int | None = field(  # type: ignore[assignment]
+        default=None, metadata=option(f"{TICKS_HELP} (default: that of --init, else 2)", ticks_apart, metavar="T")
     )
     game: str = field(
         default="carracing", metadata=option("profile of the game the episodes are of", text, metavar="GAME")
@@ -90,22 +100,44 @@ class FitSettings(FitConfig, PageSettings):
         """Return what decides the outcome alone, with changes.
 
         Args:
-            like: What ``init`` is of: body and picture are its own where the settings say nothing.
+            like: What ``init`` is of: body, picture and history are its own where the settings say nothing.
             changes: Further fields.
 
         Raises:
-            TrainingError: If ``init`` is of another body than the one that is asked for.
+            TrainingError: If ``init`` is of another body than the one that is asked for, or of another number of
+                pictures; or if one picture is to be some ticks from the next, and there is no next.
         """
         values = {each.name: getattr(self, each.name) for each in fields(FitConfig)}
         if self.minutes:
             values |= {name: chosen for name, chosen in LITTLE_DATA.items() if values[name] == getattr(FitConfig, name)}
-        for each in fields(FitConfig):
-            if each.name in ("backbone", "width_px", "height_px") and values[each.name] is None:
-                default = SMALL[each.name] if self.minutes else each.default
-                values[each.name] = default if like is None else getattr(like, each.name)
+        defaults = {name: getattr(FitConfig, name) for name in _THOSE_OF_INIT}
+        if like is not None:
+            defaults |= _described(like)
+        elif self.minutes:
+            defaults |= SMALL
+        values |= {name: default for name, default in defaults.items() if values[name] is None}
         if like is not None and values["backbone"] != like.backbone:
             raise TrainingError(
                 f"--init {self.init} is of the backbone {like.backbone}, and --backbone is {values['backbone']}: such "
                 "weights fit no other one. Leave --backbone out."
             )
+        if like is not None and values["history"] != like.pictures:
+            raise TrainingError(
+                f"--init {self.init} has --history {like.pictures}, and {values['history']} is asked for: such weights "
+                "fit no other number of pictures. Leave --history out, or begin with --init none."
+            )
+        if self.history_ticks is not None and values["history"] == 1:
+            raise TrainingError(
+                "--history-ticks says how far apart several pictures are, and the network sees one: say how many with "
+                "--history, or leave it out."
+            )
         return FitConfig(**values | {"name": self.game} | changes)
+
+
+_THOSE_OF_INIT = ("backbone", "width_px", "height_px", "history", "history_ticks")
+
+
+def _described(spec: ModelSpec) -> dict[str, Any]:
+    """Return what a model's own description says of the settings that are left to it."""
+    said = {"backbone": spec.backbone, "width_px": spec.width_px, "height_px": spec.height_px, "history": spec.pictures}
+    return said if spec.stack is None else said | {"history_ticks": spec.stack.every_ticks}

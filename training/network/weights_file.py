@@ -81,7 +81,7 @@ def load_weights(model: Any, path: Path, content: bytes | None = None) -> None:
     if differing:
         raise WeightsError(
             f"{path} does not fit the network in {len(differing)} tensors, the first being {differing[0]}. "
-            "Pass weights of the same backbone and outputs."
+            "Pass weights of the same backbone and outputs, for as many pictures."
         )
     for key, variable in variables.items():
         if key in tensors and tensors[key].shape == tuple(variable.shape):

@@ -89,7 +89,7 @@ def _run_of(settings: FitSettings) -> "tuple[Game, FitConfig]":
     if settings.tracks and game.make_simulator is None:
         raise TrainingError(f"--tracks drives a game that waits, and {game.name} waits for nobody: leave it out.")
     init = weights_file(settings.init)
-    config = settings.config(_spec_beside(init), init=init, name=game.profile.name)
+    config = settings.config(spec_beside(init), init=init, name=game.profile.name)
     paths = find_episodes(config.data, game=game.profile.name)
     refuse_other_run((recorded(config) if config.minutes else None) or config, paths)
     return game, config
@@ -106,7 +106,7 @@ def weights_file(init: str) -> str:
     raise AgentError(f"--init {init} holds no weights.safetensors. Pass a model folder, a run folder or the file.")
 
 
-def _spec_beside(init: str) -> ModelSpec | None:
+def spec_beside(init: str) -> ModelSpec | None:
     """Return what weights to begin from are of; None where nothing says so, as beside a checkpoint's."""
     folder = Path(init).parent
     return ModelSpec.load(folder) if init not in ("none", "imagenet") and (folder / SPEC_FILE).is_file() else None

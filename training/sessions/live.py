@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agent.contract.errors import TrainingError
 from agent.sessions.pages import page_of_run
 from training.collecting.courses import GAMES
 from training.live.config import LiveSettings
-from training.sessions.fit import weights_file
+from training.sessions.fit import spec_beside, weights_file
 
 if TYPE_CHECKING:
     from training.live.attended import AttendedReport
@@ -30,6 +31,12 @@ def learn_live(settings: LiveSettings, note: Note = lambda line: None) -> "LiveR
         AgentError: If it could not begin, or a part of it fails again and again.
     """
     settings = replace(settings, init=weights_file(settings.init))
+    begun = spec_beside(settings.init)
+    if begun is not None and begun.pictures > 1:
+        raise TrainingError(
+            f"--init {settings.init} sees {begun.pictures} pictures at once, and live training is for networks of one. "
+            "Begin with such a one, or train with `python -m training fit --history`."
+        )
     if settings.game in GAMES:
         from training.live.unattended import learn_unattended
 
