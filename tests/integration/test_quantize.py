@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -27,6 +28,7 @@ from agent.contract.spec import (
     WEIGHTS_FILE,
     ModelSpec,
     Quantization,
+    Stack,
 )
 from agent.engines.choice import candidates
 
@@ -53,10 +55,10 @@ def pictures(count: int, seed: int) -> npt.NDArray[np.uint8]:
     return np.clip(coarse + generator.normal(0, 20, coarse.shape), 0, 210).astype(np.uint8)
 
 
-def small_network() -> Any:
+def small_network(pictures_at_once: int = 1) -> Any:
     """Xception's kinds of layers in the small: a beginning without padding, separable stages, a strided shortcut."""
     layers = keras.layers
-    observation = keras.Input((HEIGHT_PX, WIDTH_PX, 3), name="observation")
+    observation = keras.Input((HEIGHT_PX, WIDTH_PX, 3 * pictures_at_once), name="observation")
     body = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(observation)
     body = layers.Conv2D(16, 3, strides=2, use_bias=False, name="first")(body)
     body = layers.BatchNormalization(name="first_bn")(body)
@@ -122,6 +124,26 @@ def test_int8_predictions_are_near_the_float_ones_but_not_the_same(quantized: Pa
     error = np.abs(differences(quantized, unseen)).mean(axis=0)
     assert np.all(error > 0)
     # Without 8-bit dot products the sums are rounded on the way: 0.131 of the spread on an AMD EPYC with AVX2 alone.
+    assert np.all(error < (0.1 if has_dot_products() else 0.2) * spread)
+
+
+def test_a_network_of_several_pictures_is_quantised_on_stacks(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(3)
+    model = small_network(pictures_at_once=2)
+    stacks = np.concatenate([pictures(48, 1), pictures(48, 2)], axis=3)
+    model(stacks[:32], training=True)
+    spec = ModelSpec("tiny", "small", "carracing", WIDTH_PX, HEIGHT_PX, stack=Stack(2))
+    export_model(model, spec, tmp_path)
+    written = quantize_model(tmp_path, stacks[:32], stacks[32:40], lambda line: None).spec
+    assert written.stack == Stack(2)
+    assert written.quantization is not None
+    shown = cv2.cvtColor(cv2.imread(str(tmp_path / PROBE_FILE)), cv2.COLOR_BGR2RGB)
+    assert np.array_equal(shown, stacks[32, ..., 3:]), "the newest picture"
+    engine = OpenVinoEngine(tmp_path, "int8")  # which answers to that picture twice as it should
+    answer = engine.infer(np.tile(shown, 2))
+    assert answer == pytest.approx(list(written.quantization.probe.values()), abs=1e-2)
+    spread = np.stack([OpenVinoEngine(tmp_path).infer(each) for each in stacks[40:]]).std(axis=0)
+    error = np.abs(differences(tmp_path, stacks[40:])).mean(axis=0)
     assert np.all(error < (0.1 if has_dot_products() else 0.2) * spread)
 
 

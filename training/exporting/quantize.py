@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 
 from agent.contract.durable import replace_file, sync_file, sync_folder
 from agent.contract.errors import TrainingError
-from agent.contract.observation import Observation
+from agent.contract.observation import Observation, newest_picture
 from agent.contract.spec import (
     GRAPH_FILE,
     INT8_GRAPH_FILE,
@@ -81,9 +81,10 @@ def quantize_model(
 
     Args:
         folder: The model; its spec is replaced, its float files are only read.
-        calibration: Pictures of the model's own game, on which the ranges are measured: uint8, shape (n, height_px,
-            width_px, 3), RGB. Weights that drive need 128 or more; 8 are too few.
-        check: Further pictures, on which the deviation from float32 is measured; the first becomes ``probe.png``.
+        calibration: Observations of the model's own game, on which the ranges are measured: uint8, shape (n,
+            *spec.observation_shape), RGB. Weights that drive need 128 or more; 8 are too few.
+        check: Further ones, on which the deviation from float32 is measured; the newest picture of the first becomes
+            ``probe.png``. A network of several pictures answers to that one several times.
         say: Receives one line at a time.
 
     Raises:
@@ -103,8 +104,11 @@ def quantize_model(
     with tempfile.TemporaryDirectory(prefix=".quantizing-", dir=folder) as name:  # on the same disk, to be renamed
         made = Path(name)
         _write_model(model, made)
-        _write_picture(check[0], made / PROBE_FILE)
-        predicted, executed = _run(made / INT8_GRAPH_FILE, check)
+        probe = newest_picture(check[0])
+        _write_picture(probe, made / PROBE_FILE)
+        still = np.tile(probe, spec.pictures)
+        (answer, *rest), executed = _run(made / INT8_GRAPH_FILE, np.stack([still, *check]))
+        predicted = np.stack(rest)
         deviation = np.abs(predicted - reference)
         if not deviation.mean() <= _LARGEST_DEVIATION:  # also catches NaN
             raise TrainingError(
@@ -118,7 +122,7 @@ def quantize_model(
                 pictures=len(calibration),
                 mean_deviation=_by_output(spec, deviation.mean(axis=0)),
                 max_deviation=_by_output(spec, deviation.max(axis=0)),
-                probe=_by_output(spec, predicted[0]),
+                probe=_by_output(spec, answer),
             ),
         )
         (made / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
@@ -357,7 +361,8 @@ def _run(graph: Path, pictures: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.f
 
 
 def _write_picture(picture: Observation, path: Path) -> None:
-    _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    pixels = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     path.write_bytes(data.tobytes())
 
 

@@ -73,7 +73,7 @@ def _export_float(settings: ExportSettings, out: Path) -> str:
             f"{settings.weights[0]} was made for {original.width_px} x {original.height_px} px; for {spec.width_px} x "
             f"{spec.height_px} px its BatchNorm statistics have to be measured anew. Pass episodes with --data."
         )
-    model = build_network(spec.backbone, spec.height_px, spec.width_px, spec.outputs)
+    model = build_network(spec.backbone, spec.height_px, spec.width_px, spec.outputs, pictures=spec.pictures)
     load_average(model, [folder / WEIGHTS_FILE for folder in settings.weights])
     if settings.data is not None:
         pictures = pick_pictures(find_episodes(settings.data), spec, _BATCH_NORM_PICTURES)
