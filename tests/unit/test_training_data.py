@@ -19,6 +19,7 @@ from agent.contract.stacking import stacked_rows
 from agent.engines.base import Prediction
 from agent.policies.base import untimed
 from agent.policies.stacked import policy_for
+from training.collecting.labelling import SharedWheel
 from training.data import samples as module
 from training.data.balance_report import read_labels
 from training.data.caches import is_whole
@@ -166,14 +167,16 @@ STACKED = replace(SPEC, stack=Stack(3, 2))
 
 
 class Blind:
-    """An engine that only needs to be shown something."""
+    """An engine that keeps what it is shown, and makes nothing of it."""
 
     name = "blind"
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
+        self.seen: list[Observation] = []
 
     def infer(self, observation: Observation) -> Prediction:
+        self.seen.append(observation)
         return np.zeros(3, np.float32)
 
     def close(self) -> None: ...
@@ -224,6 +227,17 @@ def test_earlier_pictures_may_be_of_rows_that_are_not_learnt_from(tmp_path: Path
     np.testing.assert_array_equal(twice.observation(4), driven[61])
     with pytest.raises(ValueError, match=r"stacks are of shape \(100, 1\), expected \(100, 3\)"):
         load_samples([cache], STACKED)
+
+
+def test_a_network_of_several_pictures_is_shown_those_of_the_expert_s_stretches_too() -> None:
+    engine = Blind(STACKED)
+    wheel = SharedWheel(engine, 0.5, stretch=4, rng=np.random.default_rng(1))
+    frames = [Frame(np.full((17, 30, 3), tick, np.uint8), tick * 100_000_000, tick) for tick in range(40)]
+    experts = [wheel.decide(frame, Controls())[1] for frame in frames]
+    assert 0 < sum(experts) < 40
+    assert [observation[0, 0, ::3].tolist() for observation in engine.seen][4:] == [
+        [k - 4, k - 2, k] for k in range(4, 40)
+    ]
 
 
 def test_pictures_for_int8_are_stacks_that_a_drive_sees(tmp_path: Path) -> None:

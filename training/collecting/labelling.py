@@ -68,7 +68,10 @@ class SharedWheel:
             self._left = self._stretch
             self._expert_drives = bool(self._rng.random() < self._expert_share)
         self._left -= 1
-        if self._expert_drives:
+        sees_more = self._network.spec.stack is not None  # then it is shown what happens while the expert drives, too
+        if self._expert_drives and not sees_more:
             return label, True
         prediction, _ = self._network.decide(frame, untimed)
+        if self._expert_drives:
+            return label, True
         return Controls.from_prediction(prediction, self._network.spec.output_names).clip().arbitrate(), False
