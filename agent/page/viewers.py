@@ -151,7 +151,7 @@ class Viewer:
         board = self._board
         if notes := board.notes.after(self._notes):
             self._notes = board.notes.newest
-            yield f'{{"type":"notes","notes":[{",".join(notes)}]}}'
+            yield f'{{"type":"notes","newest":{board.notes.newest},"notes":[{",".join(notes)}]}}'
         if rows := board.ticks.after(self._ticks):
             self._ticks = board.ticks.newest
             yield f'{{"type":"ticks","rows":[{",".join(rows)}]}}'

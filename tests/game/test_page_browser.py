@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -331,6 +332,61 @@ def test_a_page_of_a_drive_that_ended_says_so_and_goes_on_with_the_next(model: P
     until(tab, lambda: number(tab, "tick") == ended - 1)
     with Page(facts, Address(port=port)) as page, Drive(page):
         tab.wait_for_selector("#state[data-state=driving]")
+
+
+def test_a_page_that_is_closed_and_opened_again_has_the_last_seconds(drive: tuple[Drive, Page], tab: Any) -> None:
+    tab.goto(drive[1].url)
+    tab.wait_for_selector("#state[data-state=driving]")
+    tab.wait_for_timeout(1000)
+    before = number(tab, "tick")
+    tab.goto("about:blank")
+    tab.wait_for_timeout(1000)
+    tab.goto(drive[1].url)
+    tab.wait_for_selector("#state[data-state=driving]")
+    tab.locator("#events li", has_text="a lap begins on track 7").wait_for()
+    until(tab, lambda: number(tab, "tick") > before)
+    tab.keyboard.press("Home")
+    until(tab, lambda: number(tab, "tick") < before)
+
+
+def test_a_connection_that_slept_says_so_goes_on_and_tells_nothing_twice(drive: tuple[Drive, Page], tab: Any) -> None:
+    tab.goto(drive[1].url)
+    tab.wait_for_selector("#state[data-state=driving]")
+    drive[0].happens = "person"
+    tab.locator("#events li", has_text="a person has the wheel").wait_for()
+    drive[0].happens = ""
+    tab.locator("#events li", has_text="the network has the wheel").wait_for()
+    assert drive[1].pid is not None
+    before = number(tab, "tick")
+    os.kill(drive[1].pid, signal.SIGSTOP)
+    tab.wait_for_timeout(2000)
+    os.kill(drive[1].pid, signal.SIGCONT)
+    until(tab, lambda: number(tab, "tick") > before + RATE_HZ)  # the connection has lasted
+    tab.keyboard.press("Space")
+    paused = number(tab, "tick")
+    os.kill(drive[1].pid, signal.SIGSTOP)
+    try:
+        tab.wait_for_selector("#state[data-state=lost]")
+        tab.keyboard.press("ArrowLeft")
+        until(tab, lambda: number(tab, "tick") == paused - 1)  # what was seen is still there
+    finally:
+        os.kill(drive[1].pid, signal.SIGCONT)
+    tab.wait_for_selector("#state[data-state=driving]")
+    tab.keyboard.press("Escape")
+    until(tab, lambda: number(tab, "tick") > paused + RATE_HZ)
+    tab.keyboard.press("Space")
+    at = number(tab, "tick")
+    for back in range(1, 4):
+        tab.keyboard.press("ArrowLeft")
+        until(tab, lambda: number(tab, "tick") == at - back)  # noqa: B023  (called at once)
+    tab.keyboard.press("Home")
+    oldest = number(tab, "tick")
+    tab.keyboard.press("ArrowLeft")
+    tab.wait_for_timeout(500)
+    assert number(tab, "tick") == oldest, "no tick is there twice"
+    told = [line.inner_text() for line in tab.locator("#events li").all()]
+    for text in ("a lap begins on track 7", "a person has the wheel", "the network has the wheel"):
+        assert [line[-len(text) :] for line in told if text in line] == [text]
 
 
 def test_a_drive_s_page_shows_what_its_report_says(model: Path, tab: Any) -> None:

@@ -123,7 +123,7 @@ def test_a_viewer_gets_what_is_new_and_only_the_pictures_that_it_wants() -> None
         board.show(GAME, 5, b"picture")
         socket = await session.ws_connect(server.url + "live")
         assert await socket.receive_json() == {"type": "hello"}
-        assert await socket.receive_json() == {"type": "notes", "notes": [{"kind": "begin"}]}
+        assert await socket.receive_json() == {"type": "notes", "newest": 1, "notes": [{"kind": "begin"}]}
         assert await socket.receive_json() == {"type": "ticks", "rows": [2, 3, 4]}
         assert server.wanted == frozenset()
         await socket.send_json({"wants": ["game", "nonsense", 7]})

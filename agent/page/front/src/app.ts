@@ -6,7 +6,7 @@ import { Events } from "./events";
 import { History } from "./history";
 import { Instruments, consoleLines } from "./instruments";
 import { OcclusionPanel } from "./occlusion";
-import type { Facts, Message, Picture, PictureKind } from "./protocol";
+import type { Facts, Message, Note, Picture, PictureKind } from "./protocol";
 import { View } from "./view";
 
 function element<T extends HTMLElement = HTMLElement>(id: string): T {
@@ -21,6 +21,7 @@ class App {
   private instruments: Instruments | null = null;
   private charts: Chart[] = [];
   private page = 0;
+  private noted = 0;
   private pausedAt: number | null = null;
   private state = "connecting";
   private readonly events = new Events(element("events"));
@@ -64,7 +65,7 @@ class App {
         this.setState("driving");
         break;
       case "notes":
-        for (const note of message.notes) {
+        for (const note of this.unheard(message.newest, message.notes)) {
           this.events.note(note);
           if (note.kind === "end") this.setState("ended");
           if (note.kind === "kept") this.say(String(note["text"]));
@@ -92,10 +93,19 @@ class App {
     }
   }
 
+  /** The notes that were not heard before: after the connection was lost, all are sent again. */
+  private unheard(newest: number, notes: Note[]): Note[] {
+    const count = Math.min(notes.length, Math.max(0, newest - this.noted));
+    this.noted = newest;
+    return notes.slice(notes.length - count);
+  }
+
   private begin(facts: Facts, page: number): void {
     this.wish();
     if (page === this.page) return; // the same drive, seen again
     this.page = page;
+    this.noted = 0;
+    this.events.begin();
     this.facts = facts;
     this.history = new History(facts);
     this.pausedAt = null;

@@ -30,12 +30,21 @@ export class Connection {
 
   private check(): void {
     const state = this.socket?.readyState;
+    const silentMs = performance.now() - this.heardMs;
     if (state === WebSocket.CLOSED || state === WebSocket.CLOSING) this.open();
-    else if (state === WebSocket.OPEN && performance.now() - this.heardMs > SILENCE_MS) {
-      // A drive that stands still sends nothing; the answer to a question tells it from a lost one.
-      this.send({ ask: "alive" });
-      if (performance.now() - this.heardMs > 2 * SILENCE_MS) this.socket?.close();
-    }
+    else if (silentMs > 2 * SILENCE_MS) this.drop();
+    // A drive that stands still sends nothing; the answer to a question tells it from a lost one.
+    else if (silentMs > SILENCE_MS) this.send({ ask: "alive" });
+  }
+
+  /** Give up a connection that says nothing: its own end would be told only after the other side's answer. */
+  private drop(): void {
+    const socket = this.socket;
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+    this.listener.closed();
+    this.open();
   }
 
   private open(): void {

@@ -8,9 +8,16 @@ const MOST = 60;
 export class Events {
   private person = false;
   private stuck = 0;
+  private watched = -1;
   private missed: number | null = null;
 
   constructor(private readonly list: HTMLElement) {}
+
+  /** Another drive begins, whose ticks count from 1 again. */
+  begin(): void {
+    this.watched = -1;
+    this.missed = null;
+  }
 
   note(note: Note): void {
     const text = describe(note);
@@ -19,6 +26,8 @@ export class Events {
 
   watch(history: History, rows: Row[]): void {
     for (const row of rows) {
+      if (history.stamp(row) <= this.watched) continue; // sent again, after the connection was lost
+      this.watched = history.stamp(row);
       const number = (name: string) => history.columns.get(row, name) ?? 0;
       const person = number("intervention") === 1;
       if (person !== this.person) this.add(person ? "a person has the wheel" : "the network has the wheel", "person");

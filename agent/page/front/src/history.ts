@@ -16,13 +16,19 @@ export class History {
     this.columns = new Columns(facts);
   }
 
+  /** Add rows; those that are known already, as after the connection was lost, are left out. */
   add(rows: Row[]): void {
     if (this.frozen) {
       this.later.push(...rows);
       if (this.later.length > 20_000) this.later.splice(0, 10_000);
       return;
     }
-    this.rows.push(...rows);
+    let last = this.newest ? this.stamp(this.newest) : -1;
+    for (const row of rows) {
+      if (this.stamp(row) <= last) continue;
+      this.rows.push(row);
+      last = this.stamp(row);
+    }
     const newest = this.time(this.rows[this.rows.length - 1]);
     let old = 0;
     while (old < this.rows.length && this.time(this.rows[old]) < newest - SPAN_S) old += 1;

@@ -25,7 +25,7 @@ export interface Note {
 export type Message =
   | { type: "hello"; facts: Facts; page: number; insight?: boolean }
   | { type: "ticks"; rows: Row[] }
-  | { type: "notes"; notes: Note[] }
+  | { type: "notes"; newest: number; notes: Note[] }
   | { type: "layers"; names: string[]; outputs: string[]; weights: string }
   | { type: "insight"; problem: string }
   | Occlusion
