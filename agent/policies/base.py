@@ -24,8 +24,8 @@ class Decision(NamedTuple):
     observation: Observation
 
 
-class Policy(Protocol):
-    """Returns a prediction for a frame. It may remember earlier frames of the same episode."""
+class Driver(Protocol):
+    """Who drives, in names."""
 
     @property
     def name(self) -> str:
@@ -38,6 +38,10 @@ class Policy(Protocol):
     @property
     def spec(self) -> ModelSpec:
         """Its input, its outputs, and its control rate."""
+
+
+class Policy(Driver, Protocol):
+    """Returns a prediction for a frame. It may remember earlier frames of the same episode."""
 
     def reset(self) -> None:
         """Forget earlier frames: a new episode begins. The loop calls it before its first tick."""

@@ -9,6 +9,11 @@ from agent.engines.base import Engine
 from agent.policies.base import Decision, Section
 
 
+def driver_of(spec: ModelSpec) -> str:
+    """Return who drives with these weights, as named in the header of an episode: ``policy:`` and their name."""
+    return f"policy:{spec.name}"
+
+
 class EnginePolicy(ABC):
     """Preprocessing and one forward pass of an engine.
 
@@ -28,7 +33,7 @@ class EnginePolicy(ABC):
     @property
     def driver(self) -> str:
         """``policy:`` and the name of the weights."""
-        return f"policy:{self._spec.name}"
+        return driver_of(self._spec)
 
     @property
     def spec(self) -> ModelSpec:

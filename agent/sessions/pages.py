@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -25,10 +25,18 @@ if TYPE_CHECKING:
     from agent.games.base import DriveState
     from agent.page.feed import Address, Page, PageObserver
     from agent.page.records import Facts, Weights
-    from agent.policies.base import Policy
+    from agent.policies.base import Driver
 
 _MOST_THEME_BYTES = 64_000
 _NOTHING = np.empty(0, np.float32)  # a person's prediction
+
+
+class NamedDriver(NamedTuple):
+    """Somebody who drives, for a page to name; see :class:`agent.policies.base.Driver`."""
+
+    name: str
+    driver: str
+    spec: ModelSpec
 
 
 @contextmanager
@@ -36,7 +44,7 @@ def page_of_drive(
     settings: PageSettings,
     engine: EngineSettings,
     profile: "GameProfile",
-    policy: "Policy",
+    driver: "Driver",
     rate_hz: float,
     keep: Path | None,
     note: Note,
@@ -49,7 +57,7 @@ def page_of_drive(
         settings: Whether there is a page, and where.
         engine: Which network.
         profile: The game.
-        policy: Who drives.
+        driver: Who drives.
         rate_hz: Control rate.
         keep: Folder for episodes that the user keeps; None for ``episodes``.
         note: Called with the page's address.
@@ -64,14 +72,14 @@ def page_of_drive(
         return
     from agent.page.records import Facts
 
-    spec = policy.spec
-    folder = model_folder(engine, profile.model_name).resolve() if _has_weights(policy.name) else None
+    spec = driver.spec
+    folder = model_folder(engine, profile.model_name).resolve() if _has_weights(driver.name) else None
     facts = Facts(
         title=title or profile.title,
         game=profile.name,
         model=spec.name,
-        engine=policy.name,
-        driver=policy.driver,
+        engine=driver.name,
+        driver=driver.driver,
         rate_hz=rate_hz,
         outputs=spec.output_names,
         axes=with_standard_axes(profile.axes),
@@ -85,12 +93,12 @@ def page_of_drive(
         yield page
 
 
-def weights_of(policy: "Policy") -> "Weights":
+def weights_of(driver: "Driver") -> "Weights":
     """Return what a page is told of the weights that drive after a swap."""
     from agent.page.records import Weights
 
-    folder: Path | None = getattr(policy, "folder", None)
-    return Weights(policy.driver, policy.name, "" if folder is None else str(folder.resolve()))
+    folder: Path | None = getattr(driver, "folder", None)
+    return Weights(driver.driver, driver.name, "" if folder is None else str(folder.resolve()))
 
 
 @contextmanager

@@ -24,9 +24,10 @@ from agent.engines.registry import Precision, find_engine
 from agent.games.registry import find_game
 from agent.observers.base import DrivenTick
 from agent.policies.base import Decision, untimed
+from agent.policies.network import driver_of
 from agent.policies.stacked import policy_for
 from agent.sessions.opening import Note, ignore, open_engine
-from agent.sessions.pages import page_of_drive
+from agent.sessions.pages import NamedDriver, page_of_drive
 from agent.settings.replay import ReplaySettings
 from agent.system.pacing import Tick, TickStats, clock_ns
 
@@ -378,7 +379,8 @@ def _on_page(settings: ReplaySettings, episode: Episode, engine: Engine, note: N
     axes = [axis for axis in header.axes if axis in AXIS_NAMES]
     labels, outputs = episode.labels(axes), engine.spec.output_names
     profile, title = find_game(header.game).profile, f"recording {episode.path.stem}"
-    with page_of_drive(settings, settings, profile, policy_for(engine), header.rate_hz, None, note, title) as page:
+    driver = NamedDriver(engine.name, driver_of(engine.spec), engine.spec)
+    with page_of_drive(settings, settings, profile, driver, header.rate_hz, None, note, title) as page:
         assert page is not None
         with page.of(TickStats(1.0 / header.rate_hz), header.seed) as observer:
             first_ns = clock_ns()
