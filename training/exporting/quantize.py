@@ -82,7 +82,7 @@ def quantize_model(
     Args:
         folder: The model; its spec is replaced, its float files are only read.
         calibration: Observations of the model's own game, on which the ranges are measured: uint8, shape (n,
-            *spec.observation_shape), RGB. Weights that drive need 128 or more; 8 are too few.
+            height_px, width_px, 3 a picture), RGB. Weights that drive need 128 or more; 8 are too few.
         check: Further ones, on which the deviation from float32 is measured; the newest picture of the first becomes
             ``probe.png``. A network of several pictures answers to that one several times.
         say: Receives one line at a time.
