@@ -25,11 +25,11 @@ from agent.sessions.endings import FirstDecision, end_of
 from agent.sessions.opening import Note, claim_cores, claim_priority, ignore, open_policy, settle_rate
 from agent.sessions.pages import page_of_drive, weights_of
 from agent.settings.drive import DriveSettings
-from agent.system.pacing import Pacer, clock_ns
+from agent.system.pacing import Pacer, TickStats, clock_ns
 from agent.system.process import peak_memory_mb
 
 if TYPE_CHECKING:
-    from agent.page.feed import Page
+    from agent.page.feed import Page, PageObserver
 
 _log = logging.getLogger(__name__)
 
@@ -116,21 +116,19 @@ def drive_window(
         source = stack.enter_context(ScreenSource(settings.where_to_look(profile)))
         controller = stack.enter_context(_make_controller(settings, profile, taken))
         claim_cores(settings, note)
-        make = open_with or (lambda profile: open_policy(settings, profile.model_name, note, profile.axes))
-        policy = stack.enter_context(closing(make(profile)))
+        policy = stack.enter_context(closing(open_with(profile) if open_with else _network(settings, profile, note)))
         rate_hz, inference_s = settle_rate(settings.rate, policy, note)
         page = stack.enter_context(_page(settings, profile, policy, rate_hz, note))
         pacer, first = Pacer(1.0 / rate_hz), FirstDecision()
-        takeover, stuck = _takeover_and_stuck(controller, profile, pacer.period_s)
         summary = DriveSummary(pacer.stats)
+        takeover, stuck = _takeover_and_stuck(controller, profile, pacer.period_s)
         outputs = output_observers(settings, profile.name, profile.axes, policy, rate_hz, None, files)
         if health is not None:
             outputs.append(health.of(pacer.stats))
         if page is not None:
-            shown = partial(_swaps_of, policy), partial(weights_of, policy)
-            outputs.append(page.of(pacer.stats, swaps=shown[0], weights=shown[1]))
-        watchers = [first, *watch(pacer.stats), *outputs]
+            outputs.append(_page_of(page, policy, pacer.stats))
         note(f"driving {profile.title} at {rate_hz:g} Hz; Ctrl-C ends it, controls neutral")
+        watchers = [first, *watch(pacer.stats), *outputs]
         loop = partial(drive, source, controller, policy, pacer, watchers, over_after(settings.seconds))
         end = end_of(partial(loop, summary, takeover, stuck), summary)
     return WindowDrive(
@@ -154,6 +152,14 @@ def _page(
     settings: DriveSettings, profile: GameProfile, policy: Policy, rate_hz: float, note: Note
 ) -> AbstractContextManager["Page | None"]:
     return page_of_drive(settings, settings, profile, policy, rate_hz, settings.record, note, by_key=True)
+
+
+def _network(settings: DriveSettings, profile: GameProfile, note: Note) -> Policy:
+    return open_policy(settings, profile.model_name, note, profile.axes)
+
+
+def _page_of(page: "Page", policy: Policy, stats: TickStats) -> "PageObserver":
+    return page.of(stats, swaps=partial(_swaps_of, policy), weights=partial(weights_of, policy))
 
 
 def _swaps_of(policy: Policy) -> int:

@@ -110,11 +110,7 @@ def quantize_model(
         (answer, *rest), executed = _run(made / INT8_GRAPH_FILE, np.stack([still, *check]))
         predicted = np.stack(rest)
         deviation = np.abs(predicted - reference)
-        if not deviation.mean() <= _LARGEST_DEVIATION:  # also catches NaN
-            raise TrainingError(
-                f"the int8 network differs from the float one by {deviation.mean():.3f} on average, expected at most "
-                f"{_LARGEST_DEVIATION}. Calibrate on more pictures, of the model's own game."
-            )
+        _check_deviation(float(deviation.mean()))
         spec = replace(
             spec,
             sha256=spec.sha256 | {path.name: sha256(path) for path in made.iterdir()},
@@ -131,6 +127,14 @@ def quantize_model(
     meant = tuple(_float_convolutions(folded.graph))
     unexpected = tuple(sorted(layer for layer in float_kinds if not layer.startswith(meant)))
     return QuantizationReport(spec, unexpected, len(executed))
+
+
+def _check_deviation(mean: float) -> None:
+    if not mean <= _LARGEST_DEVIATION:  # also catches NaN
+        raise TrainingError(
+            f"the int8 network differs from the float one by {mean:.3f} on average, expected at most "
+            f"{_LARGEST_DEVIATION}. Calibrate on more pictures, of the model's own game."
+        )
 
 
 def _put_in_place(made: Path, folder: Path) -> None:
