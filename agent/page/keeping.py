@@ -61,7 +61,8 @@ def keep(facts: Facts, seed: int | None, remembered: Sequence[Remembered]) -> Ke
             row = dict(zip(facts.columns, tick.row.tolist(), strict=True))
             pixels = np.asarray(cv2.cvtColor(newest_picture(tick.observation()), cv2.COLOR_RGB2BGR), np.uint8)
             controls = Controls(*(row[f"sent_{name}"] for name in AXIS_NAMES))
-            captured_ns = round((row["started_s"] + row["capture_s"]) * 1e9)
+            took_s = 0.0 if np.isnan(row["capture_s"]) else row["capture_s"]  # a person's drive has no stages
+            captured_ns = round((row["started_s"] + took_s) * 1e9)
             speed = None if np.isnan(row["speed"]) else row["speed"]
             frame = Frame(pixels, captured_ns, int(row["index"]))
             episode.write(EpisodeRow(frame, controls, controls, speed, bool(row["intervention"])))

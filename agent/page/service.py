@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import math
 import os
 import signal
@@ -32,6 +33,7 @@ _POLL_S = 0.015
 _LAST_WORDS_S = 1.0  # how long viewers may take to hear of the end
 _KEEP_PERIOD_S = 10.0
 _NICE = 10  # the drive and the game come first
+_log = logging.getLogger(__name__)
 
 
 def serve_drive(link: "Connection[Any, Any]", facts: Facts, name: str, address: Address, started_ns: int) -> None:
@@ -144,6 +146,9 @@ class _Keeper:
             kept = await asyncio.to_thread(keep, facts, seed, remembered)
         except (AgentError, OSError) as exc:
             return str(exc), True
+        except Exception as exc:  # the page, and the next key, go on
+            _log.warning("the last 30 s could not be kept", exc_info=exc)
+            return f"the last 30 s could not be kept ({type(exc).__name__}: {exc})", True
         finally:
             self._is_busy = False
         self._next_s = time.monotonic() + _KEEP_PERIOD_S

@@ -88,6 +88,26 @@ def test_one_press_keeps_once_however_long_it_is_held(live: Live, heard: list[Ho
     ]
 
 
+def test_whatever_goes_wrong_is_told_and_the_next_press_is_heard(
+    live: Live, heard: list[Hotkeys], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> Kept:
+        raise ValueError("an unforeseen number")
+
+    monkeypatch.setattr(service, "keep", fail)
+
+    async def press_twice() -> None:
+        for _ in range(2):
+            heard[0]._released_ns.clear()
+            heard[0].press(KEY)
+            heard[0].release(KEY)
+            await asyncio.sleep(0.05)
+
+    notes = [note for note in while_hearing(live, press_twice) if note["kind"] == "kept"]
+    assert [note["failed"] for note in notes] == [True, True]
+    assert "ValueError: an unforeseen number" in notes[0]["text"]
+
+
 def test_what_is_kept_names_the_weights_that_drove_last(live: Live, heard: list[Hotkeys], kept: list[Facts]) -> None:
     live._memory.write_note("weights", tick=1, driver="policy:m-12", engine="e", folder="")
     live.read(frozenset())

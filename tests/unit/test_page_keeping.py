@@ -64,6 +64,13 @@ def test_only_ticks_that_something_can_be_learnt_from_are_kept(tmp_path: Path) -
     assert (episode.tick.tolist(), episode.intervention.tolist()) == ([1, 5, 6], [False, True, False])
 
 
+def test_a_persons_drive_has_no_stages_and_is_kept_all_the_same(tmp_path: Path) -> None:
+    about = facts(tmp_path)
+    ticks = [tick(about, number, capture_s=np.nan, intervention=1) for number in range(1, 4)]
+    episode = Episode.open(keep(about, None, ticks).episode)
+    assert (episode.captured_ns / 1e9).tolist() == pytest.approx([0.04, 0.08, 0.12])
+
+
 def test_where_there_is_nothing_to_keep_it_says_so(tmp_path: Path) -> None:
     about = facts(tmp_path)
     with pytest.raises(EpisodeError, match="nothing to keep yet"):
