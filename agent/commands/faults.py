@@ -41,9 +41,11 @@ def _run(settings: FaultsSettings, invocation: Invocation) -> int:
         note(f"broken: {outcome.fault}: {_describe(outcome)}")
         for line in outcome.said.splitlines():
             note(f"  it said: {line}")
+    if report.problem:
+        note(f"ended early: {report.problem}")
     if report.interrupted:
         return EXIT_INTERRUPTED
-    return EXIT_ERROR if report.broken else EXIT_DONE
+    return EXIT_ERROR if report.broken or report.problem else EXIT_DONE
 
 
 def _describe(outcome: "Outcome") -> str:
@@ -78,7 +80,7 @@ COMMAND = Command(
     notes=(
         "The loop, the screen source and the guard are those of every drive. The window, the network and the pad's\n"
         "device are replaced, so no display, game or pad is needed. It takes about a second for each fault.\n"
-        "exit code: 0 if every fault left the pad neutral within 200 ms, 1 otherwise."
+        "exit code: 0 if every fault was injected and left the pad neutral within 200 ms, 1 otherwise."
     ),
     json=JSON,
 )

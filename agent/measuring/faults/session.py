@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.contract.errors import GameError
+from agent.contract.errors import ControllerError, GameError
 from agent.measuring.faults.catalogue import LIMIT_S, Fault, Outcome, available
 from agent.measuring.faults.guard_latency import guard_latencies_s
 from agent.measuring.faults.injection import inject
@@ -27,6 +27,7 @@ class FaultReport:
         guard_latency_s: Seconds that controls take through the guard: ``p50``, ``p99``, ``max``; empty if not measured.
         expired: How many of ``SENDS`` controls expired on their way.
         interrupted: Whether Ctrl-C ended it.
+        problem: Why it ended early, if a drive to be harmed did not start; None if all faults were injected.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -34,6 +35,7 @@ class FaultReport:
     guard_latency_s: dict[str, float]
     expired: int
     interrupted: bool
+    problem: str | None = None
 
     @property
     def broken(self) -> list[Outcome]:
@@ -48,6 +50,7 @@ class FaultReport:
             "injected": len(self.outcomes),
             "broken": len(self.broken),
             "interrupted": self.interrupted,
+            "problem": self.problem,
             "guard_latency_s": latency,
             "faults": list(self.rows),
         }
@@ -61,13 +64,14 @@ def measure_faults(settings: FaultsSettings, progress: Callable[[int], None] = l
         progress: Called after each fault with the number of all faults.
 
     Raises:
-        AgentError: If a fault is unknown, or a drive does not start.
+        AgentError: If a fault is unknown, or the first drive does not start. If a later one does not, as on a machine
+            that became busy, what was injected until then is kept.
     """
     faults = chosen_faults(settings.only)
     times = math.ceil(settings.count / len(faults))
     outcomes: list[Outcome] = []
     latencies_s: list[float] = []
-    interrupted = False
+    interrupted, problem = False, None
     try:
         for outcome in inject(faults, times):
             outcomes.append(outcome)
@@ -75,12 +79,17 @@ def measure_faults(settings: FaultsSettings, progress: Callable[[int], None] = l
         latencies_s = guard_latencies_s(SENDS)
     except KeyboardInterrupt:
         interrupted = True
+    except ControllerError as exc:
+        if not outcomes:
+            raise
+        problem = str(exc)
     return FaultReport(
         outcomes=tuple(outcomes),
         rows=tuple(row for fault in faults if (row := _row(fault, outcomes))),
         guard_latency_s=_percentiles(latencies_s) if latencies_s else {},
         expired=SENDS - len(latencies_s),
         interrupted=interrupted,
+        problem=problem,
     )
 
 
