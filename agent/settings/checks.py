@@ -139,6 +139,8 @@ def path(value: Any) -> Path:
     """Return a path."""
     if not isinstance(value, str | Path):
         raise ValueError(f"{value!r} is not a path")
+    if value == "":  # it would be the working folder
+        raise ValueError("an empty text is not a path: a variable of the shell may be unset")
     return Path(value)
 
 

@@ -82,6 +82,7 @@ def test_values_may_be_given_as_text() -> None:
         ({"roof": "no"}, None, "'no' is neither True nor False"),
         ({"load": "hay"}, None, "'hay' is a single value, expected a list of them"),
         ({"load": (3,)}, None, "3 is not a path"),
+        ({"load": ("",)}, None, "an empty text is not a path: a variable of the shell may be unset"),
         ({"marks": (3,)}, None, "3 is not a text"),
     ],
 )
