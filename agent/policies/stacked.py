@@ -1,7 +1,7 @@
 """A network that sees several pictures at once, and so sees motion.
 
-``python -m training fit --history N`` trains one. It also sees what the driver has just done, and may copy that in
-place of looking at the road: ``docs/your-own-game.md``, "Several pictures at once".
+``python -m training fit --history 4`` trains one of four. It also sees what the driver has just done, and may copy that
+in place of looking at the road: ``docs/your-own-game.md``, "Several pictures at once".
 """
 
 import numpy as np

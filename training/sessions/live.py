@@ -35,7 +35,7 @@ def learn_live(settings: LiveSettings, note: Note = lambda line: None) -> "LiveR
     if begun is not None and begun.pictures > 1:
         raise TrainingError(
             f"--init {settings.init} sees {begun.pictures} pictures at once, and live training is for networks of one. "
-            "Begin with such a one, or train with `python -m training fit --history`."
+            "Begin with such a one, or train with `python -m training fit --history 4`."
         )
     if settings.game in GAMES:
         from training.live.unattended import learn_unattended
