@@ -62,7 +62,7 @@ class App {
       case "ticks":
         this.history?.add(message.rows);
         if (this.history) this.events.watch(this.history, message.rows);
-        this.setState("driving");
+        if (this.state !== "ended") this.setState("driving"); // the last ticks may come after the end was told
         break;
       case "notes":
         for (const note of this.unheard(message.newest, message.notes)) {
