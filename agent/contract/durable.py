@@ -57,7 +57,7 @@ def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
     Yields:
         Where to write. Two processes get two paths. A device or a pipe is written to itself: it is nothing to replace.
     """
-    if path.exists() and not path.is_file():
+    if path.exists() and not path.is_file() and not path.is_dir():
         yield path
         return
     if path.is_symlink():  # what a link leads to is replaced, not the link

@@ -241,3 +241,12 @@ def test_what_killed_processes_left_half_written_is_removed(tmp_path: Path) -> N
         os.utime(path, (0, 0))
     replace_file(tmp_path / "c.json", "{}")
     assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, ours.name, "c.json"]
+
+
+def test_a_folder_is_no_device_and_is_named_when_it_is_in_the_way(tmp_path: Path) -> None:
+    place = tmp_path / "weights"
+    place.mkdir()
+    with pytest.raises(OSError, match="weights"), replacing(place) as partial:
+        assert partial != place
+        partial.touch()
+    assert list(tmp_path.iterdir()) == [place]
