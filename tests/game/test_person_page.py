@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from aiohttp import ClientError, ClientSession
 from road_game.driver import Manner
 from road_game.person import person_at
 
+from agent.capture.desktop import open_desktop
 from agent.contract.episodes.reading import Episode
 from agent.games.virtual_desktop import joined
 from tests.waiting import Environment, agent, wait_for
@@ -47,6 +48,19 @@ def running(command: list[str], environment: Environment, said: Path) -> Iterato
         finally:
             process.kill()
             process.communicate()  # closes the pipe
+
+
+@contextmanager
+def window_of(command: list[str], environment: Environment, said: Path) -> Iterator[None]:
+    """Run the game; its window is there when the block begins."""
+    with running(command, environment, said):
+        wait_for("the window", is_shown, STARTING_S)
+        yield
+
+
+def is_shown() -> bool:
+    with closing(open_desktop()) as desktop:
+        return any(TITLE in window.title for window in desktop.windows())
 
 
 class Looker:
@@ -92,7 +106,7 @@ def test_what_a_person_does_is_on_the_page_and_kept_on_a_hotkey(display: Environ
     record = agent("record", "--game", str(profile), "--out", str(out), "--input", "keyboard", "--page", "--json")
     with (
         joined(display),
-        running(game, display, tmp_path / "game"),
+        window_of(game, display, tmp_path / "game"),
         running(record, display, said) as recorder,
         person_at(race, Manner(swerves_per_minute=0, wait_s=(0.1, 0.2)), seed=0) as person,
     ):
