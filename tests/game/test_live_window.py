@@ -1,11 +1,8 @@
 """A live training of a game in its window: a person at the keys, the trainer beside them, and weights at the wheel."""
 
 import json
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +12,10 @@ from road_game.person import Patience, person_at
 
 from agent.contract.episodes.reading import Episode
 from agent.games.virtual_desktop import joined
-from tests.waiting import Environment, wait_for
+from tests.waiting import Environment, running, running_game, wait_for
 
 pytestmark = [pytest.mark.game, pytest.mark.slow]  # minutes of driving and training
 
-ROOT = Path(__file__).parents[2]
 TITLE = "A Road to Learn"
 PROFILE = f"""
 title = "Road"
@@ -33,19 +29,6 @@ window = "{TITLE}"
 OPTIONS = "--width 64 --height 36 --start 250 --steps-per-round 15 --warmup-steps 5 --nice 0 --json"
 
 
-@contextmanager
-def running(command: list[str], environment: Environment, log: Path) -> Iterator[subprocess.Popen[str]]:
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=file, text=True, start_new_session=True
-        )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.communicate()  # closes the pipe
-
-
 def test_a_person_drives_and_the_network_takes_the_wheel(display: Environment, tmp_path: Path) -> None:
     profile, race, said = tmp_path / "road.toml", tmp_path / "race.jsonl", tmp_path / "said"
     profile.write_text(PROFILE)
@@ -53,7 +36,7 @@ def test_a_person_drives_and_the_network_takes_the_wheel(display: Environment, t
     live = [sys.executable, "-m", "training", "live", "--game", str(profile), "--out", str(tmp_path / "run")]
     with (
         joined(display),
-        running(game, display, tmp_path / "game"),
+        running_game(game, display, tmp_path / "game", TITLE),
         running([*live, *OPTIONS.split(), "--minutes", "12"], display, said) as learner,
         person_at(race, Manner(wait_s=(0.1, 0.2)), seed=0) as person,
     ):

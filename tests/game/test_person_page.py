@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,12 @@ from aiohttp import ClientError, ClientSession
 from road_game.driver import Manner
 from road_game.person import person_at
 
-from agent.capture.desktop import open_desktop
 from agent.contract.episodes.reading import Episode
 from agent.games.virtual_desktop import joined
-from tests.waiting import Environment, agent, wait_for
+from tests.waiting import Environment, agent, running, running_game, wait_for
 
 pytestmark = pytest.mark.game
 
-ROOT = Path(__file__).parents[2]
 TITLE = "A Road with a Page"
 PROFILE = f"""
 title = "Road"
@@ -35,32 +32,6 @@ notes = "of the tests"
 window = "{TITLE}"
 """
 STARTING_S = 120.0
-
-
-@contextmanager
-def running(command: list[str], environment: Environment, said: Path) -> Iterator[subprocess.Popen[str]]:
-    with said.open("w") as file:
-        process = subprocess.Popen(
-            command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=file, text=True, start_new_session=True
-        )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.communicate()  # closes the pipe
-
-
-@contextmanager
-def window_of(command: list[str], environment: Environment, said: Path) -> Iterator[None]:
-    """Run the game; its window is there when the block begins."""
-    with running(command, environment, said):
-        wait_for("the window", is_shown, STARTING_S)
-        yield
-
-
-def is_shown() -> bool:
-    with closing(open_desktop()) as desktop:
-        return any(TITLE in window.title for window in desktop.windows())
 
 
 class Looker:
@@ -106,7 +77,7 @@ def test_what_a_person_does_is_on_the_page_and_kept_on_a_hotkey(display: Environ
     record = agent("record", "--game", str(profile), "--out", str(out), "--input", "keyboard", "--page", "--json")
     with (
         joined(display),
-        window_of(game, display, tmp_path / "game"),
+        running_game(game, display, tmp_path / "game", TITLE),
         running(record, display, said) as recorder,
         person_at(race, Manner(swerves_per_minute=0, wait_s=(0.1, 0.2)), seed=0) as person,
     ):

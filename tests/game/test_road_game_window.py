@@ -11,10 +11,9 @@ import pytest
 from road_game.driver import Manner
 from road_game.person import Keyboard, person_at
 
-from agent.capture.desktop import open_desktop
 from agent.capture.desktop_base import Window
 from agent.games.virtual_desktop import joined
-from tests.waiting import Environment, wait_for
+from tests.waiting import Environment, wait_for, windows_titled
 
 pytestmark = pytest.mark.game
 
@@ -33,7 +32,7 @@ def play(display: Environment, tmp_path: Path) -> Iterator[Play]:
         command = [sys.executable, "-m", "tests.road_game", "--title", TITLE, "--log", str(log), *options]
         process = subprocess.Popen(command, env=display, cwd=ROOT)
         processes.append(process)
-        wait_for("the game's window", lambda: process.poll() is None and windows())
+        wait_for("the game's window", lambda: process.poll() is None and windows_titled(TITLE))
         wait_for("its keyboard", lambda: log.exists() and rows(log) and rows(log)[-1]["focused"])
         return log
 
@@ -44,19 +43,11 @@ def play(display: Environment, tmp_path: Path) -> Iterator[Play]:
         process.wait()
 
 
-def windows() -> list[Window]:
-    desktop = open_desktop()
-    try:
-        return [window for window in desktop.windows() if TITLE in window.title]
-    finally:
-        desktop.close()
-
-
 def window_of(width_px: int, log: Path) -> Window:
     """Return the game's only window, once it has that width and hears keys."""
 
     def found() -> list[Window]:
-        those = windows()
+        those = windows_titled(TITLE)
         return those if [window.region.width for window in those] == [width_px] else []
 
     (window,) = wait_for(f"a window {width_px} px wide", found)
