@@ -15,15 +15,13 @@ import numpy as np
 import psutil
 import pytest
 
-from agent.capture.desktop import open_desktop
-from agent.capture.desktop_base import Window
 from agent.capture.screen import ScreenSource
 from agent.contract.episodes.reading import Episode
 from agent.contract.errors import BlindError, CaptureError
 from agent.contract.profile import Capture
 from agent.games.carracing import CarRacing
 from agent.games.virtual_desktop import joined, virtual_desktop
-from tests.waiting import Environment, agent, finding, wait_for
+from tests.waiting import Environment, agent, finding, wait_for, windows_titled
 
 pytestmark = pytest.mark.game
 
@@ -31,14 +29,6 @@ TITLE = "Hoodcam CarRacing"
 SEED = 500000
 EV_ABS, ABS_X, ABS_Z, ABS_RZ = 3, 0, 2, 5  # linux/input-event-codes.h
 Play = Callable[..., subprocess.Popen[str]]
-
-
-def windows() -> list[Window]:
-    desktop = open_desktop()
-    try:
-        return [window for window in desktop.windows() if TITLE in window.title]
-    finally:
-        desktop.close()
 
 
 @pytest.fixture
@@ -59,7 +49,8 @@ def play(on_display: Environment) -> Iterator[Play]:
         )
         processes.append(process)
         wait_for(
-            "the game's window", lambda: process.poll() is None and "waiting" in "".join(w.title for w in windows())
+            "the game's window",
+            lambda: process.poll() is None and "waiting" in "".join(w.title for w in windows_titled(TITLE)),
         )
         return process
 
@@ -82,7 +73,7 @@ def test_the_window_shows_what_the_embedded_game_would_and_is_followed(play: Pla
         before = source.region()
         assert np.array_equal(source.read().pixels[..., :3], start)
 
-        (window,) = windows()
+        (window,) = windows_titled(TITLE)
         xdotool(display, "windowmove", str(window.handle), "40", "60")
         wait_for("the window to move", lambda: source.region() != before)
         assert np.array_equal(source.read().pixels[..., :3], start)
@@ -231,7 +222,7 @@ def test_a_desktop_that_goes_away_ends_a_recording_with_one_line(tmp_path: Path)
         game = subprocess.Popen(agent("play"), env=environment, stderr=subprocess.DEVNULL)
         ended.callback(game.kill)
         with joined(environment):
-            wait_for("the game's window", windows)
+            wait_for("the game's window", lambda: windows_titled(TITLE))
         command = agent("record", "--game", "carracing-window", "--input", "keyboard", "--out", str(tmp_path))
         recording = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
         ended.callback(recording.kill)
