@@ -1,4 +1,8 @@
-"""Which pictures a network sees that looks at several at once: one rule, for driving and for training alike."""
+"""Which pictures a network sees that looks at several at once: one rule, for driving and for training alike.
+
+How many, and how far apart, is ``Stack`` in ``agent.contract.spec``. The policy that keeps the pictures of a drive is
+``agent.policies.stacked``.
+"""
 
 from bisect import bisect_left
 from typing import Generic, TypeVar

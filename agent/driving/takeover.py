@@ -22,20 +22,20 @@ _log = logging.getLogger(__name__)
 
 _HOTKEY = HotkeyMap().takeover
 THRESHOLD = 0.25
-"""A stick or pedal moved this far from its rest takes over. It is more than a resting hand moves it, and less than any
-steering."""
+"""How far a stick or pedal must move from its rest to take over. Full travel is 1. A resting hand moves a stick less
+than this; anyone who steers moves it more."""
 
 
 class Takeover:
-    """Lets a person take over: by a gamepad moved past the threshold, or by the keys once the hotkey was hit.
+    """Lets a person take over: by moving their gamepad past the threshold, or with the keys after pressing the hotkey.
 
-    The game listens to the agent's pad, so the controls of the person's gamepad must be passed to it. The person's keys
-    reach the game by themselves.
+    The game listens to the agent's pad, not to the person's, so the loop sends the person's controls on. The person's
+    keys reach the game directly.
 
     Args:
         pad: The person's gamepad, open; None without one.
         keys: The keys that drive the game; None if they cannot be heard.
-        wants_back: Called every time: whether the person gives the wheel back with a button.
+        wants_back: Whether the person has just pressed the button that gives the wheel back. Asked at every call.
         hotkey: Name of the key that calls :meth:`change_hands`; used in messages.
         clock: Nanoseconds.
 
@@ -63,30 +63,29 @@ class Takeover:
 
     @property
     def reach_the_game(self) -> bool:
-        """Whether the person's keys reach the game by themselves."""
+        """Whether the person drives with keys, which reach the game directly: the loop then sends nothing."""
         return self.by is not None and self.by is self._keys
 
     def __call__(self) -> Controls | None:
         """Return the person's controls while they drive, else None."""
         if self._pad is not None:
-            at_hand = self._pad.read()  # always: its buttons are known from then on
+            at_hand = self._pad.read()  # Even when nobody drives with it: reading is also what updates its buttons.
             self._notice_whether_it_is_there(self._pad, at_hand)
             moved = self._rest.moved(at_hand, self._clock()) if self._pad_is_there else 0.0
             if self._wants_back():
                 self.give_back()
             elif self.by is None and moved > THRESHOLD:
                 self._take(self._pad)
-        by = self.by  # once: the keys' thread may change it
+        by = self.by  # Read once: the hotkey's thread may change it at any moment.
         return None if by is None else by.read().arbitrate()
 
     def _notice_whether_it_is_there(self, pad: InputDevice, at_hand: Controls) -> None:
         """Log once that the pad was unplugged, and give the wheel back if the person was driving with it.
 
-        A pad that comes back shows what it showed as it fell asleep, until it reports something else. So what it shows
-        then is no takeover.
+        A pad that comes back still shows the position in which it went to sleep, until it reports a new one. That old
+        position must not take over, so it counts as the pad's rest.
 
-        The pad is asked at every call, because it may go at any time. It costs no more than reading a field: ``read``
-        has just looked for the pad.
+        This asks the pad at every call, because a pad may go at any time. Asking is cheap: ``read`` has just looked.
         """
         unheard = pad.unheard()
         was_there, self._pad_is_there = self._pad_is_there, unheard is None
@@ -139,15 +138,16 @@ def open_takeover(
 ) -> Iterator[Takeover]:
     """Open the devices that a person may take over with: the pads plugged in now, and the keys.
 
-    A pad that is plugged in later is used only if a pad of the same model was unplugged: SDL cannot tell other pads
-    from the agent's own. A missing device is logged in one line; the others still work.
+    A pad plugged in later is used only if it replaces a pad of the same model. Any other new pad could be the agent's
+    own virtual pad, and SDL cannot tell the two apart. A missing device is logged in one line; the others still work.
 
     Args:
         keys: The keys that drive the game.
-        wheel: What the steering keys turn. For a game driven by keys it is the game's own wheel, as in a person's
-            recordings: training uses both. None means a steady hand, for a game driven by a pad.
-        hotkey: Takes the wheel for the keys, and gives it back.
-        pad_map: Where the further axes lie on a pad, beside steering and pedals; None if there are none.
+        wheel: How steering keys become a steering value. A game driven by keys turns its own wheel at its own speed:
+            pass that wheel here, so that corrections have the same labels as recordings. None: a wheel that turns
+            evenly, for a game driven by a pad.
+        hotkey: Name of the key that takes the wheel for the person's keys, and gives it back.
+        pad_map: Which sticks and buttons of the pad move the axes beyond steering and pedals; None if there are none.
         taken: Whether the person drives from the beginning: with the pad if there is one, else with the keys.
     """
     with ExitStack() as stack:

@@ -1,6 +1,7 @@
 """The balancing rules: which samples are fed to which output, how often, and with what weight.
 
-The modules beside this one have what rules are made of. To add a rule, also name it in ``registry.py``.
+A rule is built from the helpers in the modules beside this one: ``bins.py`` sorts labels into bins, ``sets.py`` draws
+samples evenly from groups, ``reweight.py`` weights them. To add a rule, write it here and name it in ``registry.py``.
 """
 
 from collections.abc import Sequence
@@ -32,8 +33,8 @@ class Unbalanced:
 class JointCells:
     """``v1``: balanced over all outputs at once.
 
-    The bins of all outputs make a grid of cells: 9 x 5 x 5 for steering, throttle and brake. Each set has one sample of
-    every cell that is not empty.
+    The bins of all outputs make a grid of cells: 9 x 5 x 5 for steering, throttle and brake. An epoch is a sequence of
+    sets. A set is one sample from every cell that is not empty, so rare cells are fed as often as common ones.
     """
 
     name = "v1"

@@ -1,4 +1,4 @@
-// The live page.
+// The live page. agent/page/live.py sends it the messages of protocol.ts; agent/page/records.py has what a drive writes.
 
 import { Chart, controlCurves, latencyCurves } from "./charts";
 import { Connection } from "./connection";
