@@ -15,7 +15,7 @@ from agent.contract.observation import Observation
 from agent.engines.model_folder.embedding import embed_weights
 from agent.engines.model_folder.opening import check_observation, open_model_folder
 from agent.engines.registry import Precision
-from agent.engines.tail import Tail, Values
+from agent.engines.tail import Average, Tail, Values
 
 Maps = npt.NDArray[np.float32]
 """float32, shape (maps, height, width): what the filters of a layer answer, over the picture."""
@@ -65,7 +65,7 @@ class InsideNetwork:
         layers: Names of the layers, in the order of computing.
 
     Raises:
-        AgentError: If the folder cannot be used, or the network does not end in an average over the picture.
+        AgentError: If the folder cannot be used, or the network does not end in averages over the picture or its parts.
     """
 
     def __init__(self, folder: Path, precision: Precision = "f32", threads: int = 1) -> None:
@@ -81,13 +81,13 @@ class InsideNetwork:
         }
         model = self._core.read_model(self._content)
         pools = [node for node in model.get_ordered_ops() if _is_pool(node)]
-        if len(pools) != 1:
+        if not pools:
             raise EngineError(
-                f"the network averages over the picture {len(pools)} times, expected once: what it looks at cannot be "
-                "shown."
+                "the network does not end in averages over the picture or its parts: what it looks at cannot be shown."
             )
-        self._last = pools[0].input_value(0).get_node().get_friendly_name()
-        self._tail = Tail(model, pools[0])
+        self._last = pools[-1].input_value(0).get_node().get_friendly_name()
+        self._average = Average.of(pools[-1])
+        self._tail = Tail(model, pools[-1])
         self._places = _layers(model, self._last)
         self.layers = tuple(self._places)
         self._compiled: tuple[frozenset[str], Any] | None = None
@@ -113,10 +113,10 @@ class InsideNetwork:
         return Look(maps, {name: self._evidence(values[self._last], name) for name in outputs})
 
     def _evidence(self, features: Values, output: str) -> Evidence:
-        mean = features.mean(axis=(2, 3), keepdims=True)
-        prediction, gradient = self._tail.run(mean, self.spec.output_names.index(output))
-        parts = np.einsum("c,chw->hw", gradient.reshape(-1), features[0]) / features[0, 0].size
-        return Evidence(parts.astype(np.float32), prediction - float((gradient * mean).sum()), prediction)
+        means = self._average.over(features)
+        prediction, gradient = self._tail.run(means, self.spec.output_names.index(output))
+        parts = np.einsum("chw,chw->hw", self._average.shares(gradient, features.shape)[0], features[0])
+        return Evidence(parts.astype(np.float32), prediction - float((gradient * means).sum()), prediction)
 
     def _run(self, observation: Observation, places: frozenset[str]) -> dict[str, Values]:
         if self._compiled is None or self._compiled[0] != places:
@@ -130,6 +130,8 @@ class InsideNetwork:
 
 
 def _is_pool(node: Any) -> bool:
+    if node.get_type_name() == "AvgPool":
+        return True
     shape = node.output(0).get_partial_shape()
     return node.get_type_name() == "ReduceMean" and len(shape) == 4 and list(shape)[2:] == [1, 1]
 

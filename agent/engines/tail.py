@@ -1,6 +1,7 @@
 """The last layers of a network in NumPy: what each feature adds to an output.
 
-A network of this project averages its last maps over the picture, and a few dense layers with ReLU follow. For one
+A network of this project averages its last maps, over the picture or over each cell of a grid, and a few dense layers
+with ReLU follow. For one
 picture, such layers are one linear function: every ReLU either passes its number on or not. So an output is a sum over
 the features plus a rest that does not depend on the picture's parts. The sum over the features is, by the average, a
 sum over places of the picture: an exact class-activation map.
@@ -34,6 +35,55 @@ class _Step:
     inputs: tuple[str, ...]
     forward: Callable[[list[Values]], Values]
     backward: Callable[[Values, list[Values], Values], list[Values]]
+
+
+@dataclass(frozen=True, slots=True)
+class Average:
+    """The averages that a network's last maps end in.
+
+    Attributes:
+        size: Height and width of the windows that are averaged over; None for the whole picture.
+        strides: From one window to the next, down and across.
+    """
+
+    size: tuple[int, int] | None = None
+    strides: tuple[int, int] = (1, 1)
+
+    @classmethod
+    def of(cls, pool: Any) -> "Average":
+        """Return what an operation of an OpenVINO model averages over: a ReduceMean or an AvgPool."""
+        if pool.get_type_name() != "AvgPool":
+            return cls()
+        attributes = pool.get_attributes()
+        down, across = (int(each) for each in attributes["kernel"])
+        strides = tuple(int(each) for each in attributes["strides"])
+        return cls((down, across), (strides[0], strides[1]))
+
+    def over(self, features: Values) -> Values:
+        """Return the averages: float32, shape (1, maps, rows, columns).
+
+        Args:
+            features: The last maps: float32, shape (1, maps, height, width).
+        """
+        if self.size is None:
+            return np.asarray(features.mean(axis=(2, 3), keepdims=True), np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(features, self.size, axis=(2, 3))
+        return np.asarray(windows[:, :, :: self.strides[0], :: self.strides[1]].mean(axis=(4, 5)), np.float32)
+
+    def shares(self, gradient: Values, shape: tuple[int, ...]) -> Values:
+        """Return how much an output grows with each number of the last maps, of that shape.
+
+        Args:
+            gradient: How much it grows with each average.
+            shape: (1, maps, height, width).
+        """
+        down, across = self.size or shape[2:]
+        shares = np.zeros(shape, np.float32)
+        for row, column in np.ndindex(*gradient.shape[2:]):
+            top, left = row * self.strides[0], column * self.strides[1]
+            each = gradient[:, :, row : row + 1, column : column + 1] / (down * across)
+            shares[:, :, top : top + down, left : left + across] += each
+        return shares
 
 
 class Tail:
@@ -92,6 +142,12 @@ def _step(node: Any, sources: list[Any], known: set[str]) -> _Step:
     attributes = node.get_attributes()
     if kind in ("Reshape", "Squeeze", "Convert"):
         return _Step(name, inputs, lambda given: given[0].reshape(shape), lambda change, given, value: [change])
+    if kind == "Transpose" and len(fixed) == 1:
+        order = tuple(fixed[0].tolist())
+        back = tuple(np.argsort(order).tolist())
+        return _Step(
+            name, inputs, lambda given: given[0].transpose(order), lambda change, given, value: [change.transpose(back)]
+        )
     if kind == "MatMul" and len(fixed) == 1 and not attributes["transpose_a"]:
         weights = fixed[0].T if attributes["transpose_b"] else fixed[0]
         return _Step(name, inputs, lambda given: given[0] @ weights, lambda change, given, value: [change @ weights.T])

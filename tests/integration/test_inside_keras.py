@@ -49,10 +49,11 @@ def compare(network: InsideNetwork, model: Any, picture: Observation, tolerance:
         assert np.ptp(evidence) > 0
 
 
-def test_a_small_network_is_what_keras_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backbone", ["pilotnet", "pilotnet_grid"])
+def test_a_small_network_is_what_keras_says(tmp_path: Path, backbone: str) -> None:
     keras.utils.set_random_seed(3)
-    spec = ModelSpec("tiny", "pilotnet", "carracing", width_px=120, height_px=80)
-    model = build_network("pilotnet", spec.height_px, spec.width_px, spec.outputs)
+    spec = ModelSpec("tiny", backbone, "carracing", width_px=120, height_px=80)
+    model = build_network(backbone, spec.height_px, spec.width_px, spec.outputs)
     export_model(model, spec, tmp_path / "tiny")
     for layer in model.layers:  # the file has the weights in float16
         layer.set_weights([weights.astype(np.float16).astype(np.float32) for weights in layer.get_weights()])

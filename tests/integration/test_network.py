@@ -62,7 +62,7 @@ def test_xceptions_weights_fit_any_size_and_do_not_depend_on_what_was_built_befo
         assert np.array_equal(ours.numpy(), theirs.numpy()), ours.path
 
 
-@pytest.mark.parametrize("backbone", ["pilotnet", "mobilenet_v2"])
+@pytest.mark.parametrize("backbone", ["pilotnet", "pilotnet_grid", "mobilenet_v2"])
 def test_other_backbones_answer_in_the_same_form(backbone: str) -> None:
     model = build_network(backbone, 64, 96, STEERING_THROTTLE_BRAKE[:2], auxiliary=("speed", "curvature", "offset"))
     predictions = model(pixels(2, 64, 96))
@@ -72,6 +72,26 @@ def test_other_backbones_answer_in_the_same_form(backbone: str) -> None:
         "auxiliary": (2, 3),
     }
     assert model.count_params() < 5_000_000
+
+
+def test_a_grid_tells_left_from_right_and_fits_any_size(tmp_path: Path) -> None:
+    """Maps of one bright column: averaged over all of the picture they would be the same wherever it is."""
+    sizes = ((90, 160), (67, 121))
+    networks = [build_network("pilotnet_grid", height_px, width_px) for height_px, width_px in sizes]
+    save_weights(networks[0], tmp_path / "weights.safetensors")
+    for network in networks:
+        load_weights(network, tmp_path / "weights.safetensors")
+        pool, cells = network.get_layer("pool"), network.get_layer("cells")
+        assert pool.output.shape == (None, 3, 5, 64)
+        averages = keras.Model(pool.input, cells.output)
+        for column in range(5):
+            maps = np.zeros((1, *pool.input.shape[1:]), np.float32)
+            places = np.array_split(np.arange(maps.shape[2]), 5)[column]
+            maps[:, :, places[1]] = 1.0
+            (found,) = averages(maps).numpy()
+            by_cell = found.reshape(3, 5, 64).mean(axis=(0, 2))
+            assert by_cell.argmax() == column
+            assert np.count_nonzero(by_cell) == 1
 
 
 def test_bytes_are_scaled_before_anything_is_rounded(bfloat16: None) -> None:
@@ -308,6 +328,7 @@ def test_a_failed_download_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> 
     [
         ({"backbone": "resnet"}, "'resnet' is unknown, expected one of xception"),
         ({"backbone": "xception", "height_px": 68, "width_px": 120}, "120 x 68 px"),
+        ({"backbone": "pilotnet_grid", "height_px": 16, "width_px": 48}, "6 x 2 here, expected .* 5 x 3 cells"),
         ({**TINY, "init": "imagenet"}, "no pretrained weights"),
         ({**TINY, "init": "random"}, "init is 'random'"),
         ({**TINY, "outputs": (OutputSpec("auxiliary", 0.0, 1.0),)}, "kept for the training-only head"),

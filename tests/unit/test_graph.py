@@ -348,14 +348,14 @@ def test_comparisons_count_too(tmp_path: Path) -> None:
 
 
 def test_the_multiply_adds_are_those_of_convolutions_and_matrix_products(tmp_path: Path) -> None:
-    # By hand: 3 x 3 x 3 on 4 channels, 3 x 3 on 4, 4 x 4 pointwise, and three products of 4 numbers.
+    # By hand: 3 x 3 x 3 on 4 channels, 3 x 3 on 4, averages of 2, 4 x 4 pointwise, and three products of 4 numbers.
     inferred = {
         value.name: value.type.tensor_type.shape for value in shape_inference.infer_shapes(GOOD).graph.value_info
     }
-    first, second, third = (
-        math.prod(axis.dim_value for axis in inferred[name].dim) for name in ("first", "second", "third")
+    first, second, smooth, third = (
+        math.prod(axis.dim_value for axis in inferred[name].dim) for name in ("first", "second", "smooth", "third")
     )
-    expected = first * 27 + second * 9 + third * 4 + 12
+    expected = first * 27 + second * 9 + smooth * 2 + third * 4 + 12
     assert read(tmp_path, GOOD).multiply_adds == expected
 
 

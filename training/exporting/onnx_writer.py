@@ -200,6 +200,17 @@ def _max_pooling(writer: _GraphWriter, layer: Any, path: str, inputs: list[str],
     return writer.node("MaxPool", inputs, path, auto_pad=_padding(layer), **window)
 
 
+def _average_pooling(writer: _GraphWriter, layer: Any, path: str, inputs: list[str], rank: int) -> str:
+    _require(layer, layer.padding == "valid", f"padding {layer.padding!r}")
+    window = {"kernel_shape": list(layer.pool_size), "strides": list(layer.strides)}
+    return writer.node("AveragePool", inputs, path, **window)
+
+
+def _flatten(writer: _GraphWriter, layer: Any, path: str, inputs: list[str], rank: int) -> str:
+    channels_last = inputs if rank != 4 else [writer.node("Transpose", inputs, perm=[0, 2, 3, 1])]
+    return writer.node("Flatten", channels_last, path, axis=1)
+
+
 def _add(writer: _GraphWriter, layer: Any, path: str, inputs: list[str], rank: int) -> str:
     _require(layer, len(inputs) == 2, "another number of inputs than two")
     return writer.node("Add", inputs, path)
@@ -231,6 +242,8 @@ _TRANSLATIONS: dict[Any, Callable[[_GraphWriter, Any, str, list[str], int], str]
     keras.layers.Activation: _activation,
     keras.layers.ReLU: _relu,
     keras.layers.MaxPooling2D: _max_pooling,
+    keras.layers.AveragePooling2D: _average_pooling,
+    keras.layers.Flatten: _flatten,
     keras.layers.Add: _add,
     keras.layers.GlobalAveragePooling2D: _global_average,
     keras.layers.Dense: _dense,

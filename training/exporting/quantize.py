@@ -248,7 +248,7 @@ def _quantize(model: ModelProto, pictures: npt.NDArray[np.uint8]) -> ModelProto:
         subset_size=len(pictures),
         fast_bias_correction=True,
         ignored_scope=nncf.IgnoredScope(
-            names=_float_convolutions(model.graph), types=["Gemm", "Add", "MaxPool"], validate=False
+            names=_float_convolutions(model.graph), types=["Gemm", "Add", "MaxPool", "AveragePool"], validate=False
         ),
         advanced_parameters=AdvancedQuantizationParameters(activations_quantization_params=per_tensor),
     )

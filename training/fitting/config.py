@@ -31,8 +31,8 @@ LOG = "log.csv"
 """In a run's folder: a row for every round."""
 STEPS = ("joint", "helper")
 BACKBONE_HELP = (
-    "network body: xception has 23.8 million parameters; pilotnet is small and learns in minutes; mobilenet_v2 lies "
-    "between"
+    "network body: xception has 23.8 million parameters; pilotnet is small and learns in minutes; pilotnet_grid is the "
+    "same and also knows where in the picture it saw what; mobilenet_v2 lies between"
 )
 HISTORY_HELP = (
     "pictures seen at once, so that the network sees motion. It then also sees what the driver has just done, and may "
@@ -51,7 +51,7 @@ class FitConfig(Settings):
         name: Name of the exported model.
         backbone: Body of the network, see ``training.network.build``.
         init: Weights to start from: a ``weights.safetensors``, ``imagenet`` or ``none``.
-        width_px: Width trained at. The network ends in global average pooling, so any size can continue another.
+        width_px: Width trained at. The network ends in averages over the picture, so any size can continue another.
         height_px: Height trained at.
         history: Pictures that the network sees at once; 1: only the newest.
         history_ticks: Ticks of the control rate between two of them, see :class:`agent.contract.spec.Stack`.

@@ -11,7 +11,7 @@ import keras
 from agent.contract.errors import TrainingError
 from agent.contract.spec import STEERING_THROTTLE_BRAKE, OutputSpec
 from training.data.samples import AUXILIARY
-from training.network.backbones import BACKBONES
+from training.network.backbones import BACKBONES, GRIDS
 from training.network.fast_layers import FAST_LAYERS
 from training.network.weights_file import load_weights
 
@@ -35,7 +35,7 @@ def build_network(
     fast_layers: bool = False,
     pictures: int = 1,
 ) -> Any:
-    """Build the network; its weights fit every input size, because global pooling ends the backbone.
+    """Build the network; its weights fit every input size, because averages over the picture end the backbone.
 
     With the ``xception`` backbone and three outputs this is model_0002_xception_v1: 23,799,371 parameters.
 
@@ -71,7 +71,7 @@ def build_network(
     observation = keras.Input((height_px, width_px, 3 * pictures), name="observation")
     # float32 even under mixed precision: the bytes are scaled before anything is rounded.
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="scale")(observation)
-    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(body(scaled))
+    pooled = _average(body(scaled), backbone)
     common = keras.layers.Dense(COMMON_UNITS, activation="relu", name="common")(pooled)
     predictions = {name: _head(common, name, HEAD_UNITS, 1) for name in names}
     if auxiliary:
@@ -113,6 +113,23 @@ def _head(features: Any, name: str, hidden: Sequence[int], units: int) -> Any:
         features = keras.layers.Dense(width, activation="relu", name=f"{name}_dense_{index}")(features)
     # float32 even under mixed precision: bfloat16 near full lock is 1/256 apart.
     return keras.layers.Dense(units, dtype="float32", name=name)(features)
+
+
+def _average(features: Any, backbone: str) -> Any:
+    """Average the last maps over the whole picture or, with a grid, over each of its cells; they overlap by a little
+    where the maps cannot be split evenly."""
+    if backbone not in GRIDS:
+        return keras.layers.GlobalAveragePooling2D(name="pool")(features)
+    sizes, cells = features.shape[1:3], GRIDS[backbone]
+    strides = [size // count for size, count in zip(sizes, cells, strict=True)]
+    if 0 in strides:
+        raise TrainingError(
+            f"the last maps of {backbone} are {sizes[1]} x {sizes[0]} here, expected at least one for each of its "
+            f"{cells[1]} x {cells[0]} cells. Take larger pictures, or --backbone pilotnet."
+        )
+    windows = [size - (count - 1) * step for size, count, step in zip(sizes, cells, strides, strict=True)]
+    averages = keras.layers.AveragePooling2D(windows, strides, padding="valid", name="pool")(features)
+    return keras.layers.Flatten(name="cells")(averages)
 
 
 def _build_backbone(name: str, shape: tuple[int, int, int], pretrained: bool) -> Any:

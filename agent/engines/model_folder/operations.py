@@ -119,7 +119,7 @@ def _products_of_convolution(node: Node) -> int:
     return math.prod(node.inputs[1].shape[1:])  # kernel: outputs, inputs of a group, height, width
 
 
-def _comparisons_of_pool(node: Node) -> int:
+def _window_of_pool(node: Node) -> int:
     return math.prod(node.integers("kernel_shape", 0, 2, 1))
 
 
@@ -137,6 +137,12 @@ def _pool(node: Node) -> Shape:
     if len(node.shape) != 4 or node.attributes.get("ceil_mode", 0) or node.attributes.get("storage_order", 0):
         raise ValueError(f"the picture is {node.shape}, expected four axes, and neither ceil_mode nor storage_order")
     return (*node.shape[:2], *_window(node, node.integers("kernel_shape", 0, 2, 1)))
+
+
+def _average_over_windows(node: Node) -> Shape:
+    if any(node.attributes.get("pads", [])) or node.attributes.get("auto_pad", b"NOTSET") == b"SAME_UPPER":
+        raise ValueError("it averages over windows that lie partly outside of the picture")
+    return _pool(node)
 
 
 def _pad(node: Node) -> Shape:
@@ -198,6 +204,9 @@ _WINDOW = {"auto_pad": "string", "kernel_shape": "ints", "strides": "ints", "dil
 # The operations that training.exporting.export and training.exporting.quantize write.
 OPERATIONS: dict[str, Operation] = {
     "Add": Operation((2, 2), {}, _broadcast),
+    "AveragePool": Operation(
+        (1, 1), {**_WINDOW, "ceil_mode": "int", "count_include_pad": "int"}, _average_over_windows, _window_of_pool
+    ),
     "BatchNormalization": Operation((5, 5), {"epsilon": "float", "momentum": "float"}, _normalise),
     "Cast": Operation((1, 1), {"to": "int"}, _cast),
     "Clip": Operation((3, 3), {}, _same),
@@ -213,7 +222,7 @@ OPERATIONS: dict[str, Operation] = {
         _products_of_matrix_product,
     ),
     "GlobalAveragePool": Operation((1, 1), {}, _average),
-    "MaxPool": Operation((1, 1), {**_WINDOW, "ceil_mode": "int", "storage_order": "int"}, _pool, _comparisons_of_pool),
+    "MaxPool": Operation((1, 1), {**_WINDOW, "ceil_mode": "int", "storage_order": "int"}, _pool, _window_of_pool),
     "Mul": Operation((2, 2), {}, _broadcast),
     "Pad": Operation((2, 2), {"mode": "string"}, _pad),
     "QuantizeLinear": Operation((2, 3), {"axis": "int"}, _rescale),
