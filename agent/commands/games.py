@@ -91,6 +91,8 @@ def _interview() -> int:
         say("Most games ignore the first part of a stick's travel. Finding out how much makes small corrections count.")
         if Confirm.ask("Move the stick slowly now, while you watch the wheels in the game?", default=True):
             dead_zone = _sweep()
+    say("Training can show the network every picture in a mirror, too, so that a left bend teaches a right one.")
+    is_mirrored = Confirm.ask("Do its roads look right in a mirror (not if traffic keeps to one side)?", default=True)
     lines = [
         f"title = {_quoted(title)}",
         f"rate_hz = {rate_hz:g}",
@@ -102,6 +104,8 @@ def _interview() -> int:
     ]
     if part is not None:
         lines.append(f"region = [{part}]")
+    if is_mirrored:
+        lines += ["", "[[mirrored]]", "left = 0.0", "top = 0.0", "width = 1.0", "height = 1.0"]
     if dead_zone:
         lines += ["", "[pad]", f"steering_dead_zone = {dead_zone:.2f}"]
     # A stuck car reverses, up to three times in a row, which suits most road games. Edit this to press a rescue key.

@@ -13,6 +13,7 @@ import pytest
 from agent.cli import main
 from agent.commands.games import _write
 from agent.contract.errors import GameError
+from agent.contract.profile import Rectangle
 from agent.controllers import gamepad
 from agent.games import profile_files
 from agent.games.profile_files import load_profile
@@ -111,13 +112,24 @@ def test_a_profile_is_written_by_asking(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     answer(
-        monkeypatch, "My Game", "my-game", 'The "Game"', "Game - Level", "1,2", "0,30,1280,690", "30", "keyboard", "y"
+        monkeypatch,
+        "My Game",
+        "my-game",
+        'The "Game"',
+        "Game - Level",
+        "1,2",
+        "0,30,1280,690",
+        "30",
+        "keyboard",
+        "y",
+        "",
     )
     assert main(["games", "new"]) == 0
     profile = load_profile(tmp_path / "own" / "my-game.toml")
     assert (profile.title, profile.rate_hz, profile.controller) == ('The "Game"', 30.0, "keyboard")
     assert profile.capture is not None
     assert (profile.capture.window, str(profile.capture.region)) == ("Game - Level", "0,30,1280,690")
+    assert profile.mirrored == (Rectangle(0.0, 0.0, 1.0, 1.0),)
     assert "python -m agent doctor --game my-game" in capsys.readouterr().out
 
 
@@ -132,14 +144,14 @@ def test_titles_are_shown_as_they_are(capsys: pytest.CaptureFixture[str], tmp_pa
 
 
 def test_a_title_beyond_the_basic_plane_is_written_as_toml(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    answer(monkeypatch, "racer", "Racer \N{RACING CAR}", "", "", "20", "keyboard", "y")
+    answer(monkeypatch, "racer", "Racer \N{RACING CAR}", "", "", "20", "keyboard", "y", "")
     assert main(["games", "new"]) == 0
     assert load_profile(tmp_path / "own" / "racer.toml").title == "Racer \N{RACING CAR}"
 
 
 def test_a_name_that_is_a_path_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     paths = ("../outside", str(tmp_path / "outside"), "a/b", r"a\b", "..", "C:outside", "a\x00b", "")
-    answer(monkeypatch, *paths, "inside", "", "", "", "20", "keyboard", "y")
+    answer(monkeypatch, *paths, "inside", "", "", "", "20", "keyboard", "y", "")
     assert main(["games", "new"]) == 0
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["own", "own/inside.toml"]
 
@@ -149,10 +161,11 @@ def test_a_profile_without_a_pad_to_sweep_has_no_dead_zone(monkeypatch: pytest.M
         raise OSError("no uinput")
 
     monkeypatch.setattr("vgamepad.VX360Gamepad", no_driver)
-    answer(monkeypatch, "other", "", "", "", "20", "gamepad", "y")
+    answer(monkeypatch, "other", "", "", "", "20", "gamepad", "y", "n")
     assert main(["games", "new"]) == 0
     profile = load_profile(tmp_path / "own" / "other.toml")
     assert profile.pad.steering_dead_zone == 0.0
+    assert profile.mirrored == ()
     assert profile.capture is not None
     assert profile.capture.window is None
 
@@ -161,7 +174,7 @@ def test_what_no_profile_may_say_is_asked_for_again(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     answers = ("racer", "", "Racer\u3000\u200bEX", "", "0", "1e9", "20", "keyboard", "n")
-    answer(monkeypatch, *answers, "a", "a", "w", "s", "a", "d", "w", "s")
+    answer(monkeypatch, *answers, "a", "a", "w", "s", "a", "d", "w", "s", "")
     assert main(["games", "new"]) == 0
     profile = load_profile(tmp_path / "own" / "racer.toml")
     assert profile.capture is not None

@@ -275,6 +275,12 @@ def test_without_common_telemetry_there_is_none(tmp_path: Path) -> None:
     assert samples.auxiliary.shape == (6, 0)
 
 
+def test_telemetry_that_never_changes_is_not_learnt(tmp_path: Path) -> None:
+    """A person's recording has the speed 0 throughout: its loss would be divided by no variance at all."""
+    paths = [write_episode(tmp_path / f"{zeal}.parquet", speed=0.0, zeal=zeal) for zeal in (1.0, 2.0)]
+    assert load(paths, make_spec()).auxiliary_names == ("zeal",)
+
+
 def test_a_cache_belongs_to_the_picture_and_the_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "track.parquet"
     path.write_bytes(b"x" * 10)

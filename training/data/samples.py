@@ -60,7 +60,7 @@ class Samples:
         labels: float32, shape (n, outputs), in the order of ``output_names``.
         auxiliary: float32, shape (n, len(auxiliary_names)), scaled; NaN where unknown.
         output_names: Names of the labels' columns.
-        auxiliary_names: Names of the auxiliary columns: the telemetry that every episode has.
+        auxiliary_names: Names of the auxiliary columns: the telemetry that every episode has, and that changes.
         episodes: Number of episodes they came from.
     """
 
@@ -187,7 +187,19 @@ def load_split(
         for taken, rows in zip(read, parts, strict=True):
             taken.append(whole.rows(np.arange(len(stacked)) if rows is None else rows[index], stacked))
     common = tuple(name for name in read[0][0].names if all(name in each.names for each in read[0]))
+    common = tuple(name for name in common if _changes(name, read[0]))
     return tuple(_joined(taken, common, spec) for taken in read)
+
+
+def _changes(name: str, parts: Sequence[Cached]) -> bool:
+    """Return whether a column is not the same everywhere.
+
+    A person's recording says that the speed is 0 throughout, for it is not known. Divided by the variance of that, the
+    loss of the first steps was a hundred times that of all outputs together.
+    """
+    values = np.concatenate([part.auxiliary[:, part.names.index(name)] for part in parts])
+    known = values[~np.isnan(values)]
+    return bool(known.size and known.min() < known.max())
 
 
 def _joined(parts: Sequence[Cached], names: tuple[str, ...], spec: ModelSpec) -> Samples:
