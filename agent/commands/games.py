@@ -20,6 +20,10 @@ from agent.settings.games import GamesSettings
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 _TITLE_CHARACTERS = 100
+_USUAL_RAMP_S = 0.3
+"""Proposed to who does not know. Turned by keys: TORCS 0.07 s to full lock, SuperTuxKart 0.23, CarRacing 0.25."""
+_BACK = 0.7
+"""The way back to the middle takes this share of that time: 0.3, 0.4 and 0.7 in those games."""
 _SWEEP_STEP = 0.01
 _SWEEP_STEP_S = 0.25
 
@@ -192,7 +196,26 @@ def _ask_rate() -> float:
 
 
 def _ask_keys() -> list[str]:
-    """Return the profile's lines that say which keys drive; none for the arrow keys."""
+    """Return the profile's lines that say which keys drive, and how they turn the wheels; none for the defaults."""
+    lines = [*_ask_key_names(), *_ask_steering_ramp()]
+    return ["", "[keys]", *lines] if lines else []
+
+
+def _ask_steering_ramp() -> list[str]:
+    """Return the line that says how long the game takes to turn its wheels; none where it turns them at once."""
+    from rich.prompt import FloatPrompt
+
+    say("Most games turn the wheels gradually while a steering key is held. The network learns where the wheels are.")
+    what = "Hold a steering key in the game: after how many seconds are the wheels fully turned (0: at once)?"
+    while not (seconds := FloatPrompt.ask(what, default=_USUAL_RAMP_S)) == 0 and not 0.01 <= seconds <= 10.0:
+        note("expected 0, or a number from 0.01 to 10; 0.1 to 0.5 is usual")
+    if not seconds:
+        return []
+    return [f"steering_ramp_s = [{seconds / 2:.4g}, {seconds:.4g}, {seconds * _BACK:.4g}]"]
+
+
+def _ask_key_names() -> list[str]:
+    """Return the profile's lines that name the keys; none for the arrow keys."""
     from rich.prompt import Confirm, Prompt
 
     usual = KeyMap()
@@ -206,7 +229,7 @@ def _ask_keys() -> list[str]:
         except GameError as exc:
             note(str(exc))
             continue
-        return ["", "[keys]", *(f"{name} = {_quoted(key)}" for name, key in keys.items())]
+        return [f"{name} = {_quoted(key)}" for name, key in keys.items()]
 
 
 def _sweep() -> float:

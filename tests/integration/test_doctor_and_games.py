@@ -13,7 +13,7 @@ import pytest
 from agent.cli import main
 from agent.commands.games import _write
 from agent.contract.errors import GameError
-from agent.contract.profile import Rectangle
+from agent.contract.profile import Rectangle, SteeringRamp
 from agent.controllers import gamepad
 from agent.games import profile_files
 from agent.games.profile_files import load_profile
@@ -122,6 +122,7 @@ def test_a_profile_is_written_by_asking(
         "30",
         "keyboard",
         "y",
+        "0.4",
         "",
     )
     assert main(["games", "new"]) == 0
@@ -130,6 +131,7 @@ def test_a_profile_is_written_by_asking(
     assert profile.capture is not None
     assert (profile.capture.window, str(profile.capture.region)) == ("Game - Level", "0,30,1280,690")
     assert profile.mirrored == (Rectangle(0.0, 0.0, 1.0, 1.0),)
+    assert profile.keys.steering_ramp == SteeringRamp(0.2, 0.4, 0.28)
     assert "python -m agent doctor --game my-game" in capsys.readouterr().out
 
 
@@ -144,14 +146,14 @@ def test_titles_are_shown_as_they_are(capsys: pytest.CaptureFixture[str], tmp_pa
 
 
 def test_a_title_beyond_the_basic_plane_is_written_as_toml(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    answer(monkeypatch, "racer", "Racer \N{RACING CAR}", "", "", "20", "keyboard", "y", "")
+    answer(monkeypatch, "racer", "Racer \N{RACING CAR}", "", "", "20", "keyboard", "y", "", "")
     assert main(["games", "new"]) == 0
     assert load_profile(tmp_path / "own" / "racer.toml").title == "Racer \N{RACING CAR}"
 
 
 def test_a_name_that_is_a_path_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     paths = ("../outside", str(tmp_path / "outside"), "a/b", r"a\b", "..", "C:outside", "a\x00b", "")
-    answer(monkeypatch, *paths, "inside", "", "", "", "20", "keyboard", "y", "")
+    answer(monkeypatch, *paths, "inside", "", "", "", "20", "keyboard", "y", "", "")
     assert main(["games", "new"]) == 0
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["own", "own/inside.toml"]
 
@@ -174,12 +176,13 @@ def test_what_no_profile_may_say_is_asked_for_again(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     answers = ("racer", "", "Racer\u3000\u200bEX", "", "0", "1e9", "20", "keyboard", "n")
-    answer(monkeypatch, *answers, "a", "a", "w", "s", "a", "d", "w", "s", "")
+    answer(monkeypatch, *answers, "a", "a", "w", "s", "a", "d", "w", "s", "-1", "0", "")
     assert main(["games", "new"]) == 0
     profile = load_profile(tmp_path / "own" / "racer.toml")
     assert profile.capture is not None
     assert (profile.capture.window, profile.rate_hz) == ("Racer EX", 20.0)
     assert [key for _, key, _ in profile.keys.pressed] == ["a", "d", "w", "s"]
+    assert profile.keys.steering_ramp is None
     assert profile.stuck is not None
     assert profile.stuck.action == "reverse"
     assert "the key 'a' drives two things" in capsys.readouterr().err

@@ -64,7 +64,7 @@ def test_a_code_page_that_lacks_characters_is_printed_in(
 
 
 def test_a_profile_is_written_by_dialogue(tmp_path: Path) -> None:
-    answers = ("my-game", "Mein Spiel", "0", "", "20", "keyboard", "n", "a", "d", "w", "s", "")
+    answers = ("my-game", "Mein Spiel", "0", "", "20", "keyboard", "n", "a", "d", "w", "s", "", "")
     done = subprocess.run(
         agent("games", "new"),
         input="\n".join((*answers, "")),

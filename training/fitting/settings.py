@@ -12,7 +12,7 @@ from training.fitting.checks import pictures_at_once, ticks_apart
 from training.fitting.config import BACKBONE_HELP, HISTORY_HELP, TICKS_HELP, FitConfig
 from training.network.backbones import BACKBONES
 
-SMALL: dict[str, Any] = {"backbone": "pilotnet", "width_px": 160, "height_px": 90}
+SMALL: dict[str, Any] = {"backbone": "pilotnet_grid", "width_px": 160, "height_px": 90}
 """Network and picture of the recipe for little data, unless ``init`` has its own."""
 LITTLE_DATA: dict[str, Any] = {"balance": "v3", "batch_size": 32, "bfloat16": False}
 """The rest of the recipe for little data, for what is left at its default."""

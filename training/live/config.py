@@ -115,9 +115,9 @@ class LiveSettings(PageSettings):
     )
     back_key: str = field(default="f6", metadata=option("takes the weights before", text, metavar="KEY", group=_KEYS))
     backbone: str = field(
-        default="pilotnet",
+        default="pilotnet_grid",
         metadata=option(
-            "network body: pilotnet is small and learns in minutes; xception has 23.8 million parameters",
+            "network body: pilotnet_grid is small and learns in minutes; xception has 23.8 million parameters",
             choices=BACKBONES,
             group=_TRAINER,
         ),
