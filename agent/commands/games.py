@@ -207,7 +207,7 @@ def _ask_steering_ramp() -> list[str]:
 
     say("Most games turn the wheels gradually while a steering key is held. The network learns where the wheels are.")
     what = "Hold a steering key in the game: after how many seconds are the wheels fully turned (0: at once)?"
-    while not (seconds := FloatPrompt.ask(what, default=_USUAL_RAMP_S)) == 0 and not 0.01 <= seconds <= 10.0:
+    while (seconds := FloatPrompt.ask(what, default=_USUAL_RAMP_S)) != 0 and not 0.01 <= seconds <= 10.0:
         note("expected 0, or a number from 0.01 to 10; 0.1 to 0.5 is usual")
     if not seconds:
         return []
