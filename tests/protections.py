@@ -151,7 +151,7 @@ PROTECTIONS = (
         "a guard is not left behind by Ctrl-C as it starts",
         "GuardedController.__enter__",
         "except BaseException:",
-        "except AgentError:",
+        "except ControllerError:",
         f"{GUARD} -k ctrl_c_while",
     ),
     Protection(
