@@ -44,11 +44,13 @@ def in_use(folder: Path, deed: str) -> Iterator[None]:
 
 
 def refuse_in_use(folder: Path) -> None:
-    """Say at once that another process has a folder, before anything that takes long.
+    """Say at once that a folder cannot be had, before anything that takes long.
 
     Raises:
-        TrainingError: If one has it.
+        TrainingError: If another process has it, or it is no folder.
     """
+    if folder.exists() and not folder.is_dir():
+        raise TrainingError(f"--out {folder} is a file, expected a folder: a new one, or a run's. Choose another name.")
     with suppress(OSError), (folder / _FILE).open("rb") as file:
         if not claim(file):
             raise _taken(folder, file)

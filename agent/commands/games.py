@@ -24,6 +24,8 @@ _USUAL_RAMP_S = 0.3
 """Proposed to who does not know. Turned by keys: TORCS 0.07 s to full lock, SuperTuxKart 0.23, CarRacing 0.25."""
 _BACK = 0.7
 """The way back to the middle takes this share of that time: 0.3, 0.4 and 0.7 in those games."""
+_LEAST_COLUMNS = 60
+"""A narrower terminal gets lines that it breaks itself."""
 _SWEEP_STEP = 0.01
 _SWEEP_STEP_S = 0.25
 
@@ -49,7 +51,7 @@ def _list(settings: GamesSettings, invocation: Invocation) -> int:
         if game.make_launcher is not None:
             started.append(name)
         table.add_row(name, *about, controller, f"{profile.rate_hz:g}", weights)
-    Console().print(table)
+    Console(width=max(_LEAST_COLUMNS, Console().width)).print(table)
     say(f"`python -m agent games run GAME` starts by itself: {', '.join(started)}")
     for problem in faulty:
         note(f"error: {problem}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from agent.engines.registry import find_engine
 from agent.settings.base import Settings, option
-from agent.settings.checks import at_least_one, path, png_path
+from agent.settings.checks import at_least_one, path, png_path, processor_threads
 
 
 def engine_names(value: Any) -> tuple[str, ...]:
@@ -33,7 +33,7 @@ class BenchSettings(Settings):
     rounds: int = field(default=20, metadata=option("turns of 10 decisions for each engine", at_least_one, metavar="N"))
     threads: int | None = field(
         default=None,
-        metadata=option("processor threads of each (default: the engine's choice)", at_least_one, metavar="N"),
+        metadata=option("processor threads of each (default: the engine's choice)", processor_threads, metavar="N"),
     )
     beside_game: bool = field(
         default=False, metadata=option("measure beside a real-time CarRacing, and report its rate too")

@@ -38,6 +38,11 @@ def at_least_one(value: Any) -> int:
     return whole(value, 1)
 
 
+def processor_threads(value: Any) -> int:
+    """Return a number of threads for one network: 1 to 1,024, which is more than machines have."""
+    return whole(value, 1, 1024)
+
+
 def at_least_zero(value: Any) -> int:
     """Return a whole number of at least 0."""
     return whole(value, 0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from agent.engines.registry import EngineChoices
 from agent.settings.base import Settings, option
-from agent.settings.checks import at_least_one, path, positive, text, track_seed, video_path
+from agent.settings.checks import at_least_one, path, positive, processor_threads, text, track_seed, video_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,4 +28,6 @@ class FilmSettings(Settings):
     engine: str = field(
         default="auto", metadata=option("what runs the networks: %(choices)s", choices=EngineChoices(), metavar="NAME")
     )
-    threads: int | None = field(default=None, metadata=option("processor threads for each", at_least_one, metavar="N"))
+    threads: int | None = field(
+        default=None, metadata=option("processor threads for each", processor_threads, metavar="N")
+    )

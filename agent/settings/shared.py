@@ -16,6 +16,7 @@ from agent.settings.checks import (
     path,
     png_path,
     port,
+    processor_threads,
     region,
     text,
     video_path,
@@ -70,7 +71,9 @@ class EngineSettings(Settings):
     )
     threads: int | None = field(
         default=None,
-        metadata=option("processor threads for the network (default: the engine's choice)", at_least_one, metavar="N"),
+        metadata=option(
+            "processor threads for the network (default: the engine's choice)", processor_threads, metavar="N"
+        ),
     )
 
 

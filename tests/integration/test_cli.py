@@ -77,6 +77,7 @@ def test_help_shows_an_example(command: tuple[str, ...], capsys: pytest.CaptureF
         (("drive", "--laps", "1", "--seconds", "5"), "not allowed with"),
         (("drive", "--engine", "steam"), "invalid choice"),
         (("drive", "--threads", "0"), "out of range"),
+        (("drive", "--threads", "100000"), "expected a whole number from 1 to 1024"),
         (("drive", "--video", "lap.avi"), "should end in .mp4"),
         (("drive", "--show-input", "seen.txt"), "should end in .png"),
         (("record",), "--out"),

@@ -145,6 +145,14 @@ def test_titles_are_shown_as_they_are(capsys: pytest.CaptureFixture[str], tmp_pa
     assert "window '[/c]'" in line
 
 
+def test_a_terminal_of_one_column_still_gets_the_names(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1")
+    assert main(["games"]) == 0
+    assert "torcs" in capsys.readouterr().out.split("`python")[0]
+
+
 def test_a_title_beyond_the_basic_plane_is_written_as_toml(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     answer(monkeypatch, "racer", "Racer \N{RACING CAR}", "", "", "20", "keyboard", "y", "", "")
     assert main(["games", "new"]) == 0

@@ -392,6 +392,14 @@ def test_it_is_said_when_the_time_that_it_takes_is_told(
     assert "how long it takes is told after 4 steps" in lines
 
 
+def test_a_run_that_is_done_promises_no_time(whole: tuple[FitConfig, "FitResult"]) -> None:
+    config, result = whole
+    lines: list[str] = []
+    again = fit(config, PROFILE, drive=lambda folder: pytest.fail("driven"), report=lines.append, verbose=0)
+    assert again.history == result.history
+    assert not [line for line in lines if "how long it takes" in line]
+
+
 def test_the_model_of_every_round_is_kept_when_asked_for(whole: tuple[FitConfig, "FitResult"]) -> None:
     config, _ = whole
     stages = sorted((config.out / "stages").iterdir())

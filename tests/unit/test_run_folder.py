@@ -132,6 +132,15 @@ with in_use(Path(sys.argv[1]), "trained in"):
 """
 
 
+def test_a_file_in_the_place_of_the_folder_is_told_before_keras_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.sessions.fit.start_keras", lambda: pytest.fail("Keras was started"))
+    (tmp_path / "run").write_text("notes")
+    with pytest.raises(TrainingError, match=r"--out \S*run is a file, expected a folder"):
+        train_from(FitSettings((tmp_path,), tmp_path / "run"))
+
+
 @pytest.mark.parametrize("end", ["leaves", "is killed"])
 def test_a_folder_is_one_processs_at_a_time(tmp_path: Path, end: str) -> None:
     folder = tmp_path / "run"

@@ -123,7 +123,8 @@ def _train(
     report(f"feeding by rule {config.balance} from {run.describe_buffers()}")
     if not history and not is_planned:
         _prove_export(run)
-    if not config.minutes and min(config.steps, config.steps_per_round) > Estimate.TIMED:
+    is_over = len(history) >= config.rounds
+    if not is_over and not config.minutes and min(config.steps, config.steps_per_round) > Estimate.TIMED:
         report(f"how long it takes is told after {Estimate.TIMED + 1} steps")
     deadline = Deadline(config, started_s, sum(row["seconds"] for row in history))
     try:
