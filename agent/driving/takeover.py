@@ -1,6 +1,6 @@
 """A person takes the wheel while the agent drives, and gives it back.
 
-The game's profile says which key that is: ``takeover`` in its ``[hotkeys]``. The default is in ``HotkeyMap``
+The game's profile names the key for it: ``takeover`` in its ``[hotkeys]``. The default is in ``HotkeyMap``
 (``agent.contract.profile``).
 """
 
@@ -23,21 +23,22 @@ _log = logging.getLogger(__name__)
 _HOTKEY = HotkeyMap().takeover
 THRESHOLD = 0.25
 """How far a stick or pedal must move from its rest to take over. Full travel is 1. A resting hand moves a stick less
-than this; anyone who steers moves it more."""
+than this."""
 
 
 class Takeover:
-    """Lets a person take over: by moving their gamepad past the threshold, or with the keys after pressing the hotkey.
+    """Lets a person take over: by moving a stick or pedal past the threshold, or with the keys after the hotkey.
 
-    The game listens to the agent's pad, not to the person's, so the loop sends the person's controls on. The person's
+    The game listens to the agent's pad, not to the person's, so the loop forwards the person's controls. The person's
     keys reach the game directly.
 
     Args:
         pad: The person's gamepad, open; None without one.
-        keys: The keys that drive the game; None if they cannot be heard.
-        wants_back: Whether the person has just pressed the button that gives the wheel back. Asked at every call.
+        keys: The keys that drive the game; None if the keyboard cannot be read.
+        wants_back: Returns whether the person has just pressed the button that gives the wheel back. With a pad, it is
+            asked at every call.
         hotkey: Name of the key that calls :meth:`change_hands`; used in messages.
-        clock: Nanoseconds.
+        clock: Returns the time in nanoseconds.
 
     Attributes:
         by: The device that the person drives with; None while nobody has taken over.
@@ -80,10 +81,10 @@ class Takeover:
         return None if by is None else by.read().arbitrate()
 
     def _notice_whether_it_is_there(self, pad: InputDevice, at_hand: Controls) -> None:
-        """Log once that the pad was unplugged, and give the wheel back if the person was driving with it.
+        """Log once that the pad has gone, or is back; give the wheel back if the person was driving with it.
 
-        A pad that comes back still shows the position in which it went to sleep, until it reports a new one. That old
-        position must not take over, so it counts as the pad's rest.
+        A pad that is back shows its last position until it reports a new one. That old position must not take over, so
+        it counts as the pad's rest.
 
         This asks the pad at every call, because a pad may go at any time. Asking is cheap: ``read`` has just looked.
         """
@@ -100,7 +101,7 @@ class Takeover:
     def _resting_place(self, at_hand: Controls) -> RestingPlace:
         rest = RestingPlace(at_hand, self._clock())
         if beside := rest.describe(THRESHOLD):
-            _log.warning("the gamepad rests at %s: it takes over once it is moved from there", beside)
+            _log.warning("the gamepad rests at %s: move it from there to take over", beside)
         return rest
 
     def change_hands(self) -> None:
@@ -125,7 +126,8 @@ class Takeover:
 
     def _take(self, hands: InputDevice) -> None:
         self.by = hands
-        _log.warning("taken over; give the wheel back with %s, or with the pad's Back button", self._key)
+        ways = [self._key] * (self._keys is not None) + ["the pad's Back button"] * (self._pad is not None)
+        _log.warning("taken over; give the wheel back with %s", " or ".join(ways))
 
 
 @contextmanager
@@ -143,11 +145,12 @@ def open_takeover(
 
     Args:
         keys: The keys that drive the game.
-        wheel: How steering keys become a steering value. A game driven by keys turns its own wheel at its own speed:
-            pass that wheel here, so that corrections have the same labels as recordings. None: a wheel that turns
+        wheel: How steering keys become a steering value. With keys, the game decides how fast its wheel turns: pass a
+            model of that wheel, so that corrections have the same labels as recordings. None: a wheel that turns
             evenly, for a game driven by a pad.
-        hotkey: Name of the key that takes the wheel for the person's keys, and gives it back.
-        pad_map: Which sticks and buttons of the pad move the axes beyond steering and pedals; None if there are none.
+        hotkey: Name of the hotkey. It lets the person drive with the keys, or gives the wheel back.
+        pad_map: Which sticks and buttons of the pad control the additional axes, those other than steering and pedals;
+            None if there are none.
         taken: Whether the person drives from the beginning: with the pad if there is one, else with the keys.
     """
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""A network that decides from the newest picture alone, and what every network's policy has in common."""
+"""The base class of all networks' policies, and the policy of a network that sees the newest picture alone."""
 
 from abc import ABC, abstractmethod
 
@@ -10,12 +10,12 @@ from agent.policies.base import Decision, Section
 
 
 def driver_of(spec: ModelSpec) -> str:
-    """Return who drives with these weights, as named in the header of an episode: ``policy:`` and their name."""
+    """Return the driver's name for an episode's header: ``policy:`` and the weights' name."""
     return f"policy:{spec.name}"
 
 
 class EnginePolicy(ABC):
-    """Preprocessing and one forward pass of an engine.
+    """Preprocesses a frame and runs one forward pass.
 
     Args:
         engine: Runs the network; closed with the policy.

@@ -103,6 +103,22 @@ def test_without_keys_f8_does_nothing() -> None:
     assert takeover() is None
 
 
+@pytest.mark.parametrize(
+    ("pad", "keys", "ways"),
+    [
+        (True, True, "F8 or the pad's Back button"),
+        (True, False, "the pad's Back button"),
+        (False, True, "F8"),
+    ],
+)
+def test_only_what_is_there_is_named_for_giving_back(
+    pad: bool, keys: bool, ways: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    takeover = Takeover(Hands() if pad else None, Hands() if keys else None)
+    takeover.begin()
+    assert caplog.messages[-1] == f"taken over; give the wheel back with {ways}"
+
+
 def test_a_gamepad_that_goes_gives_the_wheel_back_and_is_heard_again(caplog: pytest.LogCaptureFixture) -> None:
     """Its rows would be neutral controls, recorded as a person's correction."""
     hands = Hands()
@@ -120,7 +136,7 @@ def test_a_gamepad_that_goes_gives_the_wheel_back_and_is_heard_again(caplog: pyt
     assert [line for line in caplog.messages if "gamepad" in line and "Back" not in line] == [
         "the gamepad has gone (no gamepad is plugged in): nobody can take over with it until it is back",
         "the gamepad is back",
-        "the gamepad rests at steering 0.90: it takes over once it is moved from there",
+        "the gamepad rests at steering 0.90: move it from there to take over",
     ]
 
 

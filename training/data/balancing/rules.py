@@ -1,7 +1,8 @@
-"""The balancing rules: which samples are fed to which output, how often, and with what weight.
+"""The balancing rules: which samples are fed, how often, and what each of their labels counts.
 
 A rule is built from the helpers in the modules beside this one: ``bins.py`` sorts labels into bins, ``sets.py`` draws
-samples evenly from groups, ``reweight.py`` weights them. To add a rule, write it here and name it in ``registry.py``.
+samples evenly from groups, ``reweight.py`` computes what labels count. To add a rule, write it here and name it in
+``registry.py``.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from training.data.balancing.reweight import density_weights
 from training.data.balancing.sets import Indices, epoch_of_evened_sets, epoch_of_sets, members_of
 
 ALL = "all"
-"""Name of a feed that is for all outputs."""
+"""Name of the feed of a rule that has only one."""
 
 
 class Unbalanced:
@@ -44,7 +45,7 @@ class JointCells:
         cells = np.zeros(len(labels), np.int64)
         for column, output in enumerate(outputs):
             bins = joint_bins(output)
-            # Renumbered at each step: with many outputs the number of possible cells would overflow.
+            # Renumber at each step. With many outputs, the cells' numbers would overflow otherwise.
             cells = np.unique(cells * len(bins) + bins.assign(labels[:, column]), return_inverse=True)[1]
         return (Feed(ALL, np.ones_like(labels), partial(epoch_of_sets, members_of(cells))),)
 
@@ -65,7 +66,7 @@ class OwnLabel:
 
 
 class AllLabels:
-    """``v3``: balanced as v2, but every sample carries all its labels."""
+    """``v3``: balanced as v2, but all labels of a sample have weight 1."""
 
     name = "v3"
 
@@ -79,7 +80,7 @@ class AllLabels:
 
 
 class EvenedOthers:
-    """``v4``: balanced as v3, but each bin is filled with samples that even out the other outputs' histograms."""
+    """``v4``: balanced as v3; within each bin, samples are drawn to even out the other outputs' histograms."""
 
     name = "v4"
 
@@ -94,7 +95,7 @@ class EvenedOthers:
 
 
 class Reweighted:
-    """``reweight``: each sample once an epoch, each label weighted by how rare it is among that output's labels."""
+    """``reweight``: each sample once an epoch, each label weighted by how rare it is among its output's labels."""
 
     name = "reweight"
 
