@@ -45,6 +45,7 @@ _CONTENTS = {
 :caption: Use
 
 docs/your-own-game
+docs/ten-minutes
 docs/live-learning
 docs/cluster
 docs/windows

@@ -11,7 +11,18 @@ from agent.contract.errors import TrainingError
 from training.fitting.config import FitConfig
 from training.fitting.folder import CHECKPOINT
 from training.fitting.settings import LITTLE_DATA, SMALL, FitSettings
-from training.fitting.timing import LEAST_ROUNDS, LEAST_STEPS, MARGIN, ROUNDS, TRIAL_STEPS, Deadline, plan, recorded
+from training.fitting.timing import (
+    ENOUGH_STEPS,
+    LEAST_ROUNDS,
+    LEAST_STEPS,
+    MARGIN,
+    PASSES,
+    ROUNDS,
+    TRIAL_STEPS,
+    Deadline,
+    plan,
+    recorded,
+)
 
 BUILD_S, STEP_S, ROUND_S = 7.0, 0.25, 2.0
 
@@ -45,12 +56,14 @@ def config_for(minutes: float, out: Path = Path("run")) -> FitConfig:
     return FitConfig(data=(Path("data"),), out=out, minutes=minutes)
 
 
-def planned(minutes: float, exported: list[Path] | None = None, spent_s: float = 0.0) -> FitConfig:
+def planned(
+    minutes: float, exported: list[Path] | None = None, spent_s: float = 0.0, samples: int = 10**6
+) -> FitConfig:
     clock = Clock()
     clock.now_s = spent_s
     folders = exported if exported is not None else []
     make: Any = lambda config: Trial(clock, config)  # noqa: E731
-    return plan(config_for(minutes), make, lambda run, folder: folders.append(Path(folder)), 0.0, clock)
+    return plan(config_for(minutes), make, lambda run, folder: folders.append(Path(folder)), 0.0, samples, clock)
 
 
 @pytest.mark.parametrize("minutes", [3, 20, 45])
@@ -60,6 +73,15 @@ def test_the_planned_run_ends_in_time_and_uses_most_of_it(minutes: float) -> Non
     run_s = BUILD_S + config.steps * STEP_S + ROUNDS * ROUND_S
     assert 0.9 * MARGIN < (trial_s + run_s) / (minutes * 60) <= MARGIN
     assert config.steps == ROUNDS * config.steps_per_round
+
+
+def test_no_more_steps_are_planned_than_the_samples_are_good_for() -> None:
+    most = planned(45).steps
+    assert most > 3 * ENOUGH_STEPS
+    assert planned(45, samples=10).steps == ENOUGH_STEPS
+    config = planned(45, samples=6000)
+    assert config.steps * config.batch_size == pytest.approx(PASSES * 6000, rel=0.01)
+    assert planned(3, samples=6000).steps == planned(3).steps
 
 
 def test_time_spent_on_preprocessing_counts() -> None:

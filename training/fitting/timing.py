@@ -32,6 +32,10 @@ TRIAL_STEPS = 12
 """Steps that are timed. The first one, which compiles the network, is not counted."""
 LEAST_STEPS = 40
 """Fewer steps than this teach a network nothing."""
+PASSES = 8
+"""How often a sample is seen, in the mean, at most: more is learning by heart. See ``docs/ten-minutes.md``."""
+ENOUGH_STEPS = 2000
+"""Fewer steps than this are not taken off, however few samples there are: a network needs them to learn at all."""
 MARGIN = 0.95
 """Share of the time that is planned for: the rest is for a machine that has become slower."""
 
@@ -41,17 +45,20 @@ def plan(
     make_run: Callable[[FitConfig], "Run"],
     export: Callable[["Run", Any], object],
     started_s: float,
+    samples: int,
     clock: Callable[[], float] = time.monotonic,
 ) -> FitConfig:
     """Time a few steps of a network that is then thrown away, and return the settings with the steps that fit.
 
-    The trial also validates and exports, so a network that cannot be exported is told before the first round.
+    There are no more steps than the samples are good for, see :data:`PASSES`. The trial also validates and exports, so
+    a network that cannot be exported is told before the first round.
 
     Args:
         config: Settings with ``minutes``.
         make_run: Makes a run from settings.
         export: Writes the run's averaged network into a folder.
         started_s: When the command began, on ``clock``.
+        samples: How many there are to train on.
         clock: Seconds.
 
     Raises:
@@ -79,6 +86,7 @@ def plan(
             f"more. Give it {math.ceil(needed)} minutes and more, a smaller --width and --height, or --backbone "
             "pilotnet."
         )
+    steps = min(steps, max(ENOUGH_STEPS, PASSES * samples // config.batch_size))
     each = max(1, steps // rounds)
     return replace(config, steps=each * rounds, steps_per_round=each, warmup_steps=min(config.warmup_steps, each))
 
