@@ -354,7 +354,8 @@ def _mutate_repeated(values: Any, field: FieldDescriptor, random: Random) -> Non
 def _mutate_table(table: Any, random: Random) -> Any:
     names = table.column_names
     at = random.randrange(len(names))
-    match random.randrange(10):
+    # Without a row there is none to change.
+    match random.randrange(10) if table.num_rows else random.choice((0, 1, 2, 3, 4, 6, 8)):
         case 0:
             return with_about(table, mutate_json(table.schema.metadata[b"hoodcam"], random))
         case 6:

@@ -90,3 +90,15 @@ def test_the_watch_notices_what_a_parser_may_not_do(
 
     with pytest.raises(error, match=message):
         parse_both()
+
+
+def test_an_episode_without_a_row_is_mutated_like_any_other() -> None:
+    """It once ended a run of the fuzzer: there is no first row to repeat."""
+    from random import Random
+
+    from fuzz_mutations import _mutate_table
+    from pyarrow import parquet
+
+    table = parquet.read_table(CORPUS / "episode" / "one").slice(0, 0)
+    for seed in range(300):
+        _mutate_table(table, Random(seed))
