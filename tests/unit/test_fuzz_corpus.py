@@ -96,9 +96,9 @@ def test_an_episode_without_a_row_is_mutated_like_any_other() -> None:
     """It once ended a run of the fuzzer: there is no first row to repeat."""
     from random import Random
 
-    from fuzz_mutations import _mutate_table
+    from fuzz_mutations import as_parquet
     from pyarrow import parquet
 
-    table = parquet.read_table(CORPUS / "episode" / "one").slice(0, 0)
+    data = as_parquet(parquet.read_table(CORPUS / "episode" / "one").slice(0, 0))
     for seed in range(300):
-        _mutate_table(table, Random(seed))
+        MUTATIONS["episode"](data, Random(seed))
