@@ -79,9 +79,9 @@ def test_no_more_steps_are_planned_than_the_samples_are_good_for() -> None:
     most = planned(45).steps
     assert most > 3 * ENOUGH_STEPS
     assert planned(45, samples=10).steps == ENOUGH_STEPS
-    config = planned(45, samples=6000)
-    assert config.steps * config.batch_size == pytest.approx(PASSES * 6000, rel=0.01)
-    assert planned(3, samples=6000).steps == planned(3).steps
+    config = planned(45, samples=12000)
+    assert config.steps * config.batch_size == pytest.approx(PASSES * 12000, rel=0.01)
+    assert planned(3, samples=12000).steps == planned(3).steps
 
 
 def test_time_spent_on_preprocessing_counts() -> None:

@@ -32,9 +32,9 @@ TRIAL_STEPS = 12
 """Steps that are timed. The first one, which compiles the network, is not counted."""
 LEAST_STEPS = 40
 """Fewer steps than this teach a network nothing."""
-PASSES = 8
+PASSES = 4
 """How often a sample is seen, in the mean, at most: more is learning by heart. See ``docs/ten-minutes.md``."""
-ENOUGH_STEPS = 2000
+ENOUGH_STEPS = 1000
 """Fewer steps than this are not taken off, however few samples there are: a network needs them to learn at all."""
 MARGIN = 0.95
 """Share of the time that is planned for: the rest is for a machine that has become slower."""
