@@ -83,6 +83,7 @@ def examine(
     if test_pad:
         yield from _gamepad(profile)
     yield from _keys(profile)
+    yield from _wheels(profile)
     if profile is not None and profile.capture is not None:
         yield _person(profile)
     if load_engine is not None:
@@ -283,6 +284,16 @@ def _keys(profile: GameProfile | None) -> Iterator[Finding]:
     else:
         advice = "On macOS allow it under Privacy; under Wayland log in on Xorg."
         yield Finding("keys", verdict, f"a key was pressed and not heard. {advice}")
+
+
+def _wheels(profile: GameProfile | None) -> Iterator[Finding]:
+    """Ask how the wheels turn, where keys steer and the profile does not say so: few games turn them at once."""
+    if profile is not None and profile.controller == "keyboard" and profile.keys.steering_ramp is None:
+        text = (
+            "the profile says that the wheels turn at once while a steering key is held. Most games turn them "
+            "gradually, and then a network learns badly: add steering_ramp_s to [keys] before you record (docs/profiles.md)."
+        )
+        yield Finding("wheels", "warning", text)
 
 
 def _person(profile: GameProfile) -> Finding:

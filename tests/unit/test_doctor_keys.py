@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import pytest
 
+from agent.contract.profile import ControllerName, GameProfile, KeyMap, SteeringRamp
 from agent.measuring import doctor
 
 
@@ -49,3 +50,20 @@ def test_a_key_that_is_pressed_before_anybody_listens_is_pressed_again(
     (finding,) = doctor._keys(None)
     assert finding.verdict == verdict
     assert len(desktop.held) == min(deaf_to + 1, 8)
+
+
+@pytest.mark.parametrize(
+    ("controller", "ramp", "found"),
+    [
+        ("keyboard", None, ["warning"]),
+        ("keyboard", SteeringRamp(0.1, 0.2, 0.1), []),
+        ("gamepad", None, []),
+    ],
+)
+def test_wheels_that_keys_turn_at_once_are_asked_about(
+    controller: ControllerName, ramp: SteeringRamp | None, found: list[str]
+) -> None:
+    profile = GameProfile("mine", "Mine", 20.0, controller=controller, keys=KeyMap(steering_ramp=ramp))
+    findings = list(doctor._wheels(profile))
+    assert [each.verdict for each in findings] == found
+    assert all("steering_ramp_s" in each.text for each in findings)
