@@ -291,7 +291,7 @@ def _wheels(profile: GameProfile | None) -> Iterator[Finding]:
     if profile is not None and profile.controller == "keyboard" and profile.keys.steering_ramp is None:
         text = (
             "the profile says that the wheels turn at once while a steering key is held. Most games turn them "
-            "gradually, and then a network learns badly: add steering_ramp_s to [keys] before you record (docs/profiles.md)."
+            "gradually, and then a network learns badly: add steering_ramp_s to [keys], then record (docs/profiles.md)."
         )
         yield Finding("wheels", "warning", text)
 
