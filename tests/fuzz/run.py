@@ -68,8 +68,8 @@ def _run(name: str, seconds: int, failures: Path) -> dict[str, object]:
             report |= json.loads(path.read_text())
     sys.stdout.write(
         f"{name}: {report.get('runs', 0)} inputs, {report.get('accepted', 0)} of them sound; slowest "
-        f"{report.get('slowest_ms', 0)} ms; peak {report.get('peak_mb', 0)} MB, {report.get('grown_mb', 0)} MB more "
-        f"than at first; {f'FAILED: see {log}' if code else 'no failure'}\n"
+        f"{report.get('slowest_ms', 0)} ms; peak {report.get('peak_mb', 0)} MB, {report.get('grown_mb', 0)} MB by "
+        f"one input; {f'FAILED: see {log}' if code else 'no failure'}\n"
     )
     sys.stdout.flush()
     return report
