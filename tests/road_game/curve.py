@@ -10,6 +10,7 @@ done twice. ``DIR/curve.json`` has every point, ``DIR/curve.png`` is the picture
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -177,10 +178,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 2, 5, 10], help="shown (default: 1 2 5 10)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="tracks and persons (default: 0 1 2)")
     parser.add_argument("--corrections", type=float, default=0.0, metavar="MINUTES", help="on the other track (0)")
-    parser.add_argument("--fit", nargs="+", default=["--minutes=20"], help="options of fit (default: --minutes=20)")
+    parser.add_argument("--fit", default="--minutes 20", help='options of fit, as --fit="--minutes 20" (the default)')
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    place = Workplace(arguments.out.resolve(), arguments.fit)
+    place = Workplace(arguments.out.resolve(), shlex.split(arguments.fit))
     points = []
     for minutes in arguments.minutes:
         for seed in arguments.seeds:
