@@ -118,8 +118,8 @@ class FitConfig(Settings):
     minutes: float = field(
         default=0.0,
         metadata=option(
-            "train for about T minutes, by the recipe for little data: a small network on small pictures unless --init "
-            "or other options say otherwise; instead of --steps",
+            "train for T minutes at most, by the recipe for little data: a small network on small pictures unless "
+            "--init or other options say otherwise, and no more steps than the data are good for; instead of --steps",
             not_negative,
             metavar="T",
         ),
