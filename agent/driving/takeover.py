@@ -29,14 +29,14 @@ than this."""
 class Takeover:
     """Lets a person take over: by moving a stick or pedal past the threshold, or with the keys after the hotkey.
 
-    The game listens to the agent's pad, not to the person's, so the loop forwards the person's controls. The person's
-    keys reach the game directly.
+    A game driven by a pad listens to the agent's pad, not to the person's. So the person's controls must be sent to it:
+    by the loop or, for a game in a window, by the guard. The person's keys reach the game directly.
 
     Args:
-        pad: The person's gamepad, open; None without one.
+        pad: The person's gamepad, open, whether or not one is plugged in; None if gamepads cannot be read.
         keys: The keys that drive the game; None if the keyboard cannot be read.
-        wants_back: Returns whether the person has just pressed the button that gives the wheel back. With a pad, it is
-            asked at every call.
+        wants_back: Returns whether the person holds the button down that gives the wheel back. With a pad, it is asked
+            at every call.
         hotkey: Name of the key that calls :meth:`change_hands`; used in messages.
         clock: Returns the time in nanoseconds.
 
@@ -64,7 +64,7 @@ class Takeover:
 
     @property
     def reach_the_game(self) -> bool:
-        """Whether the person drives with keys, which reach the game directly: the loop then sends nothing."""
+        """Whether the person drives with keys, which reach the game directly: then nothing is sent."""
         return self.by is not None and self.by is self._keys
 
     def __call__(self) -> Controls | None:
@@ -126,7 +126,7 @@ class Takeover:
 
     def _take(self, hands: InputDevice) -> None:
         self.by = hands
-        ways = [self._key] * (self._keys is not None) + ["the pad's Back button"] * (self._pad is not None)
+        ways = [self._key] * (self._keys is not None) + ["the pad's Back button"] * self._pad_is_there
         _log.warning("taken over; give the wheel back with %s", " or ".join(ways))
 
 
@@ -141,12 +141,13 @@ def open_takeover(
     """Open the devices that a person may take over with: the pads plugged in now, and the keys.
 
     A pad plugged in later is used only if it replaces a pad of the same model. Any other new pad could be the agent's
-    own virtual pad, and SDL cannot tell the two apart. A missing device is logged in one line; the others still work.
+    own virtual pad, and SDL cannot tell the two apart. If a kind of device cannot be opened, one line is logged, and
+    the others still work.
 
     Args:
         keys: The keys that drive the game.
         wheel: How steering keys become a steering value. With keys, the game decides how fast its wheel turns: pass a
-            model of that wheel, so that corrections have the same labels as recordings. None: a wheel that turns
+            model of that wheel, so that keys become steering as in a recording. None: a wheel that turns
             evenly, for a game driven by a pad.
         hotkey: Name of the hotkey. It lets the person drive with the keys, or gives the wheel back.
         pad_map: Which sticks and buttons of the pad control the additional axes, those other than steering and pedals;

@@ -114,7 +114,9 @@ def test_without_keys_f8_does_nothing() -> None:
 def test_only_what_is_there_is_named_for_giving_back(
     pad: bool, keys: bool, ways: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    takeover = Takeover(Hands() if pad else None, Hands() if keys else None)
+    unplugged = Hands()
+    unplugged.trouble = "no gamepad is plugged in"
+    takeover = Takeover(Hands() if pad else unplugged, Hands() if keys else None)
     takeover.begin()
     assert caplog.messages[-1] == f"taken over; give the wheel back with {ways}"
 

@@ -1,7 +1,4 @@
-"""Episodes to samples: preprocessed once, kept encoded.
-
-Imports no Keras, so that the worker processes start at once.
-"""
+"""Episodes to samples: preprocessed once, kept encoded. Imports no Keras, so that worker processes start at once."""
 
 import hashlib
 import json
@@ -155,7 +152,7 @@ def load_samples(
     rows: Sequence[Rows] | None = None,
     stacks: Sequence[Stacked] | None = None,
 ) -> Samples:
-    """Read what ``preprocess_episodes`` made of at least one episode for this spec.
+    """Read what ``preprocess_episodes`` made of at least one episode.
 
     Args:
         caches: What it returned.
@@ -186,20 +183,15 @@ def load_split(
             raise ValueError(f"stacks are of shape {stacked.shape}, expected {(len(whole.labels), spec.pictures)}")
         for taken, rows in zip(read, parts, strict=True):
             taken.append(whole.rows(np.arange(len(stacked)) if rows is None else rows[index], stacked))
-    common = tuple(name for name in read[0][0].names if all(name in each.names for each in read[0]))
-    common = tuple(name for name in common if _changes(name, read[0]))
+    known = [name for name in read[0][0].names if all(name in each.names for each in read[0])]
+    common = tuple(name for name in known if _changes(name, read[0]))
     return tuple(_joined(taken, common, spec) for taken in read)
 
 
 def _changes(name: str, parts: Sequence[Cached]) -> bool:
-    """Return whether a column is not the same everywhere.
-
-    A person's recording says that the speed is 0 throughout, for it is not known. Divided by the variance of that, the
-    loss of the first steps was a hundred times that of all outputs together.
-    """
+    """Return whether a column varies: a person's recording has the speed 0 throughout."""
     values = np.concatenate([part.auxiliary[:, part.names.index(name)] for part in parts])
-    known = values[~np.isnan(values)]
-    return bool(known.size and known.min() < known.max())
+    return len(np.unique(values[~np.isnan(values)])) > 1
 
 
 def _joined(parts: Sequence[Cached], names: tuple[str, ...], spec: ModelSpec) -> Samples:

@@ -1,7 +1,7 @@
-"""The balancing rules: which samples are fed, how often, and what each of their labels counts.
+"""The balancing rules: which samples are fed, how often, and how much weight each of their labels has.
 
 A rule is built from the helpers in the modules beside this one: ``bins.py`` sorts labels into bins, ``sets.py`` draws
-samples evenly from groups, ``reweight.py`` computes what labels count. To add a rule, write it here and name it in
+samples evenly from groups, ``reweight.py`` computes label weights. To add a rule, write it here and name it in
 ``registry.py``.
 """
 
