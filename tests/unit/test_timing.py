@@ -176,6 +176,12 @@ def test_what_is_asked_for_is_kept() -> None:
     assert (config.balance, config.width_px, config.height_px) == ("v1", 320, SMALL["height_px"])
 
 
+def test_what_is_asked_for_is_kept_where_it_is_the_default_of_other_recipes() -> None:
+    config = settings(minutes=20, balance="none", batch_size=16).config()
+    assert (config.balance, config.batch_size) == ("none", 16)
+    assert (settings().config().balance, settings().config().batch_size) == ("none", 16)
+
+
 def test_minutes_and_steps_exclude_each_other() -> None:
     with pytest.raises(TrainingError, match="leave one of them out"):
         settings(minutes=20, steps=100)

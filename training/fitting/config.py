@@ -34,6 +34,10 @@ BACKBONE_HELP = (
     "network body: xception has 23.8 million parameters; pilotnet is small and learns in minutes; pilotnet_grid is the "
     "same and also knows where in the picture it saw what; mobilenet_v2 lies between"
 )
+BALANCE_HELP = (
+    "how samples are balanced: none (as they come), v1 to v4 (by their labels), or reweight (labels weighted by how "
+    "rare they are); `balance` shows the effect of each"
+)
 HISTORY_HELP = (
     "pictures seen at once, so that the network sees motion. It then also sees what the driver has just done, and may "
     "learn to copy that: a low validation loss proves little, so compare how it drives with a network of one picture"
@@ -212,8 +216,7 @@ class FitConfig(Settings):
     balance: str = field(
         default="none",
         metadata=option(
-            "how samples are balanced: none (as they come), v1 to v4 (by their labels), or reweight (labels weighted "
-            "by how rare they are); `balance` shows the effect of each",
+            BALANCE_HELP,
             choices=RULE_NAMES,
         ),
     )

@@ -8,14 +8,15 @@ from agent.contract.spec import ModelSpec
 from agent.settings.base import Group, option
 from agent.settings.checks import at_least_one, at_least_zero, text
 from agent.settings.shared import PageSettings
+from training.data.balancing.registry import RULE_NAMES
 from training.fitting.checks import pictures_at_once, ticks_apart
-from training.fitting.config import BACKBONE_HELP, HISTORY_HELP, TICKS_HELP, FitConfig
+from training.fitting.config import BACKBONE_HELP, BALANCE_HELP, HISTORY_HELP, TICKS_HELP, FitConfig
 from training.network.backbones import BACKBONES
 
 SMALL: dict[str, Any] = {"backbone": "pilotnet_grid", "width_px": 160, "height_px": 90}
 """Network and picture of the recipe for little data, unless ``init`` has its own."""
 LITTLE_DATA: dict[str, Any] = {"balance": "v3", "batch_size": 32, "bfloat16": False}
-"""The rest of the recipe for little data, for what is left at its default."""
+"""The rest of the recipe for little data, for what is not given."""
 
 _TOGETHER = Group(
     "several processes",
@@ -34,6 +35,8 @@ class FitSettings(FitConfig, PageSettings):
         height_px: As in FitConfig; None for that of ``init``.
         history: As in FitConfig; None for that of ``init``.
         history_ticks: As in FitConfig; None for that of ``init``.
+        balance: As in FitConfig; None for its default or, with ``minutes``, for that of the recipe for little data.
+        batch_size: Likewise.
         game: Profile of the game the episodes are of; the model is named after it.
         workers: Processes that train together.
         worker: Which of them this is, across machines; None where all are started here.
@@ -60,6 +63,14 @@ class FitSettings(FitConfig, PageSettings):
     )
     history_ticks: int | None = field(  # type: ignore[assignment]
         default=None, metadata=option(f"{TICKS_HELP} (default: that of --init, else 2)", ticks_apart, metavar="T")
+    )
+    balance: str | None = field(  # type: ignore[assignment]
+        default=None,
+        metadata=option(f"{BALANCE_HELP} (default: none; with --minutes v3)", choices=RULE_NAMES),
+    )
+    batch_size: int | None = field(  # type: ignore[assignment]
+        default=None,
+        metadata=option("samples a step (default: 16; with --minutes 32)", at_least_one, metavar="N", flag="batch"),
     )
     game: str = field(
         default="carracing", metadata=option("profile of the game the episodes are of", text, metavar="GAME")
@@ -108,9 +119,10 @@ class FitSettings(FitConfig, PageSettings):
                 pictures; or if one picture is to be some ticks from the next, and there is no next.
         """
         values = {each.name: getattr(self, each.name) for each in fields(FitConfig)}
+        defaults = {name: getattr(FitConfig, name) for name in (*_THOSE_OF_INIT, "balance", "batch_size")}
         if self.minutes:
-            values |= {name: chosen for name, chosen in LITTLE_DATA.items() if values[name] == getattr(FitConfig, name)}
-        defaults = {name: getattr(FitConfig, name) for name in _THOSE_OF_INIT}
+            values["bfloat16"] = LITTLE_DATA["bfloat16"]  # nobody can ask for it: it is the default
+            defaults |= {name: LITTLE_DATA[name] for name in ("balance", "batch_size")}
         if like is not None:
             defaults |= _described(like)
         elif self.minutes:
