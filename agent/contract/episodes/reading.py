@@ -71,6 +71,7 @@ from agent.contract.episodes.columns import (
     one_line,
     parse_metadata,
 )
+from agent.contract.episodes.footer import UNCOMPRESSED, codecs_of, read_footer
 from agent.contract.errors import EpisodeError, FrameError
 from agent.contract.observation import Frame
 from agent.contract.picture_codec import decode_picture
@@ -268,14 +269,13 @@ def open_parquet(path: Path) -> Any:
         EpisodeError: If it is foreign, damaged, or claims to be larger than any drive.
         READ_ERRORS: If it is not a Parquet file.
     """
-    file = pq.ParquetFile(ArrowFile(path), page_checksum_verification=True, pre_buffer=False)
+    source = ArrowFile(path)
+    file = pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False)
     about = file.metadata
     check_size(path, about.num_rows, about.num_columns, path.stat().st_size)
     check_schema(path, file.schema_arrow)
-    for group in range(about.num_row_groups):
-        for column in range(about.num_columns):
-            if about.row_group(group).column(column).compression != "UNCOMPRESSED":
-                raise damaged_episode(path, "it is compressed, which no recording is")
+    if codecs_of(read_footer(source)) - {UNCOMPRESSED}:
+        raise damaged_episode(path, "it is compressed or encrypted, which no recording is")
     return file
 
 
