@@ -306,9 +306,10 @@ class ModelSpec:
         try:
             text = read_plain_file(path, MAX_SPEC_BYTES).decode("utf-8")
         except (OSError, UnicodeDecodeError) as exc:
+            found = f"{path} cannot be read ({exc})" if path.exists() else f"there is no {path}"
             raise SpecError(
-                f"{path} cannot be read ({exc}), expected a model folder with {SPEC_FILE}, {WEIGHTS_FILE} and "
-                f"{GRAPH_FILE}. Pass one with --weights, such as one in model_weights."
+                f"{found}, expected a model folder with {SPEC_FILE}, {WEIGHTS_FILE} and {GRAPH_FILE}. Pass one with "
+                "--weights, such as RUN/best of a training."
             ) from exc
         try:
             return cls.from_json(text)

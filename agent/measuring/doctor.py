@@ -130,7 +130,9 @@ def _game(
         try:
             region = source.region()
         except AgentError as exc:
-            yield Finding("window", "failed", f"{exc}. Bring it to the front, wholly on the screen.")
+            yield Finding(
+                "window", "failed", f"{str(exc).removesuffix('.')}. Bring it to the front, wholly on the screen."
+            )
             return
         where = repr(source.title) if capture.window else f"monitor {capture.monitor}"
         covering = ", ".join(map(repr, source.covering()))

@@ -92,6 +92,10 @@ def test_the_line_a_fit_prints_holds_no_nan(
     assert main(command) == 0
     line = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert line == {"model": str(tmp_path / "run" / "best"), "last": {"step": 1.0, "co_pressed": 0.25}}
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert main([*command[:-4], "--out", str(tmp_path / "other")]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "", "a person reads the lines on stderr"
 
 
 def test_a_model_is_named_after_its_game(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What a Parquet file's footer says of its columns' packing, and how footers that say nothing sound are refused."""
 
 import io
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -56,7 +57,7 @@ def test_a_column_that_says_nothing_is_told() -> None:
 def test_a_footer_that_ends_early_is_refused(tmp_path: Path) -> None:
     footer = footer_of(written(tmp_path, "none"))
     for size in range(0, len(footer), 17):
-        with pytest.raises(ValueError, match="ends early|a list of"):
+        with pytest.raises(ValueError, match=r"ends early|a list of"):
             codecs_of(footer[:size])
 
 
@@ -69,10 +70,8 @@ def test_a_length_beyond_the_file_is_refused(tmp_path: Path) -> None:
 
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_footer_are_answered_or_refused(data: bytes) -> None:
-    try:
-        codecs_of(data)
-    except ValueError as exc:
-        assert str(exc).isprintable()
+    with suppress(ValueError):
+        assert isinstance(codecs_of(data), set)
 
 
 def test_values_deep_in_each_other_are_refused() -> None:

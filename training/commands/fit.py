@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -24,7 +25,8 @@ def _run(settings: FitSettings, invocation: Invocation) -> int:
             note(line)
         number = best_round(result.history)
         best = {} if number is None else {"best_round": number, "best": _finite(result.history[number - 1])}
-        say(json.dumps({"model": str(result.model)} | best | {"last": _finite(result.history[-1])}))
+        if not sys.stdout.isatty():  # for programs: a person has just been told
+            say(json.dumps({"model": str(result.model)} | best | {"last": _finite(result.history[-1])}))
     return EXIT_DONE
 
 
