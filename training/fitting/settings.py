@@ -15,7 +15,7 @@ from training.network.backbones import BACKBONES
 
 SMALL: dict[str, Any] = {"backbone": "pilotnet_grid", "width_px": 160, "height_px": 90}
 """Network and picture of the recipe for little data, unless ``init`` has its own."""
-LITTLE_DATA: dict[str, Any] = {"balance": "v3", "batch_size": 32, "bfloat16": False}
+LITTLE_DATA: dict[str, Any] = {"balance": "none", "batch_size": 32, "bfloat16": False}
 """The rest of the recipe for little data, for what is not given."""
 
 _TOGETHER = Group(
@@ -66,7 +66,7 @@ class FitSettings(FitConfig, PageSettings):
     )
     balance: str | None = field(  # type: ignore[assignment]
         default=None,
-        metadata=option(f"{BALANCE_HELP} (default: none; with --minutes v3)", choices=RULE_NAMES),
+        metadata=option(f"{BALANCE_HELP} (default: none)", choices=RULE_NAMES),
     )
     batch_size: int | None = field(  # type: ignore[assignment]
         default=None,
