@@ -158,7 +158,7 @@ def _choose_window() -> tuple[str, Region | None]:
     choices = [str(number) for number in range(len(windows) + 1)]
     number = IntPrompt.ask("Which window is the game", choices=choices, show_choices=False)
     if number == 0:
-        return "", None
+        return "", _first_monitor()
     chosen = windows[number - 1]
     title = plain_title(chosen.title)[:_TITLE_CHARACTERS].strip()
     alike = sum(title.casefold() in plain_title(window.title).casefold() for window in windows)
@@ -170,20 +170,38 @@ def _choose_window() -> tuple[str, Region | None]:
     return part, chosen.region
 
 
+def _first_monitor() -> Region | None:
+    """Return where the first monitor is; None if that cannot be read here."""
+    from agent.capture.registry import open_grabber
+    from agent.contract.profile import MSS
+
+    try:
+        grabber = open_grabber(MSS)
+    except AgentError:
+        return None
+    try:
+        return grabber.monitors[1]
+    finally:
+        grabber.close()
+
+
 def _ask_region(window: Region | None) -> Region | None:
     """Return the part to capture; None for all.
 
     Args:
-        window: Where the window is; None if unknown.
+        window: Where the window or the monitor is; None if unknown.
     """
     from rich.prompt import Prompt
 
     while text := Prompt.ask("Only a part of it? left,top,width,height in pixels (empty: all)", default=""):
         try:
             part = region(text)
-            if window is not None:
-                part.within(window)
-            return part
+            if window is None:
+                return part
+            inside = part.within(window)
+            if (inside.width, inside.height) == (part.width, part.height):
+                return part
+            note(f"{part} is partly outside of the {window.width} x {window.height} px there are, expected inside")
         except (ValueError, GameError) as exc:
             note(str(exc))
     return None

@@ -41,11 +41,13 @@ class EngineRequest:
         folder: The model's folder. For an engine that needs no weights, it need not exist.
         threads: Processor threads; None leaves the number to the engine.
         game: Profile name of the game, for an engine that needs no weights.
+        rate_hz: Control rate of the game's profile, for an engine that needs no weights; None if unknown.
     """
 
     folder: Path
     threads: int | None = None
     game: str = ""
+    rate_hz: float | None = None
 
 
 def never(spec: ModelSpec) -> bool:
@@ -156,7 +158,10 @@ def _has_device(device: "Device") -> bool:
 def _constant(request: EngineRequest) -> "Engine":
     from agent.engines.constant import ConstantEngine
 
-    return ConstantEngine(ModelSpec(name="constant", backbone="none", game=request.game), SLOWLY_STRAIGHT_ON)
+    spec = ModelSpec(name="constant", backbone="none", game=request.game)
+    if request.rate_hz is not None:
+        spec = replace(spec, rate_hz=request.rate_hz)
+    return ConstantEngine(spec, SLOWLY_STRAIGHT_ON)
 
 
 SLOWLY_STRAIGHT_ON = Controls(0.0, 0.1, 0.0)

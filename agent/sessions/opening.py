@@ -33,7 +33,13 @@ def ignore(line: str) -> None:
     """Ignore a note."""
 
 
-def open_engine(settings: EngineSettings, game: str, note: Note = ignore, axes: Sequence[str] = AXIS_NAMES) -> "Engine":
+def open_engine(
+    settings: EngineSettings,
+    game: str,
+    note: Note = ignore,
+    axes: Sequence[str] = AXIS_NAMES,
+    rate_hz: float | None = None,
+) -> "Engine":
     """Load the network.
 
     Args:
@@ -41,13 +47,14 @@ def open_engine(settings: EngineSettings, game: str, note: Note = ignore, axes: 
         game: The game's name; selects the shipped weights if none are given.
         note: Called with notes for the user, one line at a time.
         axes: The axes of the game's car, see :class:`agent.contract.profile.GameProfile`.
+        rate_hz: Control rate of the game's profile, for an engine without weights, which have their own.
 
     Raises:
         AgentError: If the model folder or the engine is missing or faulty.
     """
     name, threads = settings.engine, settings.threads
     folder = model_folder(settings, game)
-    request = EngineRequest(folder, threads, game)
+    request = EngineRequest(folder, threads, game, rate_hz)
     entry = None if name == AUTO else find_engine(name)
     if entry is not None and not entry.needs_weights:
         return entry.load(request)
@@ -85,11 +92,17 @@ def model_folder(settings: EngineSettings, game: str) -> Path:
     return shipped_weights(game) if settings.weights is None else best_of_a_run(settings.weights)
 
 
-def open_policy(settings: EngineSettings, game: str, note: Note = ignore, axes: Sequence[str] = AXIS_NAMES) -> "Policy":
+def open_policy(
+    settings: EngineSettings,
+    game: str,
+    note: Note = ignore,
+    axes: Sequence[str] = AXIS_NAMES,
+    rate_hz: float | None = None,
+) -> "Policy":
     """Load the network and wrap it in its policy; see :func:`open_engine`."""
     from agent.policies.stacked import policy_for
 
-    return policy_for(open_engine(settings, game, note, axes))
+    return policy_for(open_engine(settings, game, note, axes, rate_hz))
 
 
 def open_driver(settings: EvaluateSettings | RecordSettings, simulator: "Simulator", note: Note = ignore) -> "Policy":

@@ -155,7 +155,7 @@ def _page(
 
 
 def _network(settings: DriveSettings, profile: GameProfile, note: Note) -> Policy:
-    return open_policy(settings, profile.model_name, note, profile.axes)
+    return open_policy(settings, profile.model_name, note, profile.axes, profile.rate_hz)
 
 
 def _page_of(page: "Page", policy: Policy, stats: TickStats) -> "PageObserver":

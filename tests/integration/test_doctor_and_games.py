@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from agent.cli import main
-from agent.commands.games import _write
-from agent.contract.errors import GameError
-from agent.contract.profile import Rectangle, SteeringRamp
+from agent.commands.games import _ask_region, _first_monitor, _write
+from agent.contract.errors import CaptureError, GameError
+from agent.contract.profile import Rectangle, Region, SteeringRamp
 from agent.controllers import gamepad
 from agent.games import profile_files
 from agent.games.profile_files import load_profile
@@ -194,6 +194,34 @@ def test_what_no_profile_may_say_is_asked_for_again(
     assert profile.stuck is not None
     assert profile.stuck.action == "reverse"
     assert "the key 'a' drives two things" in capsys.readouterr().err
+
+
+class Screen:
+    """A grabber of one monitor of 1280 x 1024."""
+
+    monitors = (Region(0, 0, 1280, 1024), Region(0, 0, 1280, 1024))
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("faulty", ["5000,5000,100,100", "0,0,1281,1024", "1200,0,100,100", "-5,0,100,100", "a"])
+def test_a_part_beyond_the_screen_is_asked_for_again(
+    faulty: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.capture.registry.open_grabber", lambda name: Screen())
+    answer(monkeypatch, faulty, "0,0,1280,1024")
+    assert _ask_region(_first_monitor()) == Region(0, 0, 1280, 1024)
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_where_no_screen_can_be_read_any_part_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_screen(name: str) -> Screen:
+        raise CaptureError("no display")
+
+    monkeypatch.setattr("agent.capture.registry.open_grabber", no_screen)
+    answer(monkeypatch, "5000,5000,100,100")
+    assert _ask_region(_first_monitor()) == Region(5000, 5000, 100, 100)
 
 
 def test_a_profile_that_does_not_load_replaces_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from agent.contract.errors import EngineError
 from agent.engines import registry
 from agent.engines.base import Engine
-from agent.engines.registry import EngineChoices, EngineEntry, find_engine, find_engines, load_engine
+from agent.engines.registry import EngineChoices, EngineEntry, EngineRequest, find_engine, find_engines, load_engine
 
 ROOT = Path(__file__).parents[2]
 NAMES = (
@@ -105,3 +105,9 @@ def test_no_module_takes_an_engines_name_apart() -> None:
         if text in parts
     ]
     assert found == []
+
+
+def test_the_constant_engine_decides_as_often_as_the_game_wants() -> None:
+    request = EngineRequest(Path("nowhere"), game="mine", rate_hz=10.0)
+    assert find_engine("constant").load(request).spec.rate_hz == 10.0
+    assert find_engine("constant").load(EngineRequest(Path("nowhere"), game="mine")).spec.rate_hz == 25.0
