@@ -10,11 +10,15 @@ from agent.contract.errors import TrainingError
 from agent.contract.locks import claim
 
 _FILE = ".in-use"
+_ours: set[Path] = set()
+"""Folders that this process has: who has one may go on with what is done in it."""
 
 
 @contextmanager
 def in_use(folder: Path, deed: str) -> Iterator[None]:
     """Keep other processes out of a folder, which is made if it has to be; a process that is killed keeps nobody out.
+
+    Where this process has the folder already, nothing is done.
 
     Args:
         folder: The folder.
@@ -25,6 +29,9 @@ def in_use(folder: Path, deed: str) -> Iterator[None]:
         OSError: If it cannot be made or written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if (place := folder.resolve()) in _ours:
+        yield
+        return
     path = folder / _FILE
     while True:
         with path.open("a+b") as file:
@@ -35,9 +42,11 @@ def in_use(folder: Path, deed: str) -> Iterator[None]:
             file.truncate(0)
             file.write(f"{os.getpid()} {deed}".encode())
             file.flush()
+            _ours.add(place)
             try:
                 yield
             finally:
+                _ours.discard(place)
                 with suppress(OSError):  # Windows removes no open file: it stays, and says nothing
                     path.unlink()
             return

@@ -190,7 +190,7 @@ def unknown_key(name: str, known: Any) -> ControllerError:
     """
     return ControllerError(
         f"key {name!r} is unknown, expected a single character or one of: {', '.join(key.name for key in known)}. "
-        "Correct [keys] or [hotkeys] in the game's profile."
+        "Correct [keys], [hotkeys] or [stuck] in the game's profile."
     )
 
 

@@ -18,7 +18,7 @@ from training.data.worker_pool import worker_pool
 from training.fitting.config import FitConfig
 from training.fitting.folder import settle
 from training.fitting.settings import FitSettings
-from training.in_use import in_use
+from training.in_use import in_use, refuse_in_use
 from training.sessions.fit import train as train_from
 
 
@@ -139,6 +139,24 @@ def test_a_file_in_the_place_of_the_folder_is_told_before_keras_starts(
     (tmp_path / "run").write_text("notes")
     with pytest.raises(TrainingError, match=r"--out \S*run is a file, expected a folder"):
         train_from(FitSettings((tmp_path,), tmp_path / "run"))
+
+
+def test_a_folder_is_had_before_keras_starts_and_left_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second training that was started meanwhile was told only after 33 s."""
+    folder = tmp_path / "run"
+
+    def start() -> None:
+        with pytest.raises(TrainingError, match="is being trained in by process"):
+            refuse_in_use(folder)
+        with in_use(folder, "trained in"):
+            raise RuntimeError("no Keras")
+
+    monkeypatch.setattr("training.sessions.fit.start_keras", start)
+    monkeypatch.setattr("training.sessions.fit._run_of", lambda settings: (None, None))
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no Keras"):
+            train_from(FitSettings((tmp_path,), folder))
+        assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("end", ["leaves", "is killed"])

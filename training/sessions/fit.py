@@ -16,7 +16,7 @@ from training.fitting.config import FitConfig
 from training.fitting.folder import refuse_other_run
 from training.fitting.settings import FitSettings
 from training.fitting.timing import recorded
-from training.in_use import refuse_in_use
+from training.in_use import in_use, refuse_in_use
 from training.network.keras_start import start_keras
 
 if TYPE_CHECKING:
@@ -59,8 +59,22 @@ def train(
         if find_spec("jax") is None:
             raise TrainingError("--workers needs JAX, which is not installed: `pip install '.[jax]'`.")
         os.environ.setdefault("KERAS_BACKEND", "jax")
-    start_keras()
+    with ExitStack() as stack:
+        if not settings.worker:  # before Keras, which takes long: a second one that comes meanwhile is told at once
+            stack.enter_context(in_use(settings.out, "trained in"))
+        start_keras()
+        return _train(settings, game, config, note, preprocessed, verbose, command_line)
 
+
+def _train(
+    settings: FitSettings,
+    game: "Game",
+    config: FitConfig,
+    note: Note,
+    preprocessed: Callable[[int, int], None] | None,
+    verbose: int,
+    command_line: Sequence[str],
+) -> "FitResult":
     from training.fitting.distribution import ALONE, Team, local_team
     from training.fitting.fit import fit
 
