@@ -86,7 +86,15 @@ class Trial:
         self._folder = folder
         self._chance = random.Random(seed)
         settings = LiveSettings(
-            game="pond", out=folder, width_px=32, height_px=16, start=100, steps_per_round=20, batch_size=16, nice=0
+            game="pond",
+            out=folder,
+            backbone="pilotnet",
+            width_px=32,
+            height_px=16,
+            start=100,
+            steps_per_round=20,
+            batch_size=16,
+            nice=0,
         )
         self.trainer = Keeper("trainer", run_trainer, (settings, SPEC, ()), lambda line: None)
         self.recorder = Keeper("recorder", run_recorder, (folder / EPISODES, rate_hz), lambda line: None)

@@ -122,6 +122,7 @@ def test_from_nothing_to_a_drive_by_one_command_with_parts_killed_on_the_way(
         collectors=1,
         tracks=1,
         until=-1000,
+        backbone="pilotnet",  # pictures as small as these have no place for a grid
         width_px=48,
         height_px=28,
         start=60,

@@ -48,6 +48,7 @@ def make(folder: Path, said: list[str]) -> Trainer:
     settings = LiveSettings(
         game="pond",
         out=folder,
+        backbone="pilotnet",  # pictures as small as these have no place for a grid
         width_px=32,
         height_px=16,
         start=100,
