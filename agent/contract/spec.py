@@ -39,6 +39,7 @@ MAX_STACK = 16
 MAX_STACK_TICKS = 1000
 """The most ticks between two of them."""
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
+_REGION = re.compile(r"(?:-?\d{1,6}(?:,-?\d{1,6}){3})?")
 PREPROCESSING = "halve-area-then-linear/1"
 """Version of :func:`agent.contract.preprocess.preprocess`. Weights trained with another version are refused."""
 SLOWEST_HZ, FASTEST_HZ = 1.0, 1000.0
@@ -171,6 +172,8 @@ class ModelSpec:
         sha256: Checksum (hexadecimal) by file name, of every file that is loaded beside the spec.
         quantization: What is known about the int8 weights; None without int8 weights.
         stack: Which pictures the network sees at once; None if it sees only the newest.
+        region: Part of the window that was captured for training, as ``left,top,width,height`` in pixels; empty for all
+            of it, None if unknown.
     """
 
     name: str
@@ -185,6 +188,7 @@ class ModelSpec:
     sha256: dict[str, str] = field(default_factory=dict)
     quantization: Quantization | None = None
     stack: Stack | None = None
+    region: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("name", "backbone", "game"):
@@ -200,6 +204,8 @@ class ModelSpec:
             raise SpecError(f"rate_hz is {shortened(self.rate_hz)}, expected {expected}.")
         if not self.outputs or len({output.name for output in self.outputs}) != len(self.outputs):
             raise SpecError("outputs is empty or names one output twice, expected at least one, each named once.")
+        if self.region is not None and not (isinstance(self.region, str) and _REGION.fullmatch(self.region)):
+            raise SpecError(f"region is {shortened(self.region)}, expected left,top,width,height or an empty text.")
         if self.preprocessing != PREPROCESSING:
             raise SpecError(
                 f"the weights want preprocessing {shortened(self.preprocessing)}, this version has {PREPROCESSING!r}. "
@@ -258,10 +264,11 @@ class ModelSpec:
                 )
 
     def to_json(self) -> str:
-        """Return the text of spec.json; without a stack, older versions of this project can read it."""
+        """Return the text of spec.json; without a stack and a region, older versions of this project can read it."""
         raw = asdict(self)
-        if self.stack is None:
-            del raw["stack"]
+        for name in ("stack", "region"):
+            if raw[name] is None:
+                del raw[name]
         return json.dumps(raw, indent=2, sort_keys=True) + "\n"
 
     @classmethod
@@ -281,7 +288,8 @@ class ModelSpec:
     def _from_raw(cls, raw: Any) -> Self:
         if isinstance(raw, dict):
             raw.setdefault("quantization", None)  # older versions without int8 weights did not write it
-            raw.setdefault("stack", None)  # left out for a model without a stack
+            for name in ("stack", "region"):
+                raw.setdefault(name, None)  # left out for a model without it
         check_keys(cls, raw, "the specification")
         quantization = None
         if raw["quantization"] is not None:

@@ -117,6 +117,7 @@ def drive_window(
         controller = stack.enter_context(_make_controller(settings, profile, taken))
         claim_cores(settings, note)
         policy = stack.enter_context(closing(open_with(profile) if open_with else _network(settings, profile, note)))
+        _tell_of_another_region(policy, settings, profile, note)
         rate_hz, inference_s = settle_rate(settings.rate, policy, note)
         page = stack.enter_context(_page(settings, profile, policy, rate_hz, note))
         pacer, first = Pacer(1.0 / rate_hz), FirstDecision()
@@ -152,6 +153,15 @@ def _page(
     settings: DriveSettings, profile: GameProfile, policy: Policy, rate_hz: float, note: Note
 ) -> AbstractContextManager["Page | None"]:
     return page_of_drive(settings, settings, profile, policy, rate_hz, settings.record, note, by_key=True)
+
+
+def _tell_of_another_region(policy: Policy, settings: DriveSettings, profile: GameProfile, note: Note) -> None:
+    """Say that the network will see another part of the window than in training: roads lie elsewhere in it then."""
+    trained = policy.spec.region
+    captured = str(settings.where_to_look(profile).region or "")
+    if trained is not None and trained != captured:
+        first, second = (f"{part} of the window" if part else "all of the window" for part in (trained, captured))
+        note(f"the weights were trained on {first}, and now see {second}: expect little, or record and train again")
 
 
 def _network(settings: DriveSettings, profile: GameProfile, note: Note) -> Policy:

@@ -415,6 +415,19 @@ def test_a_spec_of_versions_without_stacks_opens_and_is_written_as_before() -> N
     assert SPEC.observation_shape == (SPEC.height_px, SPEC.width_px, 3)
 
 
+@pytest.mark.parametrize("region", ["", "0,30,1280,690", "-5,0,10,10"])
+def test_a_region_survives_json(region: str) -> None:
+    spec = replace(SPEC, region=region)
+    assert ModelSpec.from_json(spec.to_json()) == spec
+    assert "region" not in json.loads(SPEC.to_json())
+
+
+@pytest.mark.parametrize("region", ["all", "1,2,3", "1,2,3,4,5", 3, ["1"], "1,2,3,4\n", "9999999,0,1,1"])
+def test_a_faulty_region_is_refused(region: Any) -> None:
+    with pytest.raises(SpecError, match=r"region is .*, expected left,top,width,height or an empty text"):
+        ModelSpec.from_json(json.dumps(json.loads(SPEC.to_json()) | {"region": region}))
+
+
 def test_a_stack_survives_json() -> None:
     spec = replace(SPEC, stack=Stack(4, 3))
     assert ModelSpec.from_json(spec.to_json()) == spec

@@ -70,6 +70,7 @@ def fit(
         outputs=outputs_named(config.outputs or profile.axes),
         masks=masks,
         stack=config.stack,
+        region=None if profile.capture is None else str(profile.capture.region or ""),
     )
     if unknown := dict(config.importance).keys() - set(spec.output_names):
         raise TrainingError(
