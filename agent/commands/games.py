@@ -90,7 +90,9 @@ def _interview() -> int:
     part = _ask_region(place_on_screen)
     rate_hz = _ask_rate()
     usual = "gamepad" if _has_gamepad_driver() else "keyboard"
-    controller = Prompt.ask("What moves the car", choices=list(CONTROLLERS), default=usual)
+    controller = Prompt.ask(
+        "What moves the car (keyboard, if you drive it by keys yourself)", choices=list(CONTROLLERS), default=usual
+    )
     dead_zone = 0.0
     keys = _ask_keys() if controller == "keyboard" else []
     if controller == "gamepad":
@@ -226,7 +228,8 @@ def _ask_steering_ramp() -> list[str]:
     from rich.prompt import FloatPrompt
 
     say("Most games turn the wheels gradually while a steering key is held. The network learns where the wheels are.")
-    what = "Hold a steering key in the game: after how many seconds are the wheels fully turned (0: at once)?"
+    say("Hold a steering key in the game. Usually it takes 0.1 to 0.5 s; keep 0.3 if you cannot tell.")
+    what = "After how many seconds are the wheels fully turned (0, only if they jump)?"
     while (seconds := FloatPrompt.ask(what, default=_USUAL_RAMP_S)) != 0 and not 0.01 <= seconds <= 10.0:
         note("expected 0, or a number from 0.01 to 10; 0.1 to 0.5 is usual")
     if not seconds:

@@ -39,7 +39,7 @@ MAX_STACK = 16
 MAX_STACK_TICKS = 1000
 """The most ticks between two of them."""
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
-_REGION = re.compile(r"(?:-?\d{1,6}(?:,-?\d{1,6}){3})?")
+_REGION = re.compile(r"(?:-?[0-9]{1,10}(?:,-?[0-9]{1,10}){3})?")
 PREPROCESSING = "halve-area-then-linear/1"
 """Version of :func:`agent.contract.preprocess.preprocess`. Weights trained with another version are refused."""
 SLOWEST_HZ, FASTEST_HZ = 1.0, 1000.0

@@ -22,33 +22,6 @@ FIT = ("fit", "--data", EPISODE, "--out", "nowhere")
 WEIGHTS = str(REPOSITORY / "model_weights" / "carracing")
 
 
-def start(more: str, level: str = "2") -> subprocess.CompletedProcess[str]:
-    program = f"from training.network.keras_start import start_keras\n{more}"
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": level, "PYTHONPATH": str(REPOSITORY)}
-    return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
-
-
-def test_nothing_is_written_as_keras_starts_and_computes() -> None:
-    """Five lines were, of C++ parts that do not know the level yet and of graphics cards that are not there."""
-    run = start("start_keras()\nimport keras\nkeras.ops.matmul(keras.ops.zeros((2, 2)), keras.ops.zeros((2, 2)))")
-    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
-
-
-def test_what_was_written_before_a_start_that_fails_is_shown() -> None:
-    more = """
-import os, training.network.keras_start as module
-def fail():
-    os.write(2, b"the reason\\n")
-    raise RuntimeError("no start")
-module._import_keras = fail
-start_keras()
-"""
-    run = start(more)
-    assert run.returncode == 1
-    assert "the reason" in run.stderr
-    assert "RuntimeError: no start" in run.stderr
-
-
 def run_training(folder: Path, *command: str, blocked: tuple[str, ...] = (), **environment: str) -> str:
     """Run a command of the trainer beside what looks like an episode; it must fail with one line, which is returned."""
     (folder / EPISODE).touch()

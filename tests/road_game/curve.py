@@ -52,17 +52,26 @@ class Workplace:
     Args:
         folder: Where everything goes.
         fit: Options of every training.
+        corrections: Minutes of corrections; 0: none.
+
+    Raises:
+        RuntimeError: If what is in the folder was made with others.
     """
 
-    def __init__(self, folder: Path, fit: Sequence[str]) -> None:
+    def __init__(self, folder: Path, fit: Sequence[str], corrections: float) -> None:
+        plan, asked = folder / "plan.json", {"fit": list(fit), "corrections": corrections}
+        if plan.exists() and json.loads(plan.read_text(encoding="utf-8")) != asked:
+            raise RuntimeError(f"{folder} was made with {plan.read_text(encoding='utf-8')}, expected {asked}.")
+        plan.write_text(json.dumps(asked), encoding="utf-8")
         self._folder = folder
+        self._corrections = corrections
         self._fit = tuple(fit)
         profiles = folder / "config" / "hoodcam" / "games"
         profiles.mkdir(parents=True, exist_ok=True)
         (profiles / "my-road.toml").write_text(_PROFILE, encoding="utf-8")
         self._environment = os.environ | {"XDG_CONFIG_HOME": str(folder / "config"), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
-    def point(self, minutes: float, seed: int, corrections: float) -> dict[str, Any]:
+    def point(self, minutes: float, seed: int) -> dict[str, Any]:
         """Return one point of the curve: how the network drove after so many minutes of demonstrations."""
         name = f"{minutes:g}-{seed}"
         shown = self._folder / f"shown-{name}"
@@ -72,9 +81,9 @@ class Workplace:
         )
         run = self._train(name, "--data", str(shown))
         point = {"minutes": minutes, "seed": seed, "person": person} | self._measure(name, run, seed)
-        if corrections:
+        if self._corrections:
             corrected = self._folder / f"corrected-{name}"
-            told = self._drive(f"correcting-{name}", run, UNSEEN, corrections, 3, "--out", str(corrected))
+            told = self._drive(f"correcting-{name}", run, UNSEEN, self._corrections, 3, "--out", str(corrected))
             again = self._train(f"{name}-again", "--data", str(shown), str(corrected), "--init", str(run / "best"))
             point["correcting"] = told
             point["corrected"] = self._measure(f"{name}-again", again, seed)
@@ -181,11 +190,11 @@ def main() -> None:
     parser.add_argument("--fit", default="--minutes 20", help='options of fit, as --fit="--minutes 20" (the default)')
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    place = Workplace(arguments.out.resolve(), shlex.split(arguments.fit))
+    place = Workplace(arguments.out.resolve(), shlex.split(arguments.fit), arguments.corrections)
     points = []
     for minutes in arguments.minutes:
         for seed in arguments.seeds:
-            points.append(place.point(minutes, seed, arguments.corrections))
+            points.append(place.point(minutes, seed))
             (arguments.out / "curve.json").write_text(json.dumps(points, indent=1) + "\n", encoding="utf-8")
             sys.stderr.write(f"{minutes:g} minutes, seed {seed}: {json.dumps(points[-1]['shown'])}\n")
     draw(points, arguments.out / "curve.png")

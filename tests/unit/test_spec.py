@@ -422,7 +422,9 @@ def test_a_region_survives_json(region: str) -> None:
     assert "region" not in json.loads(SPEC.to_json())
 
 
-@pytest.mark.parametrize("region", ["all", "1,2,3", "1,2,3,4,5", 3, ["1"], "1,2,3,4\n", "9999999,0,1,1"])
+@pytest.mark.parametrize(
+    "region", ["all", "1,2,3", "1,2,3,4,5", 3, ["1"], "1,2,3,4\n", "99999999999,0,1,1", "\u0664,0,1,1"]
+)
 def test_a_faulty_region_is_refused(region: Any) -> None:
     with pytest.raises(SpecError, match=r"region is .*, expected left,top,width,height or an empty text"):
         ModelSpec.from_json(json.dumps(json.loads(SPEC.to_json()) | {"region": region}))

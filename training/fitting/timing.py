@@ -5,7 +5,7 @@
     fit --minutes 20
       a new run:            time a few steps and a whole round, then plan the steps      plan()
       an interrupted run:   go on with the steps that were planned                       recorded()
-      more minutes:         as many more steps as the run's own speed allows             recorded()
+      more minutes:         as many more steps, in proportion; PASSES do not count       recorded()
       before every round:   stop if there is no time for most of it                      Deadline
 """
 

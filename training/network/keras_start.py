@@ -2,10 +2,6 @@
 
 import importlib
 import os
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from agent.contract.errors import TrainingError
@@ -23,41 +19,13 @@ def start_keras() -> None:
     Raises:
         TrainingError: If Keras or its backend is not installed, or the backend cannot train.
     """
-    with ending_at_once(), _quiet():
+    with ending_at_once():
         keras = _import_keras()
-        backend = keras.backend.backend()
-        if backend == "tensorflow":
-            importlib.import_module("tensorflow").config.list_physical_devices("GPU")  # now, while it is not heard
+    backend = keras.backend.backend()
     if backend in _CANNOT_TRAIN:
         raise TrainingError(f"{_chosen(backend)} cannot train, expected tensorflow or jax. {_ADVICE}")
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what libraries write to the terminal as they start from it, unless they fail.
-
-    TensorFlow's C++ parts write some lines whatever ``TF_CPP_MIN_LOG_LEVEL`` says: before they have read it, and of
-    graphics cards that are not there. Python's own ``sys.stderr`` does not see them.
-    """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as kept:
-        shown = os.dup(2)
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield
-        except TrainingError:  # says it all
-            raise
-        except BaseException:
-            sys.stderr.flush()
-            kept.seek(0)
-            os.write(shown, kept.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(shown, 2)
-            os.close(shown)
 
 
 _ADVICE = "Unset KERAS_BACKEND, or correct keras.json in ~/.keras or KERAS_HOME."

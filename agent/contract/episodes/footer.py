@@ -17,9 +17,12 @@ UNCOMPRESSED = 0
 """The codec of a column that is not compressed."""
 
 _ROW_GROUPS, _COLUMNS, _META_DATA, _CODEC = 4, 1, 3, 4  # fields of FileMetaData, RowGroup, ColumnChunk, ColumnMetaData
+_MOST_BYTES = 64 << 20  # ten hours of recording have 60 MB
 _BEHIND = 8  # bytes behind the footer: its length and PAR1
 _DEEPEST = 16
-_BOOLEANS, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _STRUCT = (1, 2), 3, (4, 5, 6), 7, 8, (9, 10), 12
+_MOST_FIELD = 2**15 - 1  # numbers of fields have 16 bits, and wrap in some readers
+_BOOLEANS, _BYTE, _I32, _INTEGERS, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = (1, 2), 3, 5, (4, 5, 6), 7, 8, 9, 10, 12
+_WIDTHS = {1: 1, 2: 1, _BYTE: 1, _DOUBLE: 8}  # of what has a fixed width in a list, in bytes
 
 
 def read_footer(file: io.FileIO) -> bytes:
@@ -33,31 +36,66 @@ def read_footer(file: io.FileIO) -> bytes:
     try:
         end = file.seek(-_BEHIND, io.SEEK_END)
         (size,) = struct.unpack("<I", file.read(4))
-        if size > end:
-            raise ValueError(f"a footer of {size} bytes in a file of {end + _BEHIND}")
+        if size > min(end, _MOST_BYTES):
+            raise ValueError(
+                f"a footer of {size} bytes in a file of {end + _BEHIND}, expected {_MOST_BYTES >> 20} MB at most"
+            )
         file.seek(end - size)
         return file.read(size)
     finally:
         file.seek(position)
 
 
-def codecs_of(footer: bytes) -> set[int | None]:
-    """Return how the columns of all row groups are compressed, by Parquet's numbers.
+def codecs_of(footer: bytes) -> list[list[int | None]]:
+    """Return how every column of every row group is compressed, by Parquet's numbers.
+
+    What Thrift's own readers would read otherwise, or would read twice, is refused: they must see what was seen here.
 
     Args:
         footer: From :func:`read_footer`.
 
     Returns:
-        The numbers; None among them if a column does not say, as where its description is encrypted.
+        A list for each row group, with a number for each column; None for a column that does not say, as where its
+        description is encrypted.
 
     Raises:
-        ValueError: If it is no such structure.
+        ValueError: If it is no such structure, or a field of it comes twice.
     """
     reader = _Reader(footer)
+    groups: list[list[int | None]] = []
     try:
-        return {codec for group in reader.structures(_ROW_GROUPS) for codec in group}
+        for field, kind in reader.fields():
+            if field == _ROW_GROUPS and kind == _LIST:
+                groups += [_row_group(reader) for _ in range(reader.list_of_structures())]
+            else:
+                reader.skip(kind)
     except IndexError:
         raise ValueError("the footer ends early") from None
+    return groups
+
+
+def _row_group(reader: "_Reader") -> list[int | None]:
+    codecs: list[int | None] = []
+    for field, kind in reader.fields():
+        if field == _COLUMNS and kind == _LIST:
+            codecs += [_column(reader) for _ in range(reader.list_of_structures())]
+        else:
+            reader.skip(kind)
+    return codecs
+
+
+def _column(reader: "_Reader") -> int | None:
+    codec = None
+    for field, kind in reader.fields():
+        if field == _META_DATA and kind == _STRUCT:
+            for inner, inner_kind in reader.fields():
+                if inner == _CODEC and inner_kind == _I32:
+                    codec = reader.integer()
+                else:
+                    reader.skip(inner_kind)
+        else:
+            reader.skip(kind)
+    return codec
 
 
 class _Reader:
@@ -67,51 +105,59 @@ class _Reader:
         self._data = data
         self._at = 0
 
-    def structures(self, wanted: int) -> Iterator[set[int | None]]:
-        """Read a structure, and yield the codecs of each row group in its list with that number."""
-        for field, kind in self._fields():
-            if field == wanted and kind in _LISTS:
-                for _ in range(self._list_of_structures()):
-                    yield self._row_group()
-            else:
-                self._skip(kind)
+    def fields(self) -> Iterator[tuple[int, int]]:
+        """Read a structure: yield the number and the kind of each field, whose value must then be read or skipped.
 
-    def _row_group(self) -> set[int | None]:
-        codecs: set[int | None] = set()
-        for field, kind in self._fields():
-            if field == _COLUMNS and kind in _LISTS:
-                codecs |= {self._column() for _ in range(self._list_of_structures())}
-            else:
-                self._skip(kind)
-        return codecs
-
-    def _column(self) -> int | None:
-        codec = None
-        for field, kind in self._fields():
-            if field == _META_DATA and kind == _STRUCT:
-                for inner, inner_kind in self._fields():
-                    if inner == _CODEC and inner_kind in _INTEGERS:
-                        codec = self._integer()
-                    else:
-                        self._skip(inner_kind)
-            else:
-                self._skip(kind)
-        return codec
-
-    def _fields(self) -> Iterator[tuple[int, int]]:
-        """Read a structure: yield the number and the kind of each field, whose value must then be read or skipped."""
+        Numbers rise, as they do wherever such a file is written: none can come twice.
+        """
         field = 0
         while head := self._byte():
-            field = field + (head >> 4) if head >> 4 else self._integer()
+            before, field = field, field + (head >> 4) if head >> 4 else self.integer()
+            if not before < field <= _MOST_FIELD:
+                raise ValueError(f"field {field} after field {before}")
             yield field, head & 15
+
+    def integer(self) -> int:
+        """Read a signed whole number."""
+        number = self._unsigned()
+        return (number >> 1) ^ -(number & 1)
+
+    def list_of_structures(self) -> int:
+        """Read the beginning of a list; return how many structures follow."""
+        size, kind = self._list()
+        if size and kind != _STRUCT:
+            raise ValueError(f"a list of kind {kind}, expected structures")
+        return size
+
+    def skip(self, kind: int, depth: int = 0) -> None:
+        """Read a value of a kind and forget it."""
+        if depth > _DEEPEST:
+            raise ValueError(f"values lie more than {_DEEPEST} deep in each other")
+        if kind in _INTEGERS:
+            self._unsigned()
+        elif kind == _BINARY:
+            size = self._unsigned()
+            self._at += size
+        elif kind == _STRUCT:
+            for _, inner in self.fields():
+                self.skip(inner, depth + 1)
+        elif kind in (_LIST, _SET):
+            size, inside = self._list()
+            if inside in _WIDTHS:
+                self._at += size * _WIDTHS[inside]
+                return
+            for _ in range(size):
+                self.skip(inside, depth + 1)
+        elif kind == _BYTE:
+            self._byte()
+        elif kind == _DOUBLE:
+            self._at += _WIDTHS[_DOUBLE]
+        elif kind not in _BOOLEANS:  # in a structure, a truth value lies in the field's kind
+            raise ValueError(f"a field of kind {kind}")
 
     def _byte(self) -> int:
         self._at += 1
         return self._data[self._at - 1]
-
-    def _integer(self) -> int:
-        number = self._unsigned()
-        return (number >> 1) ^ -(number & 1)
 
     def _unsigned(self) -> int:
         number = shift = 0
@@ -130,31 +176,3 @@ class _Reader:
         if size > len(self._data):  # each takes a byte at least
             raise ValueError(f"a list of {size} in a footer of {len(self._data)} bytes")
         return size, head & 15
-
-    def _list_of_structures(self) -> int:
-        size, kind = self._list()
-        if size and kind != _STRUCT:
-            raise ValueError(f"a list of kind {kind}, expected structures")
-        return size
-
-    def _skip(self, kind: int, depth: int = 0) -> None:
-        if depth > _DEEPEST:
-            raise ValueError(f"values lie more than {_DEEPEST} deep in each other")
-        if kind in _INTEGERS:
-            self._unsigned()
-        elif kind == _BINARY:
-            size = self._unsigned()
-            self._at += size
-        elif kind == _STRUCT:
-            for _, inner in self._fields():
-                self._skip(inner, depth + 1)
-        elif kind in _LISTS:
-            size, inside = self._list()
-            for _ in range(size):
-                self._skip(_BYTE if inside in _BOOLEANS else inside, depth + 1)  # a truth value takes a byte in a list
-        elif kind == _BYTE:
-            self._byte()
-        elif kind == _DOUBLE:
-            self._at += 8
-        elif kind not in _BOOLEANS:  # in a structure, a truth value lies in the field's kind
-            raise ValueError(f"a field of kind {kind}")

@@ -274,7 +274,7 @@ def open_parquet(path: Path) -> Any:
     about = file.metadata
     check_size(path, about.num_rows, about.num_columns, path.stat().st_size)
     check_schema(path, file.schema_arrow)
-    if codecs_of(read_footer(source)) - {UNCOMPRESSED}:
+    if codecs_of(read_footer(source)) != [[UNCOMPRESSED] * about.num_columns] * about.num_row_groups:
         raise damaged_episode(path, "it is compressed or encrypted, which no recording is")
     return file
 

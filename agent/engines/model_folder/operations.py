@@ -142,6 +142,8 @@ def _pool(node: Node) -> Shape:
 def _average_over_windows(node: Node) -> Shape:
     if any(node.attributes.get("pads", [])) or node.attributes.get("auto_pad", b"NOTSET") == b"SAME_UPPER":
         raise ValueError("it averages over windows that lie partly outside of the picture")
+    if set(node.attributes.get("dilations", [1])) != {1}:
+        raise ValueError("it averages over windows with gaps")
     return _pool(node)
 
 
