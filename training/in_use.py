@@ -11,25 +11,25 @@ from agent.contract.locks import claim
 
 _FILE = ".in-use"
 _ours: set[Path] = set()
-"""Folders that this process has: who has one may go on with what is done in it."""
+"""Folders that this process has."""
 
 
 @contextmanager
-def in_use(folder: Path, deed: str) -> Iterator[None]:
+def in_use(folder: Path, deed: str, ours: bool = False) -> Iterator[None]:
     """Keep other processes out of a folder, which is made if it has to be; a process that is killed keeps nobody out.
-
-    Where this process has the folder already, nothing is done.
 
     Args:
         folder: The folder.
         deed: What is done to it, as ``is being ...`` goes on.
+        ours: Whether this process may have the folder already; then nothing is done.
 
     Raises:
         TrainingError: If another process has it; it says which.
         OSError: If it cannot be made or written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if (place := folder.resolve()) in _ours:
+    place = folder.resolve()
+    if ours and place in _ours:
         yield
         return
     path = folder / _FILE

@@ -148,7 +148,9 @@ def test_a_folder_is_had_before_keras_starts_and_left_empty(tmp_path: Path, monk
     def start() -> None:
         with pytest.raises(TrainingError, match="is being trained in by process"):
             refuse_in_use(folder)
-        with in_use(folder, "trained in"):
+        with pytest.raises(TrainingError, match="is being trained in by process"), in_use(folder, "trained in"):
+            pass
+        with in_use(folder, "trained in", ours=True):
             raise RuntimeError("no Keras")
 
     monkeypatch.setattr("training.sessions.fit.start_keras", start)

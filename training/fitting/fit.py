@@ -83,7 +83,7 @@ def fit(
         shape = (config.backbone, config.height_px, config.width_px)
         freeze_backbone(build_network(*shape, spec.outputs, pictures=spec.pictures), config.freeze)
     team.check(config.batch_size)
-    with in_use(config.out, "trained in") if team.is_first else nullcontext():
+    with in_use(config.out, "trained in", ours=True) if team.is_first else nullcontext():
         return _train(config, spec, profile, drive, report, verbose, preprocessed, team)
 
 
