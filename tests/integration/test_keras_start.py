@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,40 @@ REPOSITORY = Path(__file__).parents[2]
 EPISODE = "made-up.parquet"
 FIT = ("fit", "--data", EPISODE, "--out", "nowhere")
 WEIGHTS = str(REPOSITORY / "model_weights" / "carracing")
+
+
+def start(more: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    program = f"import os, training.network.keras_start as module\n{more}"
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, **options)
+
+
+def test_nothing_is_written_as_keras_starts_and_computes() -> None:
+    """Five lines were, of C++ parts that do not know the level yet and of graphics cards that are not there."""
+    more = "module.start_keras()\nimport keras\nkeras.ops.matmul(keras.ops.zeros((2, 2)), keras.ops.zeros((2, 2)))"
+    run = start(more)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("end", ["raise RuntimeError('no start')", "os.abort()", "os._exit(7)"])
+def test_what_is_written_as_a_start_fails_is_shown_and_notes_are_not(end: str) -> None:
+    more = f"""
+def fail():
+    os.write(2, b"I0000 00:00:1.2 port.cc:1] a note\\nF0000 the reason\\nno newline at the end")
+    {end}
+module._import_keras = fail
+module.start_keras()
+"""
+    run = start(more)
+    assert run.returncode != 0
+    assert run.stderr.startswith("F0000 the reason\nno newline at the end")
+    assert "a note" not in run.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes a file descriptor as Unix does")
+def test_keras_starts_where_there_is_no_stderr() -> None:
+    run = start("module.start_keras()\nprint('started')", preexec_fn=lambda: os.close(2))
+    assert run.stdout == "started\n"
 
 
 def run_training(folder: Path, *command: str, blocked: tuple[str, ...] = (), **environment: str) -> str:

@@ -2,6 +2,10 @@
 
 import importlib
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from agent.contract.errors import TrainingError
@@ -19,13 +23,56 @@ def start_keras() -> None:
     Raises:
         TrainingError: If Keras or its backend is not installed, or the backend cannot train.
     """
-    with ending_at_once():
+    with _without_notes(), ending_at_once():
         keras = _import_keras()
-    backend = keras.backend.backend()
+        backend = keras.backend.backend()
+        if backend == "tensorflow":
+            importlib.import_module("tensorflow").config.list_physical_devices("GPU")  # now: it writes notes, too
     if backend in _CANNOT_TRAIN:
         raise TrainingError(f"{_chosen(backend)} cannot train, expected tensorflow or jax. {_ADVICE}")
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
+
+
+_SIEVE = r"""
+import re, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+note = re.compile(rb"WARNING: All log messages before absl|[IW]0000 |E0000 .*cuInit")
+for line in sys.stdin.buffer:
+    if not note.match(line):
+        sys.stderr.buffer.write(line)
+        sys.stderr.buffer.flush()
+"""
+"""Passes lines on, but not the notes that TensorFlow's C++ parts write before they have read
+``TF_CPP_MIN_LOG_LEVEL``: of graphics cards that are not there, and of how sums are rounded."""
+
+
+@contextmanager
+def _without_notes() -> Iterator[None]:
+    """Keep those notes from the terminal; Python's own ``sys.stderr`` does not see them.
+
+    A process of its own sorts them out. So what is written last is shown, too: by an abort, or by a Ctrl-C that ends
+    this process at once.
+    """
+    try:
+        shown = os.dup(2)
+    except OSError:  # no terminal, no file: nothing to keep it from
+        yield
+        return
+    sieve = None
+    with suppress(OSError):
+        sieve = subprocess.Popen([sys.executable, "-I", "-S", "-c", _SIEVE], stdin=subprocess.PIPE, stderr=shown)
+        assert sieve.stdin is not None
+        os.dup2(sieve.stdin.fileno(), 2)
+        sieve.stdin.close()
+    try:
+        yield
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown)
+        if sieve is not None:
+            with suppress(subprocess.TimeoutExpired):
+                sieve.wait(5)
 
 
 _ADVICE = "Unset KERAS_BACKEND, or correct keras.json in ~/.keras or KERAS_HOME."
