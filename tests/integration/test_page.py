@@ -7,6 +7,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -197,8 +198,14 @@ def test_a_drive_s_page_listens_on_the_loopback_address_alone_and_shows_what_the
         assert (row["raw_throttle"], row["sent_steering"]) == (pytest.approx(0.1), 0)
 
 
-def rows_shown_by(command: list[str], **environment: str) -> tuple[list[dict[str, Any]], str]:
-    """Run a command with a page until it ends; return the ticks that a viewer saw, by column, and what it printed."""
+def rows_shown_by(
+    command: list[str], rows: list[Any] | None = None, **environment: str
+) -> tuple[list[dict[str, Any]], str]:
+    """Run a command with a page until it ends; return the ticks that a viewer saw, by column, and what it printed.
+
+    ``rows`` gets them as they come.
+    """
+    rows = [] if rows is None else rows
     process = subprocess.Popen(
         [sys.executable, "-m", "agent", *command],
         cwd=REPOSITORY,
@@ -210,7 +217,6 @@ def rows_shown_by(command: list[str], **environment: str) -> tuple[list[dict[str
     try:
         assert process.stderr is not None
         url = next(line for line in process.stderr if line.startswith("the page: ")).removeprefix("the page: ").strip()
-        rows: list[Any] = []
         asyncio.run(look(url, rows))
         output, _ = process.communicate(timeout=60)
     finally:
@@ -240,20 +246,31 @@ def test_a_replay_shows_the_networks_opinion_beside_the_label_at_the_recordings_
 @pytest.mark.skipif(sys.platform != "linux", reason="SDL's window that nobody sees")
 def test_a_persons_game_is_shown_and_no_network_beside_it(tmp_path: Path) -> None:
     report = tmp_path / "laps.jsonl"
-    script = tmp_path / "sitecustomize.py"  # a person who presses Escape after a second
+    seen, rows = tmp_path / "seen", list[Any]()
+    script = tmp_path / "sitecustomize.py"  # a person who closes the window once the viewer has seen enough
     script.write_text(
-        "import threading, time\n"
+        "import os, threading, time\n"
         "def leave():\n"
         "    import pygame\n"
         "    while not pygame.display.get_init() or pygame.display.get_surface() is None: time.sleep(0.05)\n"
-        "    time.sleep(3)\n"
+        "    for _ in range(1200):\n"
+        f"        if os.path.exists({str(seen)!r}): break\n"
+        "        time.sleep(0.05)\n"
         "    pygame.event.post(pygame.event.Event(pygame.QUIT))\n"
         "import sys\n"
         "if 'play' in sys.orig_argv:\n"
         "    threading.Thread(target=leave, daemon=True).start()\n"
     )
+
+    def tell() -> None:
+        while len(rows) <= 20:
+            time.sleep(0.05)
+        seen.touch()
+
+    threading.Thread(target=tell, daemon=True).start()
     shown, _ = rows_shown_by(
         ["play", "carracing", "--seed", "3", "--page", "--report", str(report)],
+        rows,
         SDL_VIDEODRIVER="dummy",
         PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
     )
