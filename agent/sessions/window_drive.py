@@ -117,7 +117,6 @@ def drive_window(
         controller = stack.enter_context(_make_controller(settings, profile, taken))
         claim_cores(settings, note)
         policy = stack.enter_context(closing(open_with(profile) if open_with else _network(settings, profile, note)))
-        _tell_of_another_region(policy, settings, profile, note)
         rate_hz, inference_s = settle_rate(settings.rate, policy, note)
         page = stack.enter_context(_page(settings, profile, policy, rate_hz, note))
         pacer, first = Pacer(1.0 / rate_hz), FirstDecision()
@@ -165,7 +164,9 @@ def _tell_of_another_region(policy: Policy, settings: DriveSettings, profile: Ga
 
 
 def _network(settings: DriveSettings, profile: GameProfile, note: Note) -> Policy:
-    return open_policy(settings, profile.model_name, note, profile.axes, profile.rate_hz)
+    policy = open_policy(settings, profile.model_name, note, profile.axes, profile.rate_hz)
+    _tell_of_another_region(policy, settings, profile, note)
+    return policy
 
 
 def _page_of(page: "Page", policy: Policy, stats: TickStats) -> "PageObserver":
