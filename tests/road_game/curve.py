@@ -96,14 +96,8 @@ class Workplace:
         }
 
     def _drive(self, name: str, run: Path, seed: int, minutes: float, races: int, *more: str) -> dict[str, Any]:
-        told: dict[str, Any] = self._lockstep(
-            name,
-            "drive",
-            seed,
-            *("--weights", str(run / "best"), "--minutes", f"{minutes:g}", "--races", str(races)),
-            *more,
-        )
-        return told
+        weights = ("--weights", str(run / "best"))
+        return self._lockstep(name, "drive", seed, *weights, "--minutes", f"{minutes:g}", "--races", str(races), *more)
 
     def _lockstep(self, name: str, what: str, seed: int, *more: str) -> dict[str, Any]:
         path = self._folder / f"{name}.json"

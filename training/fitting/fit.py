@@ -109,8 +109,13 @@ def _train(
     is_planned = known is None
     if known is None:
         report(f"timing a few steps, to see how many fit into {config.minutes:g} minutes")
-        prove = lambda run, folder: export_model(run.averaged, spec, Path(folder))  # noqa: E731
-        known = plan(config, make_run, prove, started_s, len(training))
+        known = plan(
+            config,
+            make_run,
+            lambda run, folder: export_model(run.averaged, spec, Path(folder)),
+            started_s,
+            len(training),
+        )
         settle(known, paths, report)
     config = known
     run = make_run(config)

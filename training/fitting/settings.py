@@ -119,10 +119,10 @@ class FitSettings(FitConfig, PageSettings):
                 pictures; or if one picture is to be some ticks from the next, and there is no next.
         """
         values = {each.name: getattr(self, each.name) for each in fields(FitConfig)}
-        defaults = {name: getattr(FitConfig, name) for name in (*_THOSE_OF_INIT, "balance", "batch_size")}
+        defaults = {name: getattr(FitConfig, name) for name in (*_THOSE_OF_INIT, *_THOSE_OF_THE_RECIPE)}
         if self.minutes:
             values["bfloat16"] = LITTLE_DATA["bfloat16"]  # nobody can ask for it: it is the default
-            defaults |= {name: LITTLE_DATA[name] for name in ("balance", "batch_size")}
+            defaults |= {name: LITTLE_DATA[name] for name in _THOSE_OF_THE_RECIPE}
         if like is not None:
             defaults |= _described(like)
         elif self.minutes:
@@ -146,6 +146,7 @@ class FitSettings(FitConfig, PageSettings):
         return FitConfig(**values | {"name": self.game} | changes)
 
 
+_THOSE_OF_THE_RECIPE = ("balance", "batch_size")
 _THOSE_OF_INIT = ("backbone", "width_px", "height_px", "history", "history_ticks")
 
 
